@@ -1,0 +1,65 @@
+//! Names every bound that is not a setting. Owns the numbers. Face: the constants. Never holds a
+//! number without its unit in the name or the type, and its reason beside it.
+
+use std::time::Duration;
+
+/// Largest YAML file that is read. Real compose files stay under 100 KB.
+pub const YAML_BYTES_MAX: usize = 4 << 20;
+/// Deepest nesting of a YAML document.
+pub const YAML_DEPTH_MAX: usize = 64;
+/// Most nodes of a YAML document after aliases are expanded: a YAML bomb stops here.
+pub const YAML_NODES_MAX: usize = 200_000;
+
+/// Largest bundle of files that a client sends for one project, build contexts included.
+pub const BUNDLE_BYTES_MAX: usize = 256 << 20;
+/// Most files in a bundle.
+pub const BUNDLE_FILES_MAX: usize = 20_000;
+/// Largest single config, secret or env file.
+pub const CONTENT_FILE_BYTES_MAX: usize = 1 << 20;
+/// Largest request body of every other API call.
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Largest answer that the command-line client reads into memory.
+pub const RESPONSE_BYTES_MAX: usize = 64 << 20;
+
+/// Items on one page of a list.
+pub const PAGE_ITEMS_MAX: usize = 500;
+
+/// One ordinary engine call: inspect, create, start.
+pub const ENGINE_CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Connecting to the engine's socket.
+pub const ENGINE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// One image build.
+pub const ENGINE_BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// One image pull.
+pub const ENGINE_PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Retries of an engine call that changes nothing.
+pub const ENGINE_READ_RETRIES_MAX: u32 = 3;
+/// Lines of a container's log that go into an error.
+pub const ERROR_LOG_LINES_MAX: usize = 10;
+/// Lines of log that one `logs` request returns without `--follow`.
+pub const LOG_LINES_MAX: usize = 10_000;
+
+/// How long a container may take until it is healthy, when the project says nothing.
+pub const HEALTHY_WAIT_TIMEOUT: Duration = Duration::from_secs(300);
+/// Engine calls of one run that may be in flight at once.
+pub const DEPLOY_PARALLEL_CALLS_MAX: usize = 8;
+
+/// A run's lock, renewed while its holder lives.
+pub const LEASE_DURATION: Duration = Duration::from_secs(900);
+/// How often a live run renews its lease.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// Attempts of one run before it is given up.
+pub const RUN_ATTEMPTS_MAX: u32 = 10;
+/// Runs that execute at once.
+pub const RUN_WORKERS_MAX: usize = 4;
+/// Writes that wait for the database's writer.
+pub const STORE_QUEUE_MAX: usize = 4_096;
+/// Writes that share one durable commit.
+pub const STORE_BATCH_MAX: usize = 256;
+/// Events that one slow follower of a run may lag behind before it is told to read again.
+pub const FOLLOW_EVENTS_MAX: usize = 1_024;
+
+/// Characters of a failure message or audit summary.
+pub const MESSAGE_CHARS_MAX: usize = 2_000;
+/// Failures listed on one run; the counts go on counting.
+pub const FAILURES_MAX: usize = 100;

@@ -1,0 +1,19 @@
+//! The ground: what every floor stands on. Owns ids, time and randomness as traits, secrets,
+//! canonical JSON, YAML with positions, diagnostics and limits. Face: the types re-exported here.
+//! Never does I/O, reads the environment or asks the machine for the time.
+
+pub mod canonical;
+pub mod diagnostic;
+pub mod entropy;
+pub mod error_chain;
+pub mod ids;
+pub mod limits;
+pub mod secret;
+pub mod time;
+
+pub use canonical::{CanonicalError, Digest, HashKey};
+pub use diagnostic::{Diagnostic, Location};
+pub use entropy::Entropy;
+pub use error_chain::chain;
+pub use secret::Secret;
+pub use time::{Clock, Timestamp};

@@ -1,0 +1,5 @@
+//! wharfinger, the keeper of a container host: the modules, floor by floor, lowest first. A module
+//! uses lower floors only; `tests/floors.rs` enforces it.
+
+// 0 ground
+pub mod base;
