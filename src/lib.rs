@@ -3,3 +3,5 @@
 
 // 0 ground
 pub mod base;
+// 1 words
+pub mod facts;

@@ -1,0 +1,20 @@
+//! The one vocabulary: what a compose file declares and what the engine reports, in the same words.
+//! Owns the nouns of services, containers, networks, volumes, images and engines. Face: the types
+//! re-exported here. Never reads a file or an engine: others translate into these words.
+
+mod container;
+mod project;
+mod service;
+
+pub use container::{
+    ContainerFacts, ContainerState, EngineFacts, Health, ImageFacts, Instance, NetworkAddress,
+    NetworkFacts, VolumeFacts,
+};
+pub use project::{
+    BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, ProjectSpec,
+    PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, VolumeSpec,
+};
+pub use service::{
+    Attachment, BlkioLimits, DeviceMapping, HealthProbe, Healthcheck, Logging, Mount, MountKind,
+    NetworkMode, PortBinding, Protocol, Resources, RestartPolicy, Security, ServiceSpec, Ulimit,
+};

@@ -1,0 +1,195 @@
+//! What a project declares, lowered from its compose model. Owns `ProjectSpec`, `ServiceUnit` and
+//! what surrounds a `ServiceSpec`: build, dependencies, replicas, content. Face: the types. Never
+//! holds Compose's spelling: names are the names on the engine.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ServiceSpec;
+use crate::base::{Digest, Secret};
+
+/// A whole project, ready to be planned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ProjectSpec {
+    /// The project's name: lower-case letters, digits, `-` and `_`.
+    pub name: String,
+    /// By service name. Only services of the active profiles.
+    pub services: BTreeMap<String, ServiceUnit>,
+    /// By the key in the compose file.
+    pub networks: BTreeMap<String, NetworkSpec>,
+    /// By the key in the compose file.
+    pub volumes: BTreeMap<String, VolumeSpec>,
+}
+
+/// One service: the contract of its containers and how they come to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ServiceUnit {
+    /// The contract of each container.
+    pub spec: ServiceSpec,
+    /// Containers that run at once.
+    pub replicas: u32,
+    /// A fixed name for the one container.
+    pub container_name: Option<String>,
+    /// What has to be there before, by service name.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// How the image is built, when it is.
+    pub build: Option<BuildSpec>,
+    /// When the image is pulled.
+    pub pull_policy: PullPolicy,
+    /// Configs and secrets that appear as files, by target path.
+    pub files: BTreeMap<String, ContentFile>,
+}
+
+/// One edge of the dependency graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dependency {
+    /// What is waited for.
+    pub condition: Condition,
+    /// A dependency that may be missing does not stop the dependent.
+    pub required: bool,
+    /// Recreating the dependency restarts the dependent.
+    pub restart: bool,
+}
+
+/// What a dependent waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// The container was started.
+    ServiceStarted,
+    /// Its health check passed.
+    ServiceHealthy,
+    /// It exited with status 0.
+    ServiceCompletedSuccessfully,
+}
+
+/// When the image of a service is fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullPolicy {
+    /// When the engine has none.
+    #[default]
+    Missing,
+    /// Before each deploy.
+    Always,
+    /// Never.
+    Never,
+    /// Built, even when an image of that name exists.
+    Build,
+}
+
+/// How an image is built.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BuildSpec {
+    /// Digest over the context's files, the Dockerfile and the arguments: the same digest is the
+    /// same image, and nothing is built.
+    pub context_digest: Option<Digest>,
+    /// Path of the Dockerfile inside the context.
+    pub dockerfile: String,
+    /// The Dockerfile's text, when the compose file holds it.
+    pub dockerfile_inline: Option<String>,
+    /// Build arguments; `None` was declared without a value.
+    #[serde(skip)]
+    pub args: BTreeMap<String, Option<Secret<String>>>,
+    /// The stage to build.
+    pub target: Option<String>,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Images to take layers from.
+    pub cache_from: Vec<String>,
+    /// Do not take layers from earlier builds.
+    pub no_cache: bool,
+    /// Network of the build containers.
+    pub network: Option<String>,
+    /// `os/arch` to build for.
+    pub platform: Option<String>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size_bytes: Option<i64>,
+    /// `name=address` lines.
+    pub extra_hosts: Vec<String>,
+    /// More names for the image.
+    pub tags: Vec<String>,
+}
+
+/// A config or secret as a file in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContentFile {
+    /// The content; treated as secret even when it is only a config.
+    #[serde(skip)]
+    pub content: Secret<Vec<u8>>,
+    /// Owner in the container, a number.
+    pub uid: u32,
+    /// Group in the container, a number.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Is it a secret, or a config?
+    pub is_secret: bool,
+}
+
+/// A network of a project.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NetworkSpec {
+    /// The name on the engine.
+    pub name: String,
+    /// Made and removed by somebody else.
+    pub external: bool,
+    /// `None` is the engine's default (`bridge`).
+    pub driver: Option<String>,
+    /// The driver's options.
+    pub driver_options: BTreeMap<String, String>,
+    /// No way out of the host.
+    pub internal: bool,
+    /// Containers outside the project may join.
+    pub attachable: bool,
+    /// IPv6 addresses as well; `None` is the engine's default.
+    pub enable_ipv6: Option<bool>,
+    /// Address management.
+    pub ipam: Option<Ipam>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Address management of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ipam {
+    /// `None` is `default`.
+    pub driver: Option<String>,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
+    /// Address pools, in order.
+    pub pools: Vec<IpamPool>,
+}
+
+/// One address pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct IpamPool {
+    /// In CIDR form.
+    pub subnet: Option<String>,
+    /// Part of the subnet for containers.
+    pub ip_range: Option<String>,
+    /// The router's address.
+    pub gateway: Option<String>,
+    /// Addresses used by the driver, by host name.
+    pub aux_addresses: BTreeMap<String, String>,
+}
+
+/// A volume of a project.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct VolumeSpec {
+    /// The name on the engine.
+    pub name: String,
+    /// Made and removed by somebody else.
+    pub external: bool,
+    /// `None` is `local`.
+    pub driver: Option<String>,
+    /// The driver's options.
+    pub driver_options: BTreeMap<String, String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How long a container may take to stop, when neither file nor image says so.
+pub const STOP_GRACE_PERIOD_DEFAULT: Duration = Duration::from_secs(10);
