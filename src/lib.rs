@@ -5,3 +5,5 @@
 pub mod base;
 // 1 words
 pub mod facts;
+// 3 hands
+pub mod world;

@@ -1,0 +1,198 @@
+//! Talks to a Docker Engine. Owns the `Engine` trait, its error, and (alone) the client library.
+//! Face: `Engine` in the words of `facts`. Never decides what to change and never retries a call
+//! that changes something.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+use crate::base::Timestamp;
+use crate::facts::{
+    BuildSpec, ContainerFacts, EngineFacts, ImageFacts, NetworkFacts, NetworkSpec, ServiceSpec,
+    VolumeFacts, VolumeSpec,
+};
+
+mod error;
+
+pub use error::{EngineError, EngineErrorKind};
+
+/// What an engine call answers.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
+
+/// An engine that somebody else may restart, fill or break at any moment.
+pub type SharedEngine = Arc<dyn Engine>;
+
+/// One Docker Engine. Each method is one call of its API (an inspect after a list apart), so that
+/// a plan's step is one effect. Every call has a time limit.
+///
+/// Reads are retried a bounded number of times when the connection breaks; writes never are,
+/// because a broken connection does not say whether the engine acted.
+pub trait Engine: Send + Sync {
+    /// Does it answer?
+    fn ping(&self) -> Answer<'_, ()>;
+    /// What it is.
+    fn info(&self) -> Answer<'_, EngineFacts>;
+
+    /// All containers that carry the label `key=value`, running or not, fully inspected. A
+    /// container that vanishes between list and inspect is left out.
+    fn containers<'a>(&'a self, filter: &'a ContainerFilter) -> Answer<'a, Vec<ContainerFacts>>;
+    /// One container by id or name; `None` when there is none.
+    fn container<'a>(&'a self, id: &'a str) -> Answer<'a, Option<ContainerFacts>>;
+    /// One image by reference or id; `None` when there is none.
+    fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>>;
+    /// Networks with the label `key=value`, or all.
+    fn networks<'a>(&'a self, label: Option<(&'a str, &'a str)>) -> Answer<'a, Vec<NetworkFacts>>;
+    /// One network by name; `None` when there is none.
+    fn network<'a>(&'a self, name: &'a str) -> Answer<'a, Option<NetworkFacts>>;
+    /// Volumes with the label `key=value`, or all.
+    fn volumes<'a>(&'a self, label: Option<(&'a str, &'a str)>) -> Answer<'a, Vec<VolumeFacts>>;
+    /// One volume by name; `None` when there is none.
+    fn volume<'a>(&'a self, name: &'a str) -> Answer<'a, Option<VolumeFacts>>;
+
+    /// Makes a container; answers with its id.
+    fn create_container<'a>(&'a self, new: &'a NewContainer) -> Answer<'a, String>;
+    /// Starts it; starting a running container is no error.
+    fn start_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Asks it to stop and kills it after `grace`; stopping a stopped container is no error.
+    fn stop_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
+    /// Stops and starts it.
+    fn restart_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
+    /// Removes a stopped container (or any, with `force`), with its anonymous volumes on demand.
+    fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()>;
+    /// Gives it another name.
+    fn rename_container<'a>(&'a self, id: &'a str, name: &'a str) -> Answer<'a, ()>;
+    /// Joins a network.
+    fn connect_network<'a>(
+        &'a self,
+        network: &'a str,
+        container: &'a str,
+        attachment: &'a crate::facts::Attachment,
+    ) -> Answer<'a, ()>;
+    /// Leaves a network.
+    fn disconnect_network<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;
+
+    /// Makes a network; answers with its id.
+    fn create_network<'a>(
+        &'a self,
+        spec: &'a NetworkSpec,
+        bookkeeping: &'a BTreeMap<String, String>,
+    ) -> Answer<'a, String>;
+    /// Removes it.
+    fn remove_network<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
+    /// Makes a volume.
+    fn create_volume<'a>(
+        &'a self,
+        spec: &'a VolumeSpec,
+        bookkeeping: &'a BTreeMap<String, String>,
+    ) -> Answer<'a, ()>;
+    /// Removes it.
+    fn remove_volume<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
+
+    /// Fetches an image.
+    fn pull_image<'a>(
+        &'a self,
+        reference: &'a str,
+        platform: Option<&'a str>,
+        progress: &'a (dyn Fn(String) + Send + Sync),
+    ) -> Answer<'a, ()>;
+    /// Builds an image from a context, a tar archive; answers with the image's id.
+    fn build_image<'a>(
+        &'a self,
+        build: &'a BuildSpec,
+        tags: &'a [String],
+        context: Bytes,
+        progress: &'a (dyn Fn(String) + Send + Sync),
+    ) -> Answer<'a, String>;
+    /// Removes an image's name, and the image with its last name.
+    fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()>;
+
+    /// Output of a container, oldest first.
+    fn logs<'a>(
+        &'a self,
+        id: &'a str,
+        options: &'a LogOptions,
+    ) -> BoxStream<'a, Result<LogLine, EngineError>>;
+    /// What happens on the engine to containers, from now on (or from `since`). Ends with an error
+    /// when the connection breaks; the caller connects again and looks at everything anew.
+    fn events(&self, since: Option<Timestamp>) -> BoxStream<'_, Result<EngineEvent, EngineError>>;
+}
+
+/// Which containers to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerFilter {
+    /// Labels with values that it must carry; an empty value asks only for the key.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ContainerFilter {
+    /// Containers with this label.
+    pub fn label(key: &str, value: &str) -> Self {
+        Self { labels: BTreeMap::from([(key.to_owned(), value.to_owned())]) }
+    }
+}
+
+/// A container to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewContainer {
+    /// Its name.
+    pub name: String,
+    /// The image's id or reference, word for word.
+    pub image: String,
+    /// The contract.
+    pub spec: ServiceSpec,
+    /// Labels of Compose and of this agent, added to the user's.
+    pub bookkeeping: BTreeMap<String, String>,
+    /// `network_mode: service:x` and its siblings resolved to container ids: by the spelling in
+    /// the contract.
+    pub resolved_namespaces: BTreeMap<String, String>,
+    /// Anonymous volumes of the container that this one replaces, by target path.
+    pub kept_volumes: BTreeMap<String, String>,
+}
+
+/// How a container is removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RemoveContainer {
+    /// Kill it if it runs.
+    pub force: bool,
+    /// Its anonymous volumes too.
+    pub anonymous_volumes: bool,
+}
+
+/// Which lines of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Go on as lines are written.
+    pub follow: bool,
+    /// Only the last lines.
+    pub tail: Option<usize>,
+    /// Only lines from this time on.
+    pub since: Option<Timestamp>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+}
+
+/// One line of output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Standard error, not standard output.
+    pub is_stderr: bool,
+    /// The text without its line end; bytes that are not UTF-8 are replaced.
+    pub text: String,
+}
+
+/// Something that happened to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineEvent {
+    /// When.
+    pub at: Timestamp,
+    /// `create`, `start`, `kill`, `die`, `stop`, `destroy`, `oom`, `health_status: unhealthy`, …
+    pub action: String,
+    /// The engine's id of the container.
+    pub container_id: String,
+    /// Its labels and the event's own attributes (`exitCode`, `signal`, `image`, `name`).
+    pub attributes: BTreeMap<String, String>,
+}

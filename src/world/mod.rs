@@ -1,0 +1,5 @@
+//! Every effect but the database. Owns one module per kind of effect, each with a strict fake.
+//! Face: the traits. Never decides anything: what to do comes from above, what is there is
+//! reported in the words of `facts`.
+
+pub mod docker;
