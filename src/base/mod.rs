@@ -9,10 +9,13 @@ pub mod error_chain;
 pub mod ids;
 pub mod limits;
 pub mod secret;
+pub mod suggest;
 pub mod time;
+pub mod units;
+pub mod yaml;
 
 pub use canonical::{CanonicalError, Digest, HashKey};
-pub use diagnostic::{Diagnostic, Location};
+pub use diagnostic::{Diagnostic, Diagnostics, Location};
 pub use entropy::Entropy;
 pub use error_chain::chain;
 pub use secret::Secret;
