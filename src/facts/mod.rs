@@ -1,8 +1,12 @@
 //! The one vocabulary: what a compose file declares and what the engine reports, in the same words.
-//! Owns the nouns of services, containers, networks, volumes, images and engines. Face: the types
-//! re-exported here. Never reads a file or an engine: others translate into these words.
+//! Owns the nouns of services, containers, networks, volumes, images and engines, and the rule when
+//! a contract and a container are alike. Face: what is re-exported here. Never reads a file or an
+//! engine: others translate into these words.
 
 mod container;
+mod differences;
+mod effective;
+pub mod labels;
 mod project;
 mod service;
 
@@ -10,6 +14,8 @@ pub use container::{
     ContainerFacts, ContainerState, EngineFacts, Health, ImageFacts, Instance, NetworkAddress,
     NetworkFacts, VolumeFacts,
 };
+pub use differences::{FieldDifference, differences};
+pub use effective::{container_side, effective, normalise, resolve_namespaces};
 pub use project::{
     BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, ProjectSpec,
     PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, VolumeSpec,
