@@ -5,5 +5,10 @@
 pub mod base;
 // 1 words
 pub mod facts;
+// 2 mind
+pub mod domain;
 // 3 hands
+pub mod store;
 pub mod world;
+// 4 shell
+pub mod operations;

@@ -69,6 +69,16 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
+    /// Thirty-two zero bytes: what the first link of a chain follows.
+    pub const fn zero() -> Self {
+        Self([0; 32])
+    }
+
+    /// The digest with these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The raw bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -63,3 +63,9 @@ pub const FOLLOW_EVENTS_MAX: usize = 1_024;
 pub const MESSAGE_CHARS_MAX: usize = 2_000;
 /// Failures listed on one run; the counts go on counting.
 pub const FAILURES_MAX: usize = 100;
+/// How often a request is tried again when its run changes at the same moment.
+pub const DOOR_RETRIES_MAX: u32 = 8;
+/// Pause before a write is tried again that the store did not take, a full disk for instance.
+pub const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// Stored bundles kept per project, besides those that something needs.
+pub const REVISIONS_KEPT_MAX: usize = 10;

@@ -2,4 +2,8 @@
 //! Face: the traits. Never decides anything: what to do comes from above, what is there is
 //! reported in the words of `facts`.
 
+pub mod clock;
+pub mod crash;
 pub mod docker;
+pub mod host;
+pub mod tasks;

@@ -1,0 +1,88 @@
+//! Lists every type of audit event. Owns the one registry. Face: `EventType`. Never loses a key:
+//! what old records carry stays readable.
+
+use crate::base::keyed::keyed;
+
+keyed! {
+    /// What can be recorded: `family.verb`.
+    pub enum EventType: "audit event type" {
+        /// A run was accepted.
+        RunQueued = "operation_run.queued",
+        /// A run lost its worker.
+        RunInterrupted = "operation_run.interrupted",
+        /// A new attempt of a run began.
+        RunRetried = "operation_run.retried",
+        /// A run was put aside, to wait.
+        RunWaiting = "operation_run.waiting",
+        /// What a run waited for has come: its time, or an approval.
+        RunWoken = "operation_run.woken",
+        /// An operator answered a waiting run.
+        RunAnswered = "operation_run.answered",
+        /// Somebody asked for a run to be cancelled.
+        RunCancelRequested = "operation_run.cancel_requested",
+        /// A run ended as cancelled.
+        RunCancelled = "operation_run.cancelled",
+        /// A run was refused.
+        RunBlocked = "operation_run.blocked",
+
+        /// A deployment is about to act.
+        DeploymentStarted = "deployment.started",
+        /// A deployment was done, wholly or in part.
+        DeploymentCompleted = "deployment.completed",
+        /// A deployment could not be done.
+        DeploymentFailed = "deployment.failed",
+
+        /// Files were applied: they are now what the agent keeps.
+        ProjectApplied = "project.applied",
+        /// The agent stopped keeping a project.
+        ProjectPaused = "project.paused",
+        /// The agent keeps a project again.
+        ProjectResumed = "project.resumed",
+        /// Containers that Docker Compose had created were taken over.
+        ProjectAdopted = "project.adopted",
+        /// A removal is about to act.
+        ProjectRemovalStarted = "project.removal_started",
+        /// A project was removed.
+        ProjectRemoved = "project.removed",
+        /// A project could not be removed.
+        ProjectRemovalFailed = "project.removal_failed",
+        /// A restart is about to act.
+        ProjectRestartStarted = "project.restart_started",
+        /// A project's containers were restarted.
+        ProjectRestarted = "project.restarted",
+        /// A project's containers could not be restarted.
+        ProjectRestartFailed = "project.restart_failed",
+
+        /// The agent started.
+        AgentStarted = "agent.started",
+        /// The agent stopped in order.
+        AgentStopped = "agent.stopped",
+        /// The configuration was read again.
+        ConfigurationReloaded = "configuration.reloaded",
+        /// A new database was created.
+        StoreCreated = "store.created",
+        /// The database was brought to a newer form.
+        StoreUpgraded = "store.upgraded",
+    }
+}
+
+impl EventType {
+    /// What the event is about: the key without its last part.
+    pub fn family(self) -> &'static str {
+        self.key().rsplit_once('.').map_or(self.key(), |(family, _)| family)
+    }
+
+    /// What happened: the last part of the key.
+    pub fn verb(self) -> &'static str {
+        self.key().rsplit_once('.').map_or(self.key(), |(_, verb)| verb)
+    }
+
+    /// Whether the target has a page of its own that a viewer can be led to.
+    pub fn supports_target_link(self) -> bool {
+        match self.family() {
+            "operation_run" | "deployment" => true,
+            "project" => self != Self::ProjectRemoved,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The mind: functions from facts to decisions. Owns every rule of the domain. Face: one module per
+//! noun. Never does I/O, reads a clock or draws a random number: all of it comes in as arguments.
+
+pub mod audit;
+pub mod redaction;
+pub mod runs;

@@ -1,0 +1,146 @@
+//! Shapes what a run is asked to do and what it tells about what it did. Owns one struct per run
+//! type. Face: `Inputs`, `Context`. Never holds a secret: files that may contain one are kept
+//! sealed, and a run only names their revision.
+
+use serde::{Deserialize, Serialize};
+
+use super::{RunType, Subject};
+use crate::base::Digest;
+use crate::base::ids::{ConnectionId, RevisionId};
+use crate::base::keyed::keyed;
+use crate::domain::redaction::SafeText;
+
+/// What was asked, and the details of what was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// What was asked; never changes.
+    pub inputs: Inputs,
+    /// What was found and done; replaced as the run goes on.
+    #[serde(default)]
+    pub details: Details,
+}
+
+/// What a run is asked to do; its type follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Inputs {
+    /// Bring a project to the state of a revision.
+    DeployProject(DeployProject),
+    /// Take a project away.
+    RemoveProject(RemoveProject),
+    /// Restart a project's containers.
+    RestartProject(RestartProject),
+}
+
+keyed! {
+    /// Why a project is deployed.
+    pub enum DeployCause: "deploy cause" {
+        /// Somebody applied files.
+        Apply = "apply",
+        /// The agent keeps what was applied.
+        Convergence = "convergence",
+    }
+}
+
+/// Brings a project to the state that a revision declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployProject {
+    /// The compose project.
+    pub project: String,
+    /// The stored files.
+    pub revision_id: RevisionId,
+    /// The digest of these files: two revisions of equal files ask for the same.
+    pub revision_digest: Digest,
+    /// Only these services and what they depend on; empty for all.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Why.
+    pub cause: DeployCause,
+    /// Replace containers even when nothing changed.
+    #[serde(default)]
+    pub force_recreate: bool,
+    /// Keep containers of services that the files no longer declare.
+    #[serde(default)]
+    pub keep_orphans: bool,
+    /// Build images even when one with the context's hash exists.
+    #[serde(default)]
+    pub rebuild: bool,
+    /// Take over containers that Docker Compose created, without recreating them.
+    #[serde(default)]
+    pub adopt: bool,
+    /// Longest wait for health, in seconds, over what the project says.
+    #[serde(default)]
+    pub wait_timeout_seconds: Option<u64>,
+}
+
+/// Takes a project's containers and networks away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveProject {
+    /// The compose project.
+    pub project: String,
+    /// Its named volumes too: data is lost.
+    #[serde(default)]
+    pub volumes: bool,
+}
+
+/// Restarts a project's containers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartProject {
+    /// The compose project.
+    pub project: String,
+    /// Only these services; empty for all.
+    #[serde(default)]
+    pub services: Vec<String>,
+}
+
+impl Inputs {
+    /// The type of run that these inputs ask for.
+    pub const fn run_type(&self) -> RunType {
+        match self {
+            Self::DeployProject(_) => RunType::DeployProject,
+            Self::RemoveProject(_) => RunType::RemoveProject,
+            Self::RestartProject(_) => RunType::RestartProject,
+        }
+    }
+
+    /// The compose project that these inputs speak of.
+    pub fn project(&self) -> &str {
+        match self {
+            Self::DeployProject(inputs) => &inputs.project,
+            Self::RemoveProject(inputs) => &inputs.project,
+            Self::RestartProject(inputs) => &inputs.project,
+        }
+    }
+
+    /// What a run with these inputs locks.
+    pub fn subject(&self) -> Subject {
+        Subject::project(self.project())
+    }
+}
+
+/// What a run found and did: lists live here, numbers in the counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Details {
+    /// The engine that the run worked on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_connection_id: Option<ConnectionId>,
+    /// The digest of the plan that was executed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_digest: Option<Digest>,
+    /// How each service stands at the end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceDetail>,
+}
+
+/// How one service stands at the end of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceDetail {
+    /// The service.
+    pub service: String,
+    /// Its state in one word: `running`, `healthy`, `completed`, `failed`, `not_started`, …
+    pub state: String,
+    /// Why, when it is not as declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<SafeText>,
+}

@@ -1,0 +1,102 @@
+//! Decides when two requests ask for the same, and what a run locks. Owns the identity hash and
+//! the subject. Face: `identity_hash`, `Subject`. Never lets the name of a stored copy make equal
+//! files differ.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::Inputs;
+use crate::base::canonical::{CanonicalError, to_bytes};
+use crate::base::ids::{TenantId, WorkspaceId};
+use crate::base::{Digest, keyed::UnknownKey};
+
+/// Changes when the hashed form changes, so that old and new hashes are never confused.
+const IDENTITY_VERSION: &[u8] = b"wharfinger run identity 1";
+
+/// The hash of (workspace, tenant, type, normalised inputs).
+///
+/// # Errors
+/// When the inputs have no canonical form.
+pub fn identity_hash(
+    workspace: WorkspaceId,
+    tenant: Option<TenantId>,
+    inputs: &Inputs,
+) -> Result<Digest, CanonicalError> {
+    let asked = json!({
+        "workspace": workspace.to_string(),
+        "tenant": tenant.map(|tenant| tenant.to_string()),
+        "type": inputs.run_type().key(),
+        "inputs": normalised(inputs),
+    });
+    Ok(Digest::of_parts(&[IDENTITY_VERSION, &to_bytes(&asked)?]))
+}
+
+/// The inputs without what does not change what is asked for: the order of services, the id of the
+/// stored copy, and whether a person or the agent noticed that something must be done.
+fn normalised(inputs: &Inputs) -> Value {
+    match inputs {
+        Inputs::DeployProject(deploy) => json!({
+            "project": deploy.project,
+            "revision": deploy.revision_digest,
+            "services": sorted(&deploy.services),
+            "force_recreate": deploy.force_recreate,
+            "keep_orphans": deploy.keep_orphans,
+            "rebuild": deploy.rebuild,
+            "adopt": deploy.adopt,
+            "wait_timeout_seconds": deploy.wait_timeout_seconds,
+        }),
+        Inputs::RemoveProject(remove) => json!({
+            "project": remove.project,
+            "volumes": remove.volumes,
+        }),
+        Inputs::RestartProject(restart) => json!({
+            "project": restart.project,
+            "services": sorted(&restart.services),
+        }),
+    }
+}
+
+fn sorted(services: &[String]) -> Vec<&str> {
+    let mut services: Vec<_> = services.iter().map(String::as_str).collect();
+    services.sort_unstable();
+    services.dedup();
+    services
+}
+
+/// What a run locks: no two runs of one subject ever execute at once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject(String);
+
+impl Subject {
+    /// A compose project.
+    pub fn project(name: &str) -> Self {
+        Self(format!("project:{name}"))
+    }
+
+    /// Reads the form `kind:name`.
+    ///
+    /// # Errors
+    /// When the kind is unknown.
+    pub fn parse(text: &str) -> Result<Self, UnknownKey> {
+        match text.split_once(':') {
+            Some(("project", _)) => Ok(Self(text.to_owned())),
+            _ => Err(UnknownKey {
+                noun: "kind of subject",
+                key: text.to_owned(),
+                known: "project:<name>".to_owned(),
+            }),
+        }
+    }
+
+    /// The form `kind:name`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}

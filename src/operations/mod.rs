@@ -1,0 +1,113 @@
+//! The shell: what the agent can do, one file per verb, and the runner that executes runs. Owns
+//! the one door and the life of every run. Face: `Door`, `Runner`, `Operation`, `RunContext`.
+//! Never acts on the world outside a run's recorded step.
+
+mod context;
+mod door;
+mod events;
+mod runner;
+mod signals;
+
+use futures_util::future::BoxFuture;
+
+use crate::base::chain;
+use crate::domain::audit::AuditEvent;
+use crate::domain::runs::{End, Failure, ReasonCode, Waiting};
+use crate::store::{StoreError, Write};
+
+pub use context::{Purpose, RunContext, Step, StepError, Stop};
+pub use door::{Admitted, Answer, CancelError, Door, Request, SubmitError};
+pub use events::run_event;
+pub use runner::{Operations, Recovered, Runner, RunnerOptions};
+pub use signals::{Followed, Follower, Happened, RunNews};
+
+/// What executes the runs of one type.
+pub trait Operation: Send + Sync {
+    /// Executes one attempt of a run. Everything it does to the world goes through `run.step`.
+    /// A panic fails this run only.
+    fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd>;
+}
+
+/// How an attempt ended, and what is recorded in the same transaction.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What happened, in one sentence, for the audit log; a plain one is made up when absent.
+    pub summary: Option<String>,
+    /// Changes of records that belong to the end, such as what is deployed now.
+    pub writes: Vec<Write>,
+    /// Further events of the same transaction.
+    pub events: Vec<AuditEvent>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The run ends. What went wrong was told by `RunContext::fail`.
+    Ended(End),
+    /// The run is put aside until something happens.
+    Waits(Waiting),
+    /// The attempt stopped at a safe step because it was told to; a later one goes on.
+    Interrupted,
+}
+
+impl RunEnd {
+    /// The run ends so.
+    pub fn ended(end: End) -> Self {
+        Self::of(Verdict::Ended(end))
+    }
+
+    /// The run waits.
+    pub fn waits(waiting: Waiting) -> Self {
+        Self::of(Verdict::Waits(waiting))
+    }
+
+    /// The attempt stopped because it was told to: a cancelled run ends, a draining agent leaves
+    /// the run for its next start.
+    pub fn stopped(stop: Stop) -> Self {
+        match stop {
+            Stop::Cancelled => Self::ended(End::Cancelled),
+            Stop::Draining => Self::of(Verdict::Interrupted),
+        }
+    }
+
+    fn of(verdict: Verdict) -> Self {
+        Self { verdict, summary: None, writes: Vec::new(), events: Vec::new() }
+    }
+
+    /// The same, said in one sentence.
+    #[must_use]
+    pub fn summary(mut self, summary: impl Into<String>) -> Self {
+        self.summary = Some(summary.into());
+        self
+    }
+
+    /// The same, with a change of records.
+    #[must_use]
+    pub fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    /// The same, with a further event.
+    #[must_use]
+    pub fn event(mut self, event: AuditEvent) -> Self {
+        self.events.push(event);
+        self
+    }
+}
+
+/// What a store that does not take a write means for a run.
+pub fn store_failure(error: &StoreError) -> Failure {
+    let reason_code = match error {
+        StoreError::DiskFull { .. } => ReasonCode::DiskFull,
+        _ => ReasonCode::StoreUnavailable,
+    };
+    let mut message = chain(error);
+    if let Some(hint) = error.hint() {
+        message.push_str("; ");
+        message.push_str(&hint);
+    }
+    Failure::new(reason_code, "store", message)
+}

@@ -1,0 +1,158 @@
+//! Recovers runs whose worker is gone. Owns what happens at start, before anything is claimed.
+//! Face: `Runner::recover`. Never waits for a lease: one process owns the store, so every open
+//! attempt of another instance is dead.
+
+use tracing::warn;
+
+use crate::base::ids::RunId;
+use crate::domain::audit::{self, Actor, AuditEvents, EventType, Outcome};
+use crate::domain::runs::{
+    AttemptEnd, Disposition, End, Failure, OperationRun, ReasonCode, after_crash,
+};
+use crate::operations::events::{describe, describe_end, run_event};
+use crate::store::{CompleteRun, OpenAttempt, RunProgress, StoreError, Write};
+
+use super::Runner;
+
+/// What recovery found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Runs that go on, forward or backward.
+    pub resumed: usize,
+    /// Runs that wait for an operator.
+    pub asking: usize,
+    /// Runs that were ended: cancelled before the crash, or interrupted too often.
+    pub ended: usize,
+}
+
+impl Runner {
+    /// Takes over what an older process left. Call it once, before `serve`.
+    ///
+    /// # Errors
+    /// When the store does not answer or does not take it.
+    pub async fn recover(&self) -> Result<Recovered, StoreError> {
+        let mut recovered = Recovered::default();
+        for open in self.store.open_attempts().await? {
+            match self.settle(&open).await? {
+                Settled::Resumed => recovered.resumed += 1,
+                Settled::Asking => recovered.asking += 1,
+                Settled::Ended => recovered.ended += 1,
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// The same for one run whose worker was lost while this process lives.
+    pub(super) async fn recover_run(&self, run_id: RunId) -> Result<(), StoreError> {
+        let open = self.store.open_attempts().await?;
+        for open in open.iter().filter(|open| open.run.id == run_id) {
+            self.settle(open).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, open: &OpenAttempt) -> Result<Settled, StoreError> {
+        let run = &open.run;
+        let disposition = if run.cancel_requested_at.is_some() {
+            Disposition::GiveUp(ReasonCode::RunCancelled)
+        } else {
+            after_crash((self.options.on_crash)(run.run_type()), open.interruptions + 1)
+        };
+        warn!(run_id = %run.id, attempt = run.attempt, ?disposition, "run was interrupted");
+        let (writes, events, settled) = self.settlement(run, disposition);
+        self.store.commit(writes, events).await?;
+        self.announce(run, run.state).await;
+        self.signals.wake.notify_one();
+        Ok(settled)
+    }
+
+    fn settlement(
+        &self,
+        run: &OperationRun,
+        disposition: Disposition,
+    ) -> (Vec<Write>, AuditEvents, Settled) {
+        let at = self.ambient.now();
+        let mut writes = vec![Write::InterruptAttempt {
+            run_id: run.id,
+            attempt: run.attempt,
+            end: AttemptEnd::Interrupted,
+            at,
+            progress: RunProgress::default(),
+        }];
+        let mut interrupted = run_event(
+            &self.ambient,
+            run,
+            EventType::RunInterrupted,
+            Outcome::Failed,
+            Actor::agent(),
+            format!("{} lost its worker in attempt {}", describe(run), run.attempt),
+        );
+        interrupted.context.attempt = Some(run.attempt);
+        let events = AuditEvents::from(interrupted);
+        match disposition {
+            Disposition::Resume | Disposition::Undo => (writes, events, Settled::Resumed),
+            Disposition::Wait(waiting) => {
+                writes.push(Write::WaitRun {
+                    run_id: run.id,
+                    attempt: run.attempt,
+                    waiting,
+                    at,
+                    progress: RunProgress::default(),
+                });
+                let asks = run_event(
+                    &self.ambient,
+                    run,
+                    EventType::RunWaiting,
+                    Outcome::Info,
+                    Actor::agent(),
+                    format!("{} waits for an operator's answer after a crash", describe(run)),
+                );
+                (writes, events.and(asks), Settled::Asking)
+            }
+            Disposition::GiveUp(reason_code) => {
+                let (write, ended) = self.given_up(run, reason_code);
+                writes.push(write);
+                (writes, events.and(ended), Settled::Ended)
+            }
+        }
+    }
+
+    fn given_up(&self, run: &OperationRun, reason_code: ReasonCode) -> (Write, audit::AuditEvent) {
+        let (end, failures) = match reason_code {
+            ReasonCode::RunCancelled => (End::Cancelled, Vec::new()),
+            _ => {
+                let message = format!(
+                    "the run lost its worker in {} attempts; look into the agent's log for what \
+                     ends the process, then start it again",
+                    run.attempt
+                );
+                (End::Failed, vec![Failure::new(reason_code, "agent", message)])
+            }
+        };
+        let mut told = run.clone();
+        told.failure_summary.extend(failures.iter().cloned());
+        let mut event = run_event(
+            &self.ambient,
+            run,
+            audit::ended(run.run_type(), end),
+            end.into(),
+            Actor::agent(),
+            describe_end(&told, end),
+        );
+        event.context.reason_code = Some(reason_code);
+        let write = Write::CompleteRun(CompleteRun {
+            run_id: run.id,
+            attempt: run.attempt,
+            end,
+            at: self.ambient.now(),
+            progress: RunProgress { failures, ..RunProgress::default() },
+        });
+        (write, event)
+    }
+}
+
+enum Settled {
+    Resumed,
+    Asking,
+    Ended,
+}

@@ -1,0 +1,219 @@
+//! Says why the store could not do something, and what to do about it. Owns the error. Face:
+//! `StoreError`, `Conflict`. Never lets a database library's type out of the store.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use crate::base::ids::RunId;
+use crate::domain::runs::{IllegalTransition, Subject};
+
+/// The cause of an error, whatever library it came from.
+pub(super) type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a call of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A record is not in the state that was expected; nothing was changed.
+    #[error(transparent)]
+    Conflict(Conflict),
+    /// No space is left for the database.
+    #[error("the disk that holds the database {} is full", path.display())]
+    DiskFull {
+        /// The database.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: Cause,
+    },
+    /// The database cannot be written.
+    #[error("the database {} is read-only", path.display())]
+    ReadOnly {
+        /// The database.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: Cause,
+    },
+    /// The file is not a database, or damaged.
+    #[error("the file {} is not a database that can be read", path.display())]
+    Corrupt {
+        /// The database.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: Cause,
+    },
+    /// A newer agent has written the database.
+    #[error("the database {} has form {found}; this agent knows forms up to {known}", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The form it has.
+        found: u32,
+        /// The newest form that this program knows.
+        known: u32,
+    },
+    /// A migration that was applied differs from the one in this program.
+    #[error("the database {} was brought to form {number} by other statements", path.display())]
+    MigrationChanged {
+        /// The database.
+        path: PathBuf,
+        /// The form.
+        number: u32,
+    },
+    /// Another agent works on this state directory.
+    #[error("another agent holds {}", path.display())]
+    AgentRunning {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A file or directory of the store cannot be used.
+    #[error("cannot {act} {}", path.display())]
+    File {
+        /// What was attempted.
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The key file does not hold a key.
+    #[error("the key file {} {reason}", path.display())]
+    Key {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The key is not the one that the database was sealed with.
+    #[error("the key {} is not the one that the database was sealed with", path.display())]
+    WrongKey {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// A record cannot be read.
+    #[error("the stored {noun} cannot be read: {reason}")]
+    Unreadable {
+        /// What was read.
+        noun: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database refused a statement for a reason of its own.
+    #[error("the database could not {act}")]
+    Query {
+        /// What was attempted.
+        act: &'static str,
+        /// What the database said.
+        #[source]
+        source: Cause,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Stopped,
+}
+
+/// A record is not in the state that a write expects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// A run that asks for the same is not completed yet.
+    #[error("run {0} asks for the same and is not completed")]
+    ActiveRun(RunId),
+    /// The writer's attempt is not the run's current one.
+    #[error("attempt {attempt} of run {run_id} was taken over")]
+    Fenced {
+        /// The run.
+        run_id: RunId,
+        /// The attempt that must not write any more.
+        attempt: u32,
+    },
+    /// Another run works on the subject.
+    #[error("{subject} is locked by run {holder}")]
+    Locked {
+        /// The subject.
+        subject: Subject,
+        /// The run that holds the lock.
+        holder: RunId,
+    },
+    /// The run cannot go from its state to the wanted one.
+    #[error("run {run_id}: {why}")]
+    Illegal {
+        /// The run.
+        run_id: RunId,
+        /// What was refused.
+        why: IllegalTransition,
+    },
+    /// The record does not exist.
+    #[error("no {noun} {id}")]
+    Missing {
+        /// The kind of record.
+        noun: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// The record refers to something of another workspace, or that does not exist.
+    #[error("the {noun} refers to something that does not exist")]
+    Dangling {
+        /// The kind of record.
+        noun: &'static str,
+    },
+}
+
+impl StoreError {
+    /// What the operator can do now; none when there is nothing but to look at the cause.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::DiskFull { path, .. } => format!(
+                "free space on the file system of {}; the agent goes on by itself then",
+                path.display()
+            ),
+            Self::ReadOnly { path, .. } => format!(
+                "make {} and its directory writable for the agent's user, and check that the file \
+                 system is not mounted read-only",
+                path.display()
+            ),
+            Self::Corrupt { path, .. } => format!(
+                "restore {0} from a backup, or move it away: the agent then starts with an empty \
+                 one and finds the containers again by their labels",
+                path.display()
+            ),
+            Self::Newer { .. } => "start the newer version of wharf again, or restore the \
+                                   database that was backed up before the upgrade"
+                .to_owned(),
+            Self::MigrationChanged { .. } => {
+                "use the released version of wharf that wrote the database".to_owned()
+            }
+            Self::AgentRunning { .. } => {
+                "stop the other agent, or give this one a `state_dir` of its own".to_owned()
+            }
+            Self::File { path, .. } => {
+                format!("check that the agent's user may use {}", path.display())
+            }
+            Self::Key { path, .. } => {
+                format!("restore {} from a backup with mode 0600", path.display())
+            }
+            Self::WrongKey { path } => format!(
+                "restore the {} that belongs to the database, or move both away to start empty",
+                path.display()
+            ),
+            Self::Stopped => "wait until the agent has started again".to_owned(),
+            Self::Conflict(_) | Self::Unreadable { .. } | Self::Query { .. } => return None,
+        };
+        Some(hint)
+    }
+
+    /// The conflict, when it is one.
+    pub fn conflict(&self) -> Option<&Conflict> {
+        match self {
+            Self::Conflict(conflict) => Some(conflict),
+            _ => None,
+        }
+    }
+}
+
+impl From<Conflict> for StoreError {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict(conflict)
+    }
+}

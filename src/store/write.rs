@@ -1,0 +1,143 @@
+//! Lists every change that a record can go through. Owns the writes of `Store::commit`. Face:
+//! `Write`. Never a generic update: each write checks that the record may change so.
+
+use crate::base::ids::{RevisionId, RunId, WorkspaceId};
+use crate::base::{Digest, Secret, Timestamp};
+use crate::domain::runs::{AttemptEnd, CountKey, Details, End, Failure, OperationRun, Waiting};
+
+use super::{Adoption, Project};
+
+/// One change of records.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// A new run, queued. Conflicts with an active run of the same identity.
+    InsertRun(Box<OperationRun>),
+    /// A worker takes a run: a new attempt begins, and the subject is locked for it.
+    StartAttempt(StartAttempt),
+    /// An attempt lost its worker: its steps without a result become unknown, and the run wants
+    /// a new attempt. The run keeps its lock.
+    InterruptAttempt {
+        /// The run.
+        run_id: RunId,
+        /// The attempt.
+        attempt: u32,
+        /// Whether its process died (`Interrupted`) or shut down in order (`Released`).
+        end: AttemptEnd,
+        /// When.
+        at: Timestamp,
+        /// What is added with it.
+        progress: RunProgress,
+    },
+    /// The run waits without a worker. The run keeps its lock.
+    WaitRun {
+        /// The run.
+        run_id: RunId,
+        /// Its current attempt.
+        attempt: u32,
+        /// For what, and until when.
+        waiting: Waiting,
+        /// When.
+        at: Timestamp,
+        /// What is added with it.
+        progress: RunProgress,
+    },
+    /// What the run waited for has happened.
+    WakeRun {
+        /// The run.
+        run_id: RunId,
+    },
+    /// Somebody asked for the run to be cancelled.
+    RequestCancel {
+        /// The run.
+        run_id: RunId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The run ends, and its lock with it.
+    CompleteRun(CompleteRun),
+    /// Stores a bundle of files, sealed; older bundles of the project that nothing needs go.
+    PutRevision(NewRevision),
+    /// Inserts or replaces a project.
+    PutProject(Project),
+    /// Forgets a project that was removed, with its adoptions, exits and revisions.
+    ForgetProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        name: String,
+    },
+    /// Remembers a container that was taken over.
+    PutAdoption(Adoption),
+    /// Forgets the containers of a project that were taken over.
+    DropAdoptions {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        project: String,
+    },
+}
+
+/// The beginning of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartAttempt {
+    /// The run.
+    pub run_id: RunId,
+    /// The new attempt's number: one more than the run's last.
+    pub attempt: u32,
+    /// The process that executes it.
+    pub instance: String,
+    /// When.
+    pub at: Timestamp,
+    /// When its lease ends unless renewed.
+    pub lease_until: Timestamp,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompleteRun {
+    /// The run.
+    pub run_id: RunId,
+    /// Its current attempt; 0 for a run that never began.
+    pub attempt: u32,
+    /// How it ends.
+    pub end: End,
+    /// When.
+    pub at: Timestamp,
+    /// What is added with the end.
+    pub progress: RunProgress,
+}
+
+/// What is added to a run as it goes on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunProgress {
+    /// Numbers to add.
+    pub counts: Vec<(CountKey, u64)>,
+    /// Failures to append.
+    pub failures: Vec<Failure>,
+    /// Details that replace the old ones.
+    pub details: Option<Details>,
+}
+
+impl RunProgress {
+    /// Whether there is nothing to add.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.failures.is_empty() && self.details.is_none()
+    }
+}
+
+/// A bundle of files to be stored.
+#[derive(Debug, Clone)]
+pub struct NewRevision {
+    /// Its name.
+    pub id: RevisionId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// The compose project.
+    pub project: String,
+    /// The digest of the content; keyed, because files may hold secrets.
+    pub digest: Digest,
+    /// The content, as the client sent it.
+    pub content: Secret<bytes::Bytes>,
+    /// When it was sent.
+    pub created_at: Timestamp,
+}
