@@ -12,3 +12,5 @@ pub mod store;
 pub mod world;
 // 4 shell
 pub mod operations;
+// 6 roof
+pub mod daemon;

@@ -1,0 +1,348 @@
+//! Reads the agent's configuration: one YAML file. Owns its keys, their defaults and what a reload
+//! changes. Face: `Config`, `read`, `changes`, `KEYS`. Never starts with a value that it guessed:
+//! an unknown key or a wrong value is an error, and all of them are reported at once.
+
+mod manual;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::base::limits::{ENGINE_CALL_TIMEOUT, RUN_WORKERS_MAX};
+use crate::base::units::format_duration;
+use crate::base::yaml::{self, Fields, Node, Value};
+use crate::base::{Diagnostic, Diagnostics};
+
+pub use manual::manual;
+pub use schema::{KEYS, Key, Reload};
+
+/// The code of every problem with a configuration file.
+const CODE: &str = "config.invalid";
+/// Longest duration that any key takes.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The agent's configuration, complete and valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Folder of the database, the keys and the build contexts.
+    pub state_dir: PathBuf,
+    /// Where clients come in.
+    pub socket: Socket,
+    /// Where the engine listens.
+    pub engine_address: String,
+    /// Longest wait for one ordinary call of the engine.
+    pub engine_call_timeout: Duration,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// Least severe lines that are written.
+    pub log_level: LogLevel,
+    /// Runs that execute at once.
+    pub workers: usize,
+    /// How long a stopping agent waits for its runs.
+    pub shutdown_deadline: Duration,
+    /// How applied projects are kept.
+    pub convergence: Convergence,
+    /// Folders of this host that projects may mount; empty means: what the applying user may read.
+    pub host_path_roots: Vec<PathBuf>,
+    /// Space for build contexts, in bytes.
+    pub contexts_bytes_max: u64,
+}
+
+/// The Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// The group that may use it, by name or number; none is the agent's own.
+    pub group: Option<String>,
+}
+
+/// How applied projects are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convergence {
+    /// Whether they are.
+    pub enabled: bool,
+    /// How often every project is looked at.
+    pub sweep_interval: Duration,
+    /// How long the agent waits for further events.
+    pub debounce: Duration,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Least severe lines that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// An operator must act.
+    Error,
+    /// An operator should look.
+    Warn,
+    /// What happened.
+    Info,
+    /// Why it happened.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl LogLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+/// Reads a configuration from the text of `file`. `docker_host` is the environment's
+/// `DOCKER_HOST`, the default of `engine.address`.
+///
+/// # Errors
+/// Every problem of the file, each with its place.
+pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config, Diagnostics> {
+    let root = yaml::parse(file, text.as_bytes())?;
+    let mut problems = Vec::new();
+    let mut top = Fields::of(&root, CODE, &schema::names_in(""));
+    let state_dir = match top.required("state_dir") {
+        Some(node) => absolute_path(&mut top, "state_dir", node),
+        None => None,
+    };
+    // What follows from a missing folder is never used: the problem ends the reading.
+    let state_dir = state_dir.unwrap_or_default();
+    let socket = section(&root, "socket", &mut problems, |f| read_socket(f, &state_dir));
+    let engine = section(&root, "engine", &mut problems, |f| read_engine(f, docker_host));
+    let log = section(&root, "log", &mut problems, |f| {
+        let format = f.word("format", LogFormat::WORDS).unwrap_or(LogFormat::Text);
+        (format, f.word("level", LogLevel::WORDS).unwrap_or(LogLevel::Info))
+    });
+    let runs = section(&root, "runs", &mut problems, |f| {
+        let workers = f.integer("workers", 1..=64).and_then(|n| usize::try_from(n).ok());
+        let deadline = bounded(f, "shutdown_deadline", SECOND, HOUR);
+        (workers.unwrap_or(RUN_WORKERS_MAX), deadline.unwrap_or(Duration::from_secs(20)))
+    });
+    let convergence = section(&root, "convergence", &mut problems, |f| Convergence {
+        enabled: f.boolean("enabled").unwrap_or(true),
+        sweep_interval: bounded(f, "sweep_interval", SECOND, DURATION_MAX)
+            .unwrap_or(Duration::from_secs(60)),
+        debounce: bounded(f, "debounce", Duration::ZERO, Duration::from_secs(600))
+            .unwrap_or(Duration::from_secs(2)),
+    });
+    let host_path_roots = section(&root, "host_paths", &mut problems, read_roots);
+    let contexts_bytes_max = section(&root, "contexts", &mut problems, |f| {
+        bounded_size(f, "size_max", 1 << 20, 1 << 40).unwrap_or(2 << 30)
+    });
+    problems.splice(0..0, top.into_problems());
+    if !problems.is_empty() {
+        problems.sort_by(|left, right| left.location.cmp(&right.location));
+        return Err(Diagnostics(problems));
+    }
+    Ok(Config {
+        state_dir,
+        socket,
+        engine_address: engine.0,
+        engine_call_timeout: engine.1,
+        log_format: log.0,
+        log_level: log.1,
+        workers: runs.0,
+        shutdown_deadline: runs.1,
+        convergence,
+        host_path_roots,
+        contexts_bytes_max,
+    })
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Reads one section; an absent one is an empty one.
+fn section<T>(
+    root: &Node,
+    name: &str,
+    problems: &mut Vec<Diagnostic>,
+    read: impl FnOnce(&mut Fields<'_>) -> T,
+) -> T {
+    let known = schema::names_in(name);
+    let absent = Node::new(Value::Null, root.mark.clone());
+    let node = root.as_map().and_then(|map| map.get(name)).unwrap_or(&absent);
+    let mut fields = Fields::of(node, CODE, &known);
+    let value = read(&mut fields);
+    problems.extend(fields.into_problems());
+    value
+}
+
+fn read_socket(fields: &mut Fields<'_>, state_dir: &Path) -> Socket {
+    let path = match fields.node("path") {
+        Some(node) => absolute_path(fields, "path", node),
+        None => None,
+    };
+    let mode = match fields.node("mode") {
+        Some(node) => octal_mode(fields, node),
+        None => None,
+    };
+    let group = match fields.node("group") {
+        Some(node) => node.as_scalar().map(|scalar| scalar.text.clone()).or_else(|| {
+            let message = format!("`group` must be a group, found {}", node.kind());
+            fields.report(node.problem(CODE, message));
+            None
+        }),
+        None => None,
+    };
+    Socket {
+        path: path.unwrap_or_else(|| state_dir.join("wharf.sock")),
+        mode: mode.unwrap_or(0o660),
+        group,
+    }
+}
+
+fn read_engine(fields: &mut Fields<'_>, docker_host: Option<&str>) -> (String, Duration) {
+    let given = fields.string("address");
+    if let (Some(address), Some(node)) = (&given, fields.node("address"))
+        && !address.starts_with("unix:///")
+    {
+        let message = format!("`address` must be `unix:///PATH`, found `{address}`");
+        let help = "an engine on another host needs an agent on that host";
+        fields.report(node.problem(CODE, message).help(help));
+    }
+    let address = given
+        .or_else(|| docker_host.filter(|host| !host.is_empty()).map(str::to_owned))
+        .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+    let timeout = bounded(fields, "call_timeout", SECOND, HOUR);
+    (address, timeout.unwrap_or(ENGINE_CALL_TIMEOUT))
+}
+
+fn read_roots(fields: &mut Fields<'_>) -> Vec<PathBuf> {
+    let items = fields.items("roots");
+    items.iter().filter_map(|node| absolute_path(fields, "roots", node)).collect()
+}
+
+fn absolute_path(fields: &mut Fields<'_>, key: &str, node: &Node) -> Option<PathBuf> {
+    let path = node.as_scalar().map(|scalar| PathBuf::from(&scalar.text));
+    match path {
+        Some(path) if path.is_absolute() => Some(path),
+        Some(path) => {
+            let message = format!("`{key}` must be an absolute path, found `{}`", path.display());
+            fields.report(node.problem(CODE, message).help("begin it with `/`"));
+            None
+        }
+        None => {
+            let message = format!("`{key}` must be an absolute path, found {}", node.kind());
+            fields.report(node.problem(CODE, message));
+            None
+        }
+    }
+}
+
+/// Permission bits, always octal: `0660` and `660` mean the same, as with chmod(1).
+fn octal_mode(fields: &mut Fields<'_>, node: &Node) -> Option<u32> {
+    let text = node.as_scalar().map_or("", |scalar| scalar.text.as_str());
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+    if mode.is_none() {
+        let message = "`mode` must be an octal number up to 0777, such as `0660`";
+        fields.report(node.problem(CODE, message));
+    }
+    mode
+}
+
+fn bounded(
+    fields: &mut Fields<'_>,
+    key: &str,
+    shortest: Duration,
+    longest: Duration,
+) -> Option<Duration> {
+    let found = fields.duration(key)?;
+    if (shortest..=longest).contains(&found) {
+        return Some(found);
+    }
+    let message = format!(
+        "`{key}` must be from {} to {}, found {}",
+        format_duration(shortest),
+        format_duration(longest),
+        format_duration(found)
+    );
+    report_at(fields, key, message);
+    None
+}
+
+fn bounded_size(fields: &mut Fields<'_>, key: &str, least: u64, most: u64) -> Option<u64> {
+    let found = fields.bytes(key)?;
+    if (least..=most).contains(&found) {
+        return Some(found);
+    }
+    report_at(fields, key, format!("`{key}` must be from {least} to {most} bytes, found {found}"));
+    None
+}
+
+fn report_at(fields: &mut Fields<'_>, key: &str, message: String) {
+    if let Some(node) = fields.node(key) {
+        fields.report(node.problem(CODE, message));
+    }
+}
+
+impl Config {
+    /// Every key's value in effect, as it would be written.
+    pub fn values(&self) -> BTreeMap<&'static str, String> {
+        let word = |on: bool| if on { "true" } else { "false" }.to_owned();
+        let roots: Vec<_> = self.host_path_roots.iter().map(|p| p.display().to_string()).collect();
+        BTreeMap::from([
+            ("state_dir", self.state_dir.display().to_string()),
+            ("socket.path", self.socket.path.display().to_string()),
+            ("socket.mode", format!("{:04o}", self.socket.mode)),
+            ("socket.group", self.socket.group.clone().unwrap_or_default()),
+            ("engine.address", self.engine_address.clone()),
+            ("engine.call_timeout", format_duration(self.engine_call_timeout)),
+            ("log.format", name_of(LogFormat::WORDS, self.log_format)),
+            ("log.level", name_of(LogLevel::WORDS, self.log_level)),
+            ("runs.workers", self.workers.to_string()),
+            ("runs.shutdown_deadline", format_duration(self.shutdown_deadline)),
+            ("convergence.enabled", word(self.convergence.enabled)),
+            ("convergence.sweep_interval", format_duration(self.convergence.sweep_interval)),
+            ("convergence.debounce", format_duration(self.convergence.debounce)),
+            ("host_paths.roots", format!("[{}]", roots.join(", "))),
+            ("contexts.size_max", self.contexts_bytes_max.to_string()),
+        ])
+    }
+}
+
+fn name_of<T: Copy + PartialEq>(words: &[(&str, T)], value: T) -> String {
+    words.iter().find(|(_, known)| *known == value).map_or("", |(name, _)| name).to_owned()
+}
+
+/// What a reload changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Keys whose new value takes effect now.
+    pub applied: Vec<&'static str>,
+    /// Keys whose new value waits for a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// Compares the configuration in effect with the one just read.
+pub fn changes(old: &Config, new: &Config) -> Changes {
+    let (before, after) = (old.values(), new.values());
+    let mut found = Changes::default();
+    for key in KEYS.iter().filter(|key| before.get(key.path) != after.get(key.path)) {
+        match key.reload {
+            Reload::Live => found.applied.push(key.path),
+            Reload::Restart => found.needs_restart.push(key.path),
+        }
+    }
+    found
+}

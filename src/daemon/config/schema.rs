@@ -1,0 +1,173 @@
+//! Lists every key of the agent's configuration. Owns the one table that the reader, the manual and
+//! the reload rules are made from. Face: `KEYS`, `Key`. Never holds a key that does nothing.
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its path: `section.name`, or `name` at the top.
+    pub path: &'static str,
+    /// What its value is, for people.
+    pub kind: &'static str,
+    /// What it is when absent, as it would be written; or in words, in parentheses.
+    pub default: &'static str,
+    /// When a change takes effect.
+    pub reload: Reload,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// When a changed key takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// At SIGHUP (`systemctl reload`).
+    Live,
+    /// At the next start.
+    Restart,
+}
+
+impl Reload {
+    /// The words of the manual.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Live => "reload",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+const fn key(
+    path: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    reload: Reload,
+    doc: &'static str,
+) -> Key {
+    Key { path, kind, default, reload, doc }
+}
+
+/// Every key, in the order of the manual.
+pub const KEYS: &[Key] = &[
+    key(
+        "state_dir",
+        "absolute path",
+        "(required)",
+        Reload::Restart,
+        "Folder of the database, the keys and the build contexts. Made with mode 0700. One agent \
+         per folder.",
+    ),
+    key(
+        "socket.path",
+        "absolute path",
+        "(`<state_dir>/wharf.sock`)",
+        Reload::Restart,
+        "The Unix socket that the agent listens on. Put it outside `state_dir` for a group to use \
+         it.",
+    ),
+    key(
+        "socket.mode",
+        "octal number",
+        "0660",
+        Reload::Restart,
+        "Permission bits of the socket. Others than root, the agent's user and the socket's group \
+         are refused whatever it says.",
+    ),
+    key(
+        "socket.group",
+        "name or number of a group",
+        "(the agent's own)",
+        Reload::Restart,
+        "The group whose members may use the agent. Who may use it can become root on this host.",
+    ),
+    key(
+        "engine.address",
+        "`unix://PATH`",
+        "(`DOCKER_HOST`, else `unix:///var/run/docker.sock`)",
+        Reload::Restart,
+        "Where the Docker Engine listens.",
+    ),
+    key(
+        "engine.call_timeout",
+        "duration, 1s to 1h",
+        "60s",
+        Reload::Restart,
+        "Longest wait for one ordinary call of the engine. Pulls and builds have limits of their \
+         own.",
+    ),
+    key("log.format", "`text` or `json`", "text", Reload::Restart, "How log lines are written."),
+    key(
+        "log.level",
+        "`error`, `warn`, `info`, `debug` or `trace`",
+        "info",
+        Reload::Live,
+        "Least severe lines that are written.",
+    ),
+    key(
+        "runs.workers",
+        "1 to 64",
+        "4",
+        Reload::Restart,
+        "Runs that execute at once. Runs of one project never do.",
+    ),
+    key(
+        "runs.shutdown_deadline",
+        "duration, 1s to 1h",
+        "20s",
+        Reload::Live,
+        "How long a stopping agent waits for its runs to reach a safe step. What has not reached \
+         one then goes on at the next start.",
+    ),
+    key(
+        "convergence.enabled",
+        "`true` or `false`",
+        "true",
+        Reload::Live,
+        "Bring projects back to what was applied when containers stop or vanish.",
+    ),
+    key(
+        "convergence.sweep_interval",
+        "duration, 1s to 24h",
+        "60s",
+        Reload::Live,
+        "How often every project is looked at even though the engine reported nothing.",
+    ),
+    key(
+        "convergence.debounce",
+        "duration, 0s to 10m",
+        "2s",
+        Reload::Live,
+        "How long the agent waits after an event of the engine for further ones, before it looks.",
+    ),
+    key(
+        "host_paths.roots",
+        "list of absolute paths",
+        "[]",
+        Reload::Live,
+        "Folders of this host that projects may mount. Without any, a project may mount what the \
+         user who applied it may read.",
+    ),
+    key(
+        "contexts.size_max",
+        "size, 1m to 1t",
+        "2g",
+        Reload::Live,
+        "Space for build contexts that clients sent. Those that no project needs go first; a new \
+         one that finds no room is refused.",
+    ),
+];
+
+/// The keys directly in a section; `""` is the top, whose sections count as keys.
+pub(super) fn names_in(section: &str) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for key in KEYS {
+        let name = match key.path.split_once('.') {
+            None if section.is_empty() => key.path,
+            Some((first, _)) if section.is_empty() => first,
+            Some((first, name)) if first == section => name,
+            _ => continue,
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}

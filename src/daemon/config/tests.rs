@@ -1,0 +1,109 @@
+use super::*;
+
+fn defaults() -> Config {
+    read("agent.yaml", "state_dir: /var/lib/wharfinger\n", None).unwrap()
+}
+
+/// Reads `text` and compares everything that is wrong with it.
+fn check(text: &str, expect: &[&str]) {
+    let found = match read("agent.yaml", text, None) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.0.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(found, expect, "{text}");
+}
+
+#[test]
+fn smallest_configuration_is_one_line() {
+    let config = defaults();
+    assert_eq!(config.socket.path, Path::new("/var/lib/wharfinger/wharf.sock"));
+    assert_eq!(config.socket.mode, 0o660);
+    assert_eq!(config.engine_address, "unix:///var/run/docker.sock");
+    assert!(config.convergence.enabled);
+}
+
+#[test]
+fn docker_host_is_the_default_of_the_engine_only() {
+    let host = Some("unix:///run/user/1000/docker.sock");
+    let config = read("a", "state_dir: /s", host).unwrap();
+    assert_eq!(config.engine_address, "unix:///run/user/1000/docker.sock");
+    let config = read("a", "state_dir: /s\nengine: {address: 'unix:///x'}", host).unwrap();
+    assert_eq!(config.engine_address, "unix:///x");
+}
+
+#[test]
+fn defaults_are_those_of_the_table() {
+    let values = defaults().values();
+    assert_eq!(values.len(), KEYS.len());
+    for key in KEYS.iter().filter(|key| !key.default.starts_with('(')) {
+        let (section, name) = key.path.split_once('.').unwrap();
+        let text = format!("state_dir: /s\n{section}: {{{name}: {}}}", key.default);
+        let written = read("agent.yaml", &text, None).unwrap();
+        assert_eq!(written.values()[key.path], values[key.path], "{}", key.path);
+    }
+}
+
+#[test]
+fn problems_name_their_place_and_the_remedy() {
+    check("", &["agent.yaml:1:1: `state_dir` is missing\n 1 | \n   | ^"]);
+    check(
+        "state_dir: /s\nlog: {levle: debug}\n",
+        &["agent.yaml:2:7: unknown key `levle`\n 2 | log: {levle: debug}\n   |       ^\n \
+           help: did you mean `level`?"],
+    );
+    check(
+        "state_dir: var\n",
+        &["agent.yaml:1:12: `state_dir` must be an absolute path, found `var`\n 1 | state_dir: \
+           var\n   |            ^\n help: begin it with `/`"],
+    );
+    check(
+        "state_dir: /s\nengine:\n  address: tcp://10.0.0.1:2375\n",
+        &[
+            "agent.yaml:3:12: `address` must be `unix:///PATH`, found `tcp://10.0.0.1:2375`\n 3 |   \
+           address: tcp://10.0.0.1:2375\n   |            ^\n help: an engine on another host needs \
+           an agent on that host",
+        ],
+    );
+    check(
+        "state_dir: /s\nsocket: {mode: 0999}\n",
+        &["agent.yaml:2:16: `mode` must be an octal number up to 0777, such as `0660`\n 2 | \
+           socket: {mode: 0999}\n   |                ^"],
+    );
+    check(
+        "state_dir: /s\nruns: {shutdown_deadline: 10h}\n",
+        &["agent.yaml:2:27: `shutdown_deadline` must be from 1s to 1h0m0s, found 10h0m0s\n 2 | \
+           runs: {shutdown_deadline: 10h}\n   |                           ^"],
+    );
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+    let text = "socket: {mode: x}\nstate_dri: /s\nconvergence: {enabled: yes}\n";
+    let problems = read("agent.yaml", text, None).unwrap_err().0;
+    let places: Vec<_> = problems
+        .iter()
+        .map(|found| found.location.as_ref().map(|at| (at.line, at.column)))
+        .collect();
+    assert_eq!(places, [Some((1, 1)), Some((1, 16)), Some((2, 1)), Some((3, 24))]);
+}
+
+#[test]
+fn permission_bits_are_octal_however_they_are_written() {
+    for text in ["0660", "660", "0o660", "'0660'"] {
+        let config = read("a", &format!("state_dir: /s\nsocket: {{mode: {text}}}"), None).unwrap();
+        assert_eq!(config.socket.mode, 0o660, "{text}");
+    }
+}
+
+#[test]
+fn a_reload_tells_what_waits_for_a_restart() {
+    let text = "state_dir: /var/lib/wharfinger\nlog: {level: debug}\nruns: {workers: 2}\n";
+    let found = changes(&defaults(), &read("agent.yaml", text, None).unwrap());
+    assert_eq!(found.applied, ["log.level"]);
+    assert_eq!(found.needs_restart, ["runs.workers"]);
+}
+
+#[test]
+fn the_manual_in_the_tree_is_fresh() {
+    crate::daemon::fresh_file("docs/configuration.md", &manual());
+}
