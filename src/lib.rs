@@ -13,4 +13,5 @@ pub mod world;
 // 4 shell
 pub mod operations;
 // 6 roof
+pub mod cli;
 pub mod daemon;

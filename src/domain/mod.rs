@@ -2,5 +2,6 @@
 //! noun. Never does I/O, reads a clock or draws a random number: all of it comes in as arguments.
 
 pub mod audit;
+pub mod compose;
 pub mod redaction;
 pub mod runs;

@@ -32,12 +32,18 @@ struct Source {
 }
 
 impl Mark {
+    /// A place for a value that no file wrote, such as a default.
+    pub fn nowhere() -> Self {
+        let source = Source { file: String::new(), text: String::new() };
+        Self { source: Arc::new(source), line: 1, column: 1 }
+    }
+
     /// The file that the mark points into, as the user named it.
     pub fn file(&self) -> &str {
         &self.source.file
     }
 
-    /// The place with the line's text.
+    /// The place with the line's text; without meaning for a mark that points nowhere.
     pub fn location(&self) -> Location {
         let (line, column) = (self.line as usize, self.column as usize);
         Location::at(&self.source.file, &self.source.text, line, column)
@@ -45,7 +51,8 @@ impl Mark {
 
     /// A problem at this place.
     pub fn problem(&self, code: &'static str, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(code, message).at(self.location())
+        let problem = Diagnostic::new(code, message);
+        if self.source.file.is_empty() { problem } else { problem.at(self.location()) }
     }
 }
 

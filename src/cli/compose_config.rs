@@ -1,0 +1,232 @@
+//! Reads a project's files from disk and prints its canonical model, without an agent. Owns the
+//! reading: bounded, and only what the loader asks for. Face: `run`, `read_bundle`. Never follows a
+//! build context out of its directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::base::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, YAML_BYTES_MAX};
+use crate::base::{Diagnostic, Diagnostics, Digest};
+use crate::domain::compose::dockerignore::{ContextEntry, ContextKind, Ignore, context_digest};
+use crate::domain::compose::{
+    Answer, Bundle, BundleFile, ContextRef, Files, Loaded, Options, Project, canonical, load,
+};
+
+/// How the model is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// YAML, as Docker Compose does by default.
+    #[default]
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+/// Prints the canonical model of a project, or what is wrong with its files.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn run(
+    options: &Options,
+    format: Format,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let project = match read_project(options) {
+        Ok((project, _)) => project,
+        Err(problems) => {
+            writeln!(err, "{problems}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for warning in &project.warnings {
+        writeln!(err, "warning: {warning}")?;
+    }
+    let model = canonical(&project);
+    let text = match format {
+        Format::Json => serde_json::to_string_pretty(&model).map_err(io::Error::other)?,
+        Format::Yaml => serde_yaml::to_string(&model).map_err(io::Error::other)?,
+    };
+    writeln!(out, "{}", text.trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Loads a project from this machine's files and environment.
+///
+/// # Errors
+/// Every problem in the files.
+pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let mut files = Files::new();
+    loop {
+        match load(options, &environment, &files)? {
+            Loaded::Done(project) => return Ok((*project, files)),
+            Loaded::Needs(paths) => {
+                for path in paths {
+                    if files.len() >= BUNDLE_FILES_MAX {
+                        let message =
+                            format!("the project needs more than {BUNDLE_FILES_MAX} files");
+                        return Err(Diagnostic::new("compose.bundle_too_large", message).into());
+                    }
+                    let answer = read_file(Path::new(&path));
+                    files.insert(path, answer);
+                }
+            }
+        }
+    }
+}
+
+/// Collects everything that the agent needs to deploy a project.
+///
+/// # Errors
+/// Every problem in the files; a config, secret or build context that cannot be read; a limit.
+pub fn read_bundle(options: &Options) -> Result<Bundle, Diagnostics> {
+    let (project, mut files) = read_project(options)?;
+    for path in project.content_files().into_values() {
+        files.entry(path.clone()).or_insert_with(|| read_file(Path::new(&path)));
+    }
+    let mut problems = Vec::new();
+    let mut build_contexts = Vec::new();
+    for (service, path) in project.build_contexts() {
+        match list_context(Path::new(&path)) {
+            Ok(entries) => {
+                let digest = context_digest(&entries);
+                build_contexts.push(ContextRef { service, path, digest });
+            }
+            Err(error) => {
+                let message =
+                    format!("cannot read the build context `{path}` of `{service}`: {error}");
+                problems.push(Diagnostic::new("compose.context_unreadable", message));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    let environment = project
+        .variables
+        .iter()
+        .filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)))
+        .collect();
+    let files = files.iter().map(|(path, answer)| (path.clone(), BundleFile::of(answer))).collect();
+    let bundle = Bundle { options: options.clone(), environment, files, build_contexts };
+    bundle.check_limits()?;
+    Ok(bundle)
+}
+
+/// Reads a file up to the largest size that anything accepts.
+fn read_file(path: &Path) -> Answer {
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Answer::Missing,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Answer::Missing,
+        Err(error) => return Answer::Unreadable(error.to_string()),
+    };
+    match file.metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            return Answer::Unreadable("it is a directory".to_owned());
+        }
+        _ => {}
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that the loader sees that it is too much.
+    match file.take(YAML_BYTES_MAX as u64 + 1).read_to_end(&mut bytes) {
+        Ok(_) => Answer::Content(bytes),
+        Err(error) => Answer::Unreadable(error.to_string()),
+    }
+}
+
+/// The entries of a build context that `.dockerignore` leaves in, sorted by path.
+///
+/// # Errors
+/// When a file cannot be read, or the context passes a limit.
+pub fn list_context(root: &Path) -> io::Result<Vec<ContextEntry>> {
+    let ignore = match fs::read_to_string(root.join(".dockerignore")) {
+        Ok(text) => Ignore::parse(&text, &["Dockerfile", ".dockerignore"]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
+        Err(error) => return Err(error),
+    };
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    let mut open = vec![String::new()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(root.join(&directory))? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                return Err(io::Error::other("a file's name is not UTF-8 text"));
+            };
+            let path = match directory.as_str() {
+                "" => name,
+                directory => format!("{directory}/{name}"),
+            };
+            let metadata = fs::symlink_metadata(entry.path())?;
+            if metadata.is_dir() && !ignore.skips_directory(&path) {
+                open.push(path.clone());
+            }
+            if ignore.excludes(&path) {
+                continue;
+            }
+            let kind = if metadata.is_dir() {
+                ContextKind::Directory
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(entry.path())?;
+                ContextKind::Link(target.to_string_lossy().into_owned())
+            } else if metadata.is_file() {
+                bytes += metadata.len();
+                ContextKind::File(Digest::of(&fs::read(entry.path())?))
+            } else {
+                continue;
+            };
+            entries.push(ContextEntry { path, mode: metadata.permissions().mode() & 0o777, kind });
+            if entries.len() > BUNDLE_FILES_MAX || bytes > BUNDLE_BYTES_MAX as u64 {
+                let message = format!(
+                    "more than {BUNDLE_FILES_MAX} files or {} MiB; leave some out in .dockerignore",
+                    BUNDLE_BYTES_MAX >> 20
+                );
+                return Err(io::Error::other(message));
+            }
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+/// Reads the arguments of `compose config`: a stand-in until the client's own parser calls `run`.
+///
+/// # Errors
+/// A sentence about the argument that is wrong.
+pub fn parse_arguments(
+    arguments: impl Iterator<Item = String>,
+    directory: String,
+) -> Result<(Options, Format), String> {
+    let mut options = Options { directory, ..Options::default() };
+    let mut format = Format::default();
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        let (name, inline) = match argument.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => {
+                (name.to_owned(), Some(value.to_owned()))
+            }
+            _ => (argument, None),
+        };
+        let value = inline.or_else(|| arguments.next());
+        let value = value.ok_or_else(|| format!("`{name}` needs a value"))?;
+        match name.as_str() {
+            "-f" | "--file" => options.files.push(value),
+            "-p" | "--project-name" => options.project_name = Some(value),
+            "--env-file" => options.env_files.push(value),
+            "--profile" => options.profiles.push(value),
+            "--project-directory" => options.project_directory = Some(value),
+            "--format" if value == "json" => format = Format::Json,
+            "--format" if value == "yaml" => format = Format::Yaml,
+            _ => return Err(format!("unknown argument `{name}`")),
+        }
+    }
+    Ok((options, format))
+}

@@ -1,0 +1,382 @@
+//! Loads a project, sans I/O: asks for files until it has them all. Owns the order of the steps.
+//! Face: `load`, `Options`, `Answer`, `Loaded`. Never opens a file and never asks for one twice.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::interpolate::{Variables, substitute};
+use super::paths::{absolute, base_name, parent, shown};
+use super::project::Project;
+use super::read::Reading;
+use super::schema::FILE_SHAPE;
+use super::{dotenv, merge};
+use crate::base::limits::CONTENT_FILE_BYTES_MAX;
+use crate::base::yaml::{Map, Mark, Node, Value, parse_all};
+use crate::base::{Diagnostic, Diagnostics};
+
+/// What the user asked for. Paths may be relative to `directory`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// The absolute directory that the user is in.
+    pub directory: String,
+    /// `-f`; empty looks for `compose.yaml` here and further up.
+    pub files: Vec<String>,
+    /// `--project-directory`; otherwise that of the first file.
+    pub project_directory: Option<String>,
+    /// `--env-file`; empty takes `.env` when there is one.
+    pub env_files: Vec<String>,
+    /// `--profile`.
+    pub profiles: Vec<String>,
+    /// `-p`.
+    pub project_name: Option<String>,
+}
+
+/// What the caller found at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The bytes of a file.
+    Content(Vec<u8>),
+    /// Nothing is there.
+    Missing,
+    /// It is there and could not be read, because of this.
+    Unreadable(String),
+}
+
+/// Answers by absolute path.
+pub type Files = BTreeMap<String, Answer>;
+
+/// How far loading got.
+#[derive(Debug)]
+pub enum Loaded {
+    /// To the end.
+    Done(Box<Project>),
+    /// These absolute paths have to be answered first.
+    Needs(BTreeSet<String>),
+}
+
+/// Loads a project out of the answers so far.
+///
+/// # Errors
+/// Every problem that was found, each with its place.
+pub fn load(
+    options: &Options,
+    environment: &BTreeMap<String, String>,
+    files: &Files,
+) -> Result<Loaded, Diagnostics> {
+    let mut loader = Loader {
+        options,
+        files,
+        needs: RefCell::default(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
+    match loader.run(environment) {
+        Ok(project) => Ok(Loaded::Done(Box::new(project))),
+        Err(Halt::Needs) => Ok(Loaded::Needs(loader.needs.take())),
+        Err(Halt::Refused(problems)) => Err(problems),
+    }
+}
+
+/// Why loading stops.
+pub(super) enum Halt {
+    /// A file is not there yet.
+    Needs,
+    /// The files are wrong.
+    Refused(Diagnostics),
+}
+
+impl From<Diagnostic> for Halt {
+    fn from(problem: Diagnostic) -> Self {
+        Self::Refused(problem.into())
+    }
+}
+
+/// The state of one loading.
+pub(super) struct Loader<'a> {
+    pub(super) options: &'a Options,
+    files: &'a Files,
+    needs: RefCell<BTreeSet<String>>,
+    pub(super) problems: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Names of compose files, in the order in which they are looked for.
+const FILE_NAMES: [&str; 4] =
+    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+/// Names of files that are laid over the first one when nothing else was asked for.
+const OVERRIDE_NAMES: [&str; 4] = [
+    "compose.override.yaml",
+    "compose.override.yml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+
+impl Loader<'_> {
+    fn run(&mut self, environment: &BTreeMap<String, String>) -> Result<Project, Halt> {
+        let here = self.options.directory.as_str();
+        let mut variables = Variables::new(environment.clone());
+        self.read_env_files(&mut variables, here)?;
+        let files = self.compose_files(&variables)?;
+        let directory = match &self.options.project_directory {
+            Some(directory) => absolute(here, directory, None),
+            None => files.first().map_or(here, |file| parent(file)).to_owned(),
+        };
+        if self.options.env_files.is_empty() && directory != here {
+            self.read_env_files(&mut variables, &directory)?;
+        }
+        let documents = self.documents(&files)?;
+        let name = self.project_name(&documents, &variables, &directory)?;
+        variables.set_default("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+        let model = self.model(documents, &directory, &variables, &mut files.clone())?;
+        self.stop_at_problems()?;
+        let model = self.complete(model, &name, &directory, &variables)?;
+        self.stop_at_problems()?;
+        let from_environment = self.values_of_resources(&model, &variables);
+        self.stop_at_problems()?;
+        let warnings = std::mem::take(&mut self.warnings);
+        let variables = variables.asked();
+        Ok(Project { name, directory, warnings, variables, model, from_environment })
+    }
+
+    /// Refuses when anything was wrong so far.
+    pub(super) fn stop_at_problems(&mut self) -> Result<(), Halt> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        Err(Halt::Refused(Diagnostics(std::mem::take(&mut self.problems))))
+    }
+
+    /// The answer for a path; asks for it when there is none.
+    pub(super) fn fetch(&self, path: &str) -> Result<&Answer, Halt> {
+        self.files.get(path).ok_or_else(|| {
+            self.needs.borrow_mut().insert(path.to_owned());
+            Halt::Needs
+        })
+    }
+
+    /// Asks for several paths at once.
+    fn ask_for_all(&self, paths: &[String]) -> Result<(), Halt> {
+        let known = paths.iter().filter(|path| self.fetch(path).is_ok()).count();
+        if known == paths.len() { Ok(()) } else { Err(Halt::Needs) }
+    }
+
+    /// A path as the user knows it.
+    pub(super) fn shown<'p>(&self, path: &'p str) -> &'p str {
+        shown(&self.options.directory, path)
+    }
+
+    /// The bytes of a file that has to be there; `at` names who wants it.
+    pub(super) fn bytes(&self, path: &str, at: Option<&Mark>) -> Result<&[u8], Halt> {
+        let name = self.shown(path);
+        let (code, message) = match self.fetch(path)? {
+            Answer::Content(bytes) => return Ok(bytes),
+            Answer::Missing => ("compose.file_missing", format!("there is no file `{name}`")),
+            Answer::Unreadable(reason) => {
+                ("compose.file_unreadable", format!("cannot read `{name}`: {reason}"))
+            }
+        };
+        let problem = Diagnostic::new(code, message);
+        Err(match at {
+            Some(mark) => problem.at(mark.location()).into(),
+            None => problem.into(),
+        })
+    }
+
+    /// The same as text, within the limit for content.
+    pub(super) fn text(&self, path: &str, at: Option<&Mark>) -> Result<&str, Halt> {
+        let bytes = self.bytes(path, at)?;
+        let name = self.shown(path);
+        if bytes.len() > CONTENT_FILE_BYTES_MAX {
+            let message = format!("`{name}` is larger than {CONTENT_FILE_BYTES_MAX} bytes");
+            return Err(Diagnostic::new("compose.file_too_large", message).into());
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| {
+            Diagnostic::new("compose.file_not_text", format!("`{name}` is not UTF-8 text"))
+        })?;
+        Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+    }
+
+    /// Variables from `--env-file`, or from the `.env` of a directory. The environment wins over
+    /// them, and a later `--env-file` over an earlier one.
+    fn read_env_files(&self, variables: &mut Variables, directory: &str) -> Result<(), Halt> {
+        let implicit = [format!("{directory}/.env")];
+        let paths: Vec<String> = match self.options.env_files.as_slice() {
+            [] => implicit.map(|path| absolute("/", &path, None)).to_vec(),
+            given => given.iter().map(|path| absolute(directory, path, None)).collect(),
+        };
+        self.ask_for_all(&paths)?;
+        let mut values = BTreeMap::new();
+        for path in &paths {
+            let is_implicit = self.options.env_files.is_empty();
+            if is_implicit && !matches!(self.fetch(path)?, Answer::Content(_)) {
+                continue;
+            }
+            values.extend(self.env_values(path, variables)?);
+        }
+        for (name, value) in values {
+            variables.set_default(name, value);
+        }
+        Ok(())
+    }
+
+    /// The values of one file of variables.
+    pub(super) fn env_values(
+        &self,
+        path: &str,
+        variables: &Variables,
+    ) -> Result<BTreeMap<String, String>, Halt> {
+        let text = self.text(path, None)?;
+        dotenv::parse(self.shown(path), text, variables).map_err(|problem| (*problem).into())
+    }
+
+    /// The absolute paths of the compose files: those asked for, or those found.
+    fn compose_files(&self, variables: &Variables) -> Result<Vec<String>, Halt> {
+        let here = self.options.directory.as_str();
+        let resolve = |path: &str| absolute(here, path, None);
+        if !self.options.files.is_empty() {
+            return Ok(self.options.files.iter().map(|path| resolve(path)).collect());
+        }
+        if let Some(list) = variables.get("COMPOSE_FILE").filter(|list| !list.is_empty()) {
+            let separator = variables.get("COMPOSE_PATH_SEPARATOR").unwrap_or(":");
+            return Ok(list.split(separator).map(resolve).collect());
+        }
+        let start = self.options.project_directory.as_deref().map_or(here.to_owned(), resolve);
+        let mut directory = start.as_str();
+        loop {
+            if let Some(file) = self.first_of(directory, &FILE_NAMES)? {
+                let over = self.first_of(directory, &OVERRIDE_NAMES)?;
+                return Ok([Some(file), over].into_iter().flatten().collect());
+            }
+            if directory == "/" {
+                let message = "no compose file found";
+                let help = "name one with -f, or go to the directory that holds compose.yaml";
+                return Err(Diagnostic::new("compose.no_file", message).help(help).into());
+            }
+            directory = parent(directory);
+        }
+    }
+
+    fn first_of(&self, directory: &str, names: &[&str]) -> Result<Option<String>, Halt> {
+        let paths: Vec<String> = names.iter().map(|name| absolute(directory, name, None)).collect();
+        self.ask_for_all(&paths)?;
+        for path in paths {
+            if !matches!(self.fetch(&path)?, Answer::Missing) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The documents of several files, in order.
+    pub(super) fn documents(&self, files: &[String]) -> Result<Vec<Document>, Halt> {
+        self.ask_for_all(files)?;
+        let mut documents = Vec::new();
+        for file in files {
+            let bytes = self.bytes(file, None)?;
+            for tree in parse_all(self.shown(file), bytes).map_err(Halt::Refused)? {
+                documents.push(Document { file: file.clone(), tree });
+            }
+        }
+        Ok(documents)
+    }
+
+    /// `-p`, else `COMPOSE_PROJECT_NAME`, else the last `name:`, else the directory's name.
+    fn project_name(
+        &self,
+        documents: &[Document],
+        variables: &Variables,
+        directory: &str,
+    ) -> Result<String, Halt> {
+        let asked = self.options.project_name.clone();
+        let set = || variables.get("COMPOSE_PROJECT_NAME").map(str::to_owned);
+        if let Some(name) = asked.or_else(set).filter(|name| !name.is_empty()) {
+            return checked_name(name, None);
+        }
+        let declared = documents.iter().rev().find_map(|document| {
+            document.tree.as_map()?.get("name").filter(|node| node.as_scalar().is_some())
+        });
+        if let Some((node, scalar)) = declared.and_then(|node| Some((node, node.as_scalar()?))) {
+            let name = substitute(&scalar.text, variables).unwrap_or_default();
+            return checked_name(name, Some(node));
+        }
+        let lower = base_name(directory).to_lowercase();
+        let kept: String = lower.chars().filter(|c| is_name_character(*c)).collect();
+        checked_name(kept.trim_start_matches(['_', '-']).to_owned(), None)
+    }
+
+    /// One model out of several documents: read, extended, laid over each other, includes added.
+    pub(super) fn model(
+        &mut self,
+        documents: Vec<Document>,
+        directory: &str,
+        variables: &Variables,
+        open_files: &mut Vec<String>,
+    ) -> Result<Map, Halt> {
+        let mut model = Node::new(Value::Map(Map::default()), no_place());
+        for document in documents {
+            let Some(mut tree) = self.read(document.tree, directory, variables) else { continue };
+            self.extend_services(&mut tree, &document.file, directory, variables)?;
+            if let Some(merged) = merge::merge(model, tree, &FILE_SHAPE) {
+                model = merged;
+            } else {
+                model = Node::new(Value::Map(Map::default()), no_place());
+            }
+        }
+        let Value::Map(mut model) = model.value else { return Ok(Map::default()) };
+        self.add_includes(&mut model, directory, variables, open_files)?;
+        Ok(model)
+    }
+
+    /// Interpolates a document and reads it against the schema.
+    pub(super) fn read(
+        &mut self,
+        mut tree: Node,
+        base: &str,
+        variables: &Variables,
+    ) -> Option<Node> {
+        if tree.is_null() {
+            return None;
+        }
+        let (problems, warnings) = (Vec::new(), Vec::new());
+        let mut reading = Reading { base, variables, problems, warnings };
+        reading.interpolate(&mut tree);
+        let read = reading.read(tree, &FILE_SHAPE, "the file");
+        self.problems.append(&mut reading.problems);
+        self.warnings.append(&mut reading.warnings);
+        read
+    }
+}
+
+/// One document of one file.
+pub(super) struct Document {
+    /// Absolute path.
+    pub(super) file: String,
+    /// Its tree, as written.
+    pub(super) tree: Node,
+}
+
+/// A place for what no file says.
+pub(super) fn no_place() -> Mark {
+    Mark::nowhere()
+}
+
+fn is_name_character(character: char) -> bool {
+    character.is_ascii_lowercase() || character.is_ascii_digit() || matches!(character, '-' | '_')
+}
+
+fn checked_name(name: String, declared: Option<&Node>) -> Result<String, Halt> {
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if starts && name.chars().all(is_name_character) {
+        return Ok(name);
+    }
+    let message = format!("`{name}` is not a project name");
+    let problem = match declared {
+        Some(node) => node.problem("compose.project_name", message),
+        None => Diagnostic::new("compose.project_name", message),
+    };
+    let help = "use lower-case letters, digits, `-` and `_`, beginning with a letter or digit; \
+                set it with -p or `name:`";
+    Err(problem.help(help).into())
+}

@@ -1,0 +1,29 @@
+//! Turns compose files into one project. Owns the Compose Specification: interpolation, merging,
+//! short forms, `extends`, `include`, profiles, defaults. Face: `load`, `canonical`, `lower`,
+//! `Bundle`, `Project`. Never opens a file: it says what it needs, and the caller brings it.
+
+mod bundle;
+mod check;
+mod defaults;
+pub mod dockerignore;
+mod dotenv;
+mod environment;
+mod extend;
+mod forms;
+mod include;
+mod interpolate;
+mod load;
+mod merge;
+mod paths;
+mod ports;
+mod print;
+mod project;
+mod read;
+mod schema;
+mod unique;
+mod words;
+
+pub use bundle::{Bundle, BundleFile, ContextRef, load_bundle};
+pub use load::{Answer, Files, Loaded, Options, load};
+pub use print::canonical;
+pub use project::Project;

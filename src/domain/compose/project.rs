@@ -1,0 +1,82 @@
+//! Holds a loaded project in Compose's own shape: a tree that the schema has checked, with the
+//! place of every key. Owns access to it. Face: `Project`. Never holds a short form, a relative path
+//! or a variable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::base::yaml::{Map, Node};
+use crate::base::{Diagnostic, Secret};
+
+/// A loaded project.
+pub struct Project {
+    /// The name: lower-case letters, digits, `-` and `_`.
+    pub name: String,
+    /// The directory that relative paths started from.
+    pub directory: String,
+    /// What works but is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+    /// Names of the variables that the files asked for.
+    pub variables: BTreeSet<String>,
+    pub(super) model: Map,
+    /// Content of configs and secrets that come from variables, by `configs.x` and `secrets.y`.
+    pub(super) from_environment: BTreeMap<String, Secret<String>>,
+}
+
+impl fmt::Debug for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<&str> = self.services().map(|(name, _)| name).collect();
+        f.debug_struct("Project")
+            .field("name", &self.name)
+            .field("directory", &self.directory)
+            .field("services", &services)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Project {
+    /// The services, by name.
+    pub fn services(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.section("services")
+    }
+
+    /// The entries of a top-level section, by name.
+    pub(super) fn section(&self, name: &str) -> impl Iterator<Item = (&str, &Node)> {
+        let map = self.model.get(name).and_then(Node::as_map);
+        map.into_iter().flat_map(|map| map.0.iter().map(|(key, node)| (key.text.as_str(), node)))
+    }
+
+    /// One entry of a top-level section.
+    pub(super) fn entry(&self, section: &str, name: &str) -> Option<&Node> {
+        self.model.get(section)?.as_map()?.get(name)
+    }
+
+    /// Files of the client whose content becomes part of containers: configs and secrets, by the
+    /// key in the compose file (`configs.x`, `secrets.y`).
+    pub fn content_files(&self) -> BTreeMap<String, String> {
+        let mut files = BTreeMap::new();
+        for section in ["configs", "secrets"] {
+            for (name, node) in self.section(section) {
+                let file = node.as_map().and_then(|map| map.get("file")).and_then(Node::as_scalar);
+                if let Some(file) = file {
+                    files.insert(format!("{section}.{name}"), file.text.clone());
+                }
+            }
+        }
+        files
+    }
+
+    /// Local build contexts, by service: the absolute directory.
+    pub fn build_contexts(&self) -> BTreeMap<String, String> {
+        let mut contexts = BTreeMap::new();
+        for (name, node) in self.services() {
+            let context = node
+                .as_map()
+                .and_then(|map| map.get("build")?.as_map()?.get("context")?.as_scalar());
+            if let Some(context) = context.filter(|context| context.text.starts_with('/')) {
+                contexts.insert(name.to_owned(), context.text.clone());
+            }
+        }
+        contexts
+    }
+}
