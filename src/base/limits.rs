@@ -36,11 +36,15 @@ pub const ENGINE_PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 pub const ENGINE_READ_RETRIES_MAX: u32 = 3;
 /// Lines of a container's log that go into an error.
 pub const ERROR_LOG_LINES_MAX: usize = 10;
+/// Longest line of a container's log; the rest of it becomes a line of its own.
+pub const LOG_LINE_BYTES_MAX: usize = 64 << 10;
 /// Lines of log that one `logs` request returns without `--follow`.
 pub const LOG_LINES_MAX: usize = 10_000;
 
 /// How long a container may take until it is healthy, when the project says nothing.
 pub const HEALTHY_WAIT_TIMEOUT: Duration = Duration::from_secs(300);
+/// Inspections of one list that are in flight at once.
+pub const ENGINE_PARALLEL_READS_MAX: usize = 8;
 /// Engine calls of one run that may be in flight at once.
 pub const DEPLOY_PARALLEL_CALLS_MAX: usize = 8;
 

@@ -125,7 +125,7 @@ pub fn normalise(spec: &mut ServiceSpec) {
     spec.volumes_from =
         spec.volumes_from.iter().map(|from| from.trim_end_matches(":rw").to_owned()).collect();
     spec.ports = std::mem::take(&mut spec.ports).into_iter().map(normal_port).collect();
-    normalise_expose(spec);
+    spec.expose = exposed_ports(spec);
     normalise_mounts(spec);
     normalise_network(spec);
     normalise_resources(spec);
@@ -198,8 +198,10 @@ fn normal_port(mut port: PortBinding) -> PortBinding {
     port
 }
 
-fn normalise_expose(spec: &mut ServiceSpec) {
-    let mut all = BTreeSet::new();
+/// All ports that a container documents as open, the published ones included, one by one:
+/// `8080/tcp`.
+pub fn exposed_ports(spec: &ServiceSpec) -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = spec.ports.iter().map(container_side).collect();
     for entry in &spec.expose {
         let (ports, protocol) = entry.split_once('/').unwrap_or((entry, "tcp"));
         let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
@@ -210,8 +212,7 @@ fn normalise_expose(spec: &mut ServiceSpec) {
             _ => drop(all.insert(entry.clone())),
         }
     }
-    all.extend(spec.ports.iter().map(container_side));
-    spec.expose = all;
+    all
 }
 
 /// A port as the engine lists it: `8080/tcp`.

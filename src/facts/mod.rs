@@ -15,7 +15,7 @@ pub use container::{
     NetworkFacts, VolumeFacts,
 };
 pub use differences::{FieldDifference, differences};
-pub use effective::{container_side, effective, normalise, resolve_namespaces};
+pub use effective::{container_side, effective, exposed_ports, normalise, resolve_namespaces};
 pub use project::{
     BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, ProjectSpec,
     PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, VolumeSpec,

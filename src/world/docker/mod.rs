@@ -16,8 +16,20 @@ use crate::facts::{
     VolumeFacts, VolumeSpec,
 };
 
+mod client;
+mod create;
+mod create_mounts;
 mod error;
+mod failure;
+mod images;
+mod read;
+mod read_mounts;
+mod read_others;
+mod session;
+mod streams;
+mod version;
 
+pub use client::{DockerEngine, EngineAddress};
 pub use error::{EngineError, EngineErrorKind};
 
 /// What an engine call answers.
