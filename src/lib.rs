@@ -12,6 +12,8 @@ pub mod store;
 pub mod world;
 // 4 shell
 pub mod operations;
+// 5 doors
+pub mod api;
 // 6 roof
 pub mod cli;
 pub mod daemon;

@@ -73,3 +73,5 @@ pub const DOOR_RETRIES_MAX: u32 = 8;
 pub const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Stored bundles kept per project, besides those that something needs.
 pub const REVISIONS_KEPT_MAX: usize = 10;
+/// Connections to the agent's socket that may be open at once; further ones wait.
+pub const API_CONNECTIONS_MAX: usize = 256;

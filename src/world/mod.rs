@@ -5,5 +5,6 @@
 pub mod clock;
 pub mod crash;
 pub mod docker;
+pub mod groups;
 pub mod host;
 pub mod tasks;

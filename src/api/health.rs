@@ -1,0 +1,127 @@
+//! The routes that tell how the agent is. Owns `/healthz`, `/readyz`, `/metrics` and the API's own
+//! description. Face: the handlers. Never waits longer than `HEALTH_TIMEOUT` for an answer.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::{Problem, ProblemCode};
+use super::{Api, HEALTH_TIMEOUT};
+use crate::base::chain;
+use crate::facts::labels;
+use crate::world::docker::ContainerFilter;
+
+/// Whether the agent can work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// Whether everything that it needs answers.
+    pub ready: bool,
+    /// The agent's version.
+    pub version: String,
+    /// `ok`, or what is wrong with the database.
+    pub store: String,
+    /// `ok`, or what is wrong with the engine.
+    pub engine: String,
+}
+
+/// The process lives
+#[utoipa::path(get, path = "/healthz", tag = "agent", responses((status = 200, body = String)))]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The agent can work: its database and its engine answer
+#[utoipa::path(
+    get, path = "/readyz", tag = "agent",
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness))
+)]
+pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, axum::Json<Readiness>) {
+    let found = readiness(&api).await;
+    let status = if found.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(found))
+}
+
+async fn readiness(api: &Api) -> Readiness {
+    const LATE: &str = "does not answer in time";
+    let store = tokio::time::timeout(HEALTH_TIMEOUT, api.store.check());
+    let engine = tokio::time::timeout(HEALTH_TIMEOUT, api.engine.ping());
+    let (store, engine) = tokio::join!(store, engine);
+    let store = match store {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(chain(&error)),
+        Err(_) => Some(LATE.to_owned()),
+    };
+    let engine = match engine {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(LATE.to_owned()),
+    };
+    Readiness {
+        ready: store.is_none() && engine.is_none(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        store: store.unwrap_or_else(|| "ok".to_owned()),
+        engine: engine.unwrap_or_else(|| "ok".to_owned()),
+    }
+}
+
+/// The agent's series in Prometheus's text format
+#[utoipa::path(
+    get, path = "/metrics", tag = "agent",
+    responses((status = 200, content_type = "text/plain", body = String))
+)]
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let found = readiness(&api).await;
+    api.metrics.store_up.set(i64::from(found.store == "ok"));
+    api.metrics.engine_up.set(i64::from(found.engine == "ok"));
+    if found.store == "ok" {
+        count_projects(&api, found.engine == "ok").await?;
+    }
+    let text = api.metrics.render().map_err(|error| {
+        Problem::new(ProblemCode::Internal, format!("cannot write the metrics: {error}"))
+    })?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+}
+
+async fn count_projects(api: &Api, engine_answers: bool) -> Result<(), Problem> {
+    let projects = api.store.projects(api.store.scope().workspace_id).await?;
+    api.metrics.projects.reset();
+    for project in &projects {
+        api.metrics.projects.with_label_values(&[project.desired.key()]).inc();
+    }
+    api.metrics.containers.reset();
+    if !engine_answers || projects.is_empty() {
+        return Ok(());
+    }
+    let filter = ContainerFilter::label(labels::COMPOSE_PROJECT, "");
+    let containers = tokio::time::timeout(HEALTH_TIMEOUT, api.engine.containers(&filter)).await;
+    let Ok(Ok(containers)) = containers else { return Ok(()) };
+    for container in containers {
+        let Some(instance) = &container.instance else { continue };
+        if projects.iter().any(|project| project.name == instance.project) {
+            let state = word(&container.state);
+            let health = word(&container.health);
+            let values = [instance.project.as_str(), &state, &health];
+            api.metrics.containers.with_label_values(&values).inc();
+        }
+    }
+    Ok(())
+}
+
+/// The word that an enum of the vocabulary has in JSON.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// The description of this API
+#[utoipa::path(
+    get, path = "/v1/openapi.json", tag = "agent",
+    responses((status = 200, content_type = "application/json", body = Object))
+)]
+pub(super) async fn openapi() -> axum::Json<utoipa::openapi::OpenApi> {
+    axum::Json(super::openapi())
+}

@@ -1,0 +1,152 @@
+//! The agent's doors: HTTP over a Unix socket. Owns routes, wire JSON, OpenAPI and who is let in.
+//! Face: `router`, `openapi`, `Api`, `listen::bind`. Never decides anything about a project, and
+//! never answers an error with anything but a problem document.
+
+pub mod access;
+mod audit;
+mod extract;
+mod follow;
+mod health;
+pub mod listen;
+pub mod metrics;
+pub mod problem;
+mod refusals;
+mod runs;
+pub mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::base::Ambient;
+use crate::base::limits::REQUEST_BYTES_MAX;
+use crate::operations::Door;
+use crate::store::Store;
+use crate::world::docker::SharedEngine;
+
+use access::Gate;
+use metrics::Metrics;
+use problem::{Problem, ProblemCode};
+
+/// What the routes work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// The agent's memory.
+    pub store: Arc<dyn Store>,
+    /// Where runs are asked for.
+    pub door: Door,
+    /// The Docker Engine.
+    pub engine: SharedEngine,
+    /// Time and randomness.
+    pub ambient: Ambient,
+    /// The agent's own series.
+    pub metrics: Arc<Metrics>,
+    /// Who may come in.
+    pub gate: Gate,
+    /// Cancelled when the agent stops: streams end then.
+    pub stop: CancellationToken,
+}
+
+/// Longest wait for the engine or the store when a client asks how the agent is.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "wharfinger",
+        description = "The local API of a wharfinger agent, over its Unix socket. Every error is a \
+                       problem document (RFC 9457).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "projects", description = "Compose projects that the agent keeps"),
+        (name = "runs", description = "Everything long-running"),
+        (name = "audit", description = "What happened, append-only"),
+        (name = "agent", description = "How the agent is")
+    ),
+    components(schemas(problem::Problem))
+)]
+struct Description;
+
+fn documented_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::show))
+        .routes(routes!(runs::follow))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::show))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::openapi))
+}
+
+/// The description of the API that is served and kept in the tree.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented_routes().into_openapi()
+}
+
+/// All routes, behind the check of who comes in.
+pub fn router(api: Api) -> Router {
+    let (router, _) = documented_routes().split_for_parts();
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(api.gate, access::admit))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api.metrics), observe))
+        .with_state(api)
+}
+
+async fn no_route(request: Request) -> Problem {
+    let path = request.uri().path().to_owned();
+    Problem::new(ProblemCode::NotFound, format!("there is no route {path}"))
+        .hint("the routes are described at /v1/openapi.json")
+}
+
+async fn no_method(request: Request) -> Problem {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    Problem::new(ProblemCode::MethodNotAllowed, format!("{path} does not know {method}"))
+        .hint("the routes are described at /v1/openapi.json")
+}
+
+/// Counts a request, and writes into a problem document which path it is about.
+async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    metrics.api_request(known_method(&method), response.status().as_u16());
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    if problem.status >= 500 {
+        tracing::warn!(%method, path, code = %problem.code, detail = problem.detail, "request failed");
+    }
+    problem.instance = Some(path);
+    let allowed = response.headers().get(axum::http::header::ALLOW).cloned();
+    let mut response = problem.into_response();
+    if let Some(allowed) = allowed {
+        response.headers_mut().insert(axum::http::header::ALLOW, allowed);
+    }
+    response
+}
+
+/// A client may invent methods; a label may not.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}

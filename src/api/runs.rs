@@ -1,0 +1,161 @@
+//! The routes of runs. Owns `/v1/runs…`. Face: the handlers. Never starts a run: whatever does is a
+//! route of the thing that it acts on.
+
+use std::convert::Infallible;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::Stream;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Api;
+use super::access::Caller;
+use super::extract::{Path, Query, parse, parse_list};
+use super::follow::{self, Cursor};
+use super::problem::{Problem, ProblemCode};
+use super::wire::{AttemptView, Page, RunDetail, RunView, StepView};
+use crate::base::Timestamp;
+use crate::base::ids::RunId;
+use crate::domain::runs::{OperationRun, Subject};
+use crate::store::{self, PageRequest, RunFilter};
+
+/// Which runs are wanted. Lists are separated by commas.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RunQuery {
+    /// Of these types.
+    #[serde(rename = "type")]
+    run_type: Option<String>,
+    /// In these statuses.
+    status: Option<String>,
+    /// With these outcomes.
+    outcome: Option<String>,
+    /// From these sources.
+    source: Option<String>,
+    /// On this compose project.
+    project: Option<String>,
+    /// Created at or after this time.
+    #[param(value_type = Option<String>)]
+    from: Option<Timestamp>,
+    /// Created before this time.
+    #[param(value_type = Option<String>)]
+    until: Option<Timestamp>,
+    /// Most items, up to 500.
+    limit: Option<usize>,
+    /// The `next` of the last part.
+    after: Option<String>,
+}
+
+/// What a list gives when nobody says how much.
+pub(super) const PAGE_ITEMS_DEFAULT: usize = 50;
+
+/// Runs, newest first
+#[utoipa::path(
+    get, path = "/v1/runs", tag = "runs", params(RunQuery),
+    responses((status = 200, body = Page<RunView>), (status = 400, body = Problem))
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(query): Query<RunQuery>,
+) -> Result<axum::Json<Page<RunView>>, Problem> {
+    let filter = RunFilter {
+        run_types: parse_list("type", query.run_type.as_deref())?,
+        statuses: parse_list("status", query.status.as_deref())?,
+        outcomes: parse_list("outcome", query.outcome.as_deref())?,
+        sources: parse_list("source", query.source.as_deref())?,
+        subject: query.project.as_deref().map(Subject::project),
+        from: query.from,
+        until: query.until,
+        ..RunFilter::workspace(api.store.scope().workspace_id)
+    };
+    let page = page_request(query.limit, query.after);
+    let page = api.store.runs(filter, page).await?;
+    Ok(axum::Json(Page::of(page, |run| RunView::from(&run))))
+}
+
+pub(super) fn page_request(limit: Option<usize>, after: Option<String>) -> PageRequest {
+    PageRequest { limit: limit.unwrap_or(PAGE_ITEMS_DEFAULT), after: after.map(store::Cursor) }
+}
+
+/// One run with its attempts and steps
+#[utoipa::path(
+    get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+    responses((status = 200, body = RunDetail), (status = 404, body = Problem))
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<axum::Json<RunDetail>, Problem> {
+    let run = find(&api, &id).await?;
+    let attempts = api.store.attempts(run.id).await?;
+    let steps = api.store.steps(run.id).await?;
+    Ok(axum::Json(RunDetail {
+        run: RunView::from(&run),
+        attempts: attempts.iter().map(AttemptView::from).collect(),
+        steps: steps.iter().map(StepView::from).collect(),
+    }))
+}
+
+/// What happens to a run, as server-sent events
+///
+/// `run` when its record changed, `step` when a step began or ended, `log` for lines that are not
+/// kept, `end` last. Send `Last-Event-ID` to go on after a broken connection.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/events", tag = "runs",
+    params(
+        ("id" = String, Path, description = "The run's id"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")
+    ),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 404, body = Problem)
+    )
+)]
+pub(super) async fn follow(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let cursor = match headers.get("last-event-id") {
+        Some(value) => {
+            value.to_str().ok().and_then(|text| text.parse::<Cursor>().ok()).ok_or_else(|| {
+                Problem::new(ProblemCode::BadRequest, "`Last-Event-ID` is not an id of this stream")
+            })?
+        }
+        None => Cursor::default(),
+    };
+    let run = find(&api, &id).await?;
+    let events = follow::events(&api.door, api.store, api.stop, run.id, cursor);
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// Cancels a run: at once when nobody works on it, else before its next step
+#[utoipa::path(
+    post, path = "/v1/runs/{id}/cancel", tag = "runs",
+    params(("id" = String, Path, description = "The run's id")),
+    responses(
+        (status = 202, body = RunView),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem)
+    )
+)]
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<(axum::http::StatusCode, axum::Json<RunView>), Problem> {
+    let scope = api.store.scope();
+    let id: RunId = parse("id", &id)?;
+    let run = api.door.cancel(scope.workspace_id, id, caller.actor(&scope)).await?;
+    Ok((axum::http::StatusCode::ACCEPTED, axum::Json(RunView::from(&run))))
+}
+
+/// A run of this workspace. A run of another one does not exist for the caller.
+async fn find(api: &Api, id: &str) -> Result<OperationRun, Problem> {
+    let run_id: RunId = parse("id", id)?;
+    let workspace = api.store.scope().workspace_id;
+    let run = api.store.run(run_id).await?.filter(|run| run.workspace_id == workspace);
+    run.ok_or_else(|| Problem::not_found("run", id))
+}

@@ -1,0 +1,198 @@
+//! The wire form of the audit log. Owns the row of the list and the detail. Face: `AuditRow`,
+//! `AuditDetail`. Never needs a second record to be understood.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::base::Timestamp;
+use crate::domain::audit::{Actor, AuditRecord, ContextItem, Target};
+
+/// One row of the list, led by its summary and understandable alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditRow {
+    /// Its id, a UUID.
+    pub id: String,
+    /// Its place in this host's log, from 1, without gaps.
+    pub seq: u64,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    pub occurred_at: Timestamp,
+    /// What happened, in one sentence.
+    pub summary: String,
+    /// What happened, from the registry.
+    #[schema(example = "deployment.completed")]
+    pub event_type: String,
+    /// How it went.
+    #[schema(example = "success")]
+    pub outcome: String,
+    /// Who did it.
+    pub actor_label: String,
+    /// What kind of actor.
+    #[schema(example = "human")]
+    pub actor_type: String,
+    /// What it was done to.
+    pub target_label: Option<String>,
+    /// What kind of thing that is.
+    pub target_type: Option<String>,
+    /// The workspace it belongs to.
+    pub workspace_id: String,
+    /// The run that did it.
+    pub operation_run_id: Option<String>,
+    /// Whether the target can be looked at.
+    pub has_related_link: bool,
+}
+
+impl From<&AuditRecord> for AuditRow {
+    fn from(record: &AuditRecord) -> Self {
+        let event = &record.event;
+        let target = event.target.as_ref();
+        Self {
+            id: event.id.to_string(),
+            seq: record.seq,
+            occurred_at: event.occurred_at,
+            summary: event.summary.to_string(),
+            event_type: event.event_type.to_string(),
+            outcome: event.outcome.to_string(),
+            actor_label: event.actor.actor_label.clone(),
+            actor_type: event.actor.actor_type.to_string(),
+            target_label: target.map(|target| target.target_label.clone()),
+            target_type: target.map(|target| target.target_type.clone()),
+            workspace_id: event.workspace_id.to_string(),
+            operation_run_id: event.operation_run_id.map(|id| id.to_string()),
+            has_related_link: related_link(record).is_some(),
+        }
+    }
+}
+
+/// One event with all that is known about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditDetail {
+    /// Its id, a UUID.
+    pub id: String,
+    /// Its place in this host's log.
+    pub seq: u64,
+    /// What happened, in one sentence.
+    pub summary: String,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    pub occurred_at: Timestamp,
+    /// When the log took it.
+    #[schema(value_type = String, format = DateTime)]
+    pub recorded_at: Timestamp,
+    /// What happened, from the registry.
+    pub event_type: String,
+    /// How it went.
+    pub outcome: String,
+    /// Who did it, as they were then.
+    pub actor: ActorView,
+    /// What it was done to, as it was then.
+    pub target: Option<TargetView>,
+    /// The run that did it.
+    pub operation_run_id: Option<String>,
+    /// Readable facts, most telling first.
+    pub context_items: Vec<ContextItemView>,
+    /// The same facts for programs.
+    #[schema(value_type = Object)]
+    pub technical_metadata: Map<String, Value>,
+    /// Where the target can be looked at.
+    pub related_link: Option<String>,
+}
+
+/// Who acted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ActorView {
+    /// What kind of actor.
+    pub actor_type: String,
+    /// Their id.
+    pub actor_id: Option<String>,
+    /// Their name.
+    pub actor_label: String,
+    /// Their address.
+    pub actor_email: Option<String>,
+}
+
+/// What was acted on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TargetView {
+    /// What kind of thing.
+    pub target_type: String,
+    /// Its id or name.
+    pub target_id: String,
+    /// Its name.
+    pub target_label: String,
+}
+
+/// One readable fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContextItemView {
+    /// What the fact is about.
+    pub label: String,
+    /// The fact.
+    pub value: String,
+}
+
+impl From<&AuditRecord> for AuditDetail {
+    fn from(record: &AuditRecord) -> Self {
+        let event = &record.event;
+        let metadata = match serde_json::to_value(&event.context) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        Self {
+            id: event.id.to_string(),
+            seq: record.seq,
+            summary: event.summary.to_string(),
+            occurred_at: event.occurred_at,
+            recorded_at: record.recorded_at,
+            event_type: event.event_type.to_string(),
+            outcome: event.outcome.to_string(),
+            actor: ActorView::from(&event.actor),
+            target: event.target.as_ref().map(TargetView::from),
+            operation_run_id: event.operation_run_id.map(|id| id.to_string()),
+            context_items: event.context.items().iter().map(ContextItemView::from).collect(),
+            technical_metadata: metadata,
+            related_link: related_link(record),
+        }
+    }
+}
+
+/// The run that did it, else the project, when the event's type has a target that can be shown.
+fn related_link(record: &AuditRecord) -> Option<String> {
+    let event = &record.event;
+    if !event.event_type.supports_target_link() {
+        return None;
+    }
+    if let Some(run) = event.operation_run_id {
+        return Some(format!("/v1/runs/{run}"));
+    }
+    let target = event.target.as_ref().filter(|target| target.target_type == "project")?;
+    Some(format!("/v1/projects/{}", target.target_id))
+}
+
+impl From<&Actor> for ActorView {
+    fn from(actor: &Actor) -> Self {
+        Self {
+            actor_type: actor.actor_type.to_string(),
+            actor_id: actor.actor_id.clone(),
+            actor_label: actor.actor_label.clone(),
+            actor_email: actor.actor_email.clone(),
+        }
+    }
+}
+
+impl From<&Target> for TargetView {
+    fn from(target: &Target) -> Self {
+        Self {
+            target_type: target.target_type.clone(),
+            target_id: target.target_id.clone(),
+            target_label: target.target_label.clone(),
+        }
+    }
+}
+
+impl From<&ContextItem> for ContextItemView {
+    fn from(item: &ContextItem) -> Self {
+        Self { label: item.label.to_owned(), value: item.value.clone() }
+    }
+}

@@ -1,0 +1,41 @@
+//! Shapes the JSON of the API. Owns every wire type. Face: the types re-exported here, and their
+//! conversions from the domain. Never changes the meaning of a field within `/v1`.
+
+mod audit;
+mod projects;
+mod runs;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::store;
+
+pub use audit::{ActorView, AuditDetail, AuditRow, ContextItemView, TargetView};
+pub use projects::{
+    ApplyOptions, ContainerView, ContextsWanted, DownOptions, ProjectDetail, ProjectView,
+    RestartOptions, ServiceView,
+};
+pub use runs::{
+    AttemptView, Counts, FailureView, RunAccepted, RunDetail, RunView, ServiceEnd, StepView,
+    WaitingView,
+};
+
+/// One part of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// What to give as `after` for the next part; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page of the store in the words of the wire.
+    pub fn of<S>(page: store::Page<S>, view: impl FnMut(S) -> T) -> Self {
+        Self {
+            items: page.items.into_iter().map(view).collect(),
+            next: page.next.map(|cursor| cursor.0),
+        }
+    }
+}

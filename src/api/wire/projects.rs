@@ -1,0 +1,227 @@
+//! The wire form of projects, of what runs of them, and of what may be asked for them. Owns the
+//! shapes. Face: `ProjectView`, `ContainerView`, `Apply`. Never shows an environment variable's
+//! value.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::base::Timestamp;
+use crate::facts::{ContainerFacts, ContainerState, Health, PortBinding, Protocol};
+use crate::store::Project;
+
+/// A compose project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectView {
+    /// Its compose name.
+    pub name: String,
+    /// What the agent keeps it at: `running`, `paused` or `removed`; absent for a project that the
+    /// agent does not keep.
+    pub desired: Option<String>,
+    /// The files that were applied last.
+    pub revision_id: Option<String>,
+    /// The files that were brought up wholly last.
+    pub deployed_revision_id: Option<String>,
+    /// When it was first applied.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+    /// When this record changed last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub updated_at: Option<Timestamp>,
+}
+
+impl From<&Project> for ProjectView {
+    fn from(project: &Project) -> Self {
+        Self {
+            name: project.name.clone(),
+            desired: Some(project.desired.to_string()),
+            revision_id: project.revision_id.map(|id| id.to_string()),
+            deployed_revision_id: project.deployed_revision_id.map(|id| id.to_string()),
+            created_at: Some(project.created_at),
+            updated_at: Some(project.updated_at),
+        }
+    }
+}
+
+impl ProjectView {
+    /// A project that only its containers tell of.
+    pub fn unknown(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            desired: None,
+            revision_id: None,
+            deployed_revision_id: None,
+            created_at: None,
+            updated_at: None,
+        }
+    }
+}
+
+/// A project and what runs of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectDetail {
+    /// The project.
+    pub project: ProjectView,
+    /// How each service stands, by name.
+    pub services: Vec<ServiceView>,
+    /// Its containers, by service and number.
+    pub containers: Vec<ContainerView>,
+}
+
+/// How one service stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceView {
+    /// The service.
+    pub service: String,
+    /// Containers that run.
+    pub running: usize,
+    /// Containers there are.
+    pub containers: usize,
+}
+
+/// One container of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContainerView {
+    /// Its name.
+    pub name: String,
+    /// The engine's id.
+    pub id: String,
+    /// The service.
+    pub service: String,
+    /// The replica, from 1.
+    pub number: u32,
+    /// The image as declared.
+    pub image: String,
+    /// The id of the image it runs.
+    pub image_id: String,
+    /// What it does now.
+    #[schema(value_type = String, example = "running")]
+    pub state: ContainerState,
+    /// What its health check says; `none` without one.
+    #[schema(value_type = String, example = "healthy")]
+    pub health: Health,
+    /// Exit status of the last end, when it is not running.
+    pub exit_code: Option<i64>,
+    /// The kernel killed it for want of memory.
+    pub oom_killed: bool,
+    /// Restarts by the engine's policy.
+    pub restart_count: u64,
+    /// Published ports, as `docker ps` writes them.
+    pub ports: Vec<String>,
+    /// Whether the agent made it.
+    pub is_ours: bool,
+    /// Creation time.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+    /// Last start.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// Last end.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl ContainerView {
+    /// A container of a project; `None` for any other and for one-off containers.
+    pub fn of(container: &ContainerFacts) -> Option<Self> {
+        let instance = container.instance.as_ref().filter(|_| !container.oneoff)?;
+        let ended = matches!(container.state, ContainerState::Exited | ContainerState::Dead);
+        Some(Self {
+            name: container.name.clone(),
+            id: container.id.clone(),
+            service: instance.service.clone(),
+            number: instance.number,
+            image: container.spec.image.clone(),
+            image_id: container.image_id.clone(),
+            state: container.state,
+            health: container.health,
+            exit_code: ended.then_some(container.exit_code),
+            oom_killed: container.oom_killed,
+            restart_count: container.restart_count,
+            ports: container.spec.ports.iter().map(port).collect(),
+            is_ours: container.contract_hash.is_some(),
+            created_at: container.created_at,
+            started_at: container.started_at,
+            finished_at: container.finished_at,
+        })
+    }
+}
+
+/// `127.0.0.1:8080->80/tcp`; `80/tcp` when the host's port is the engine's choice.
+fn port(binding: &PortBinding) -> String {
+    let protocol = match binding.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    };
+    let inside = format!("{}/{protocol}", binding.container_port);
+    match (&binding.host_ip, &binding.host_port) {
+        (Some(ip), Some(port)) => format!("{ip}:{port}->{inside}"),
+        (None, Some(port)) => format!("{port}->{inside}"),
+        (_, None) => inside,
+    }
+}
+
+impl ProjectDetail {
+    /// A project with its containers.
+    pub fn of(project: ProjectView, containers: &[ContainerFacts]) -> Self {
+        let mut containers: Vec<_> = containers.iter().filter_map(ContainerView::of).collect();
+        containers.sort_by(|a, b| (&a.service, a.number).cmp(&(&b.service, b.number)));
+        let mut services: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for container in &containers {
+            let (running, total) = services.entry(&container.service).or_default();
+            *running += usize::from(container.state == ContainerState::Running);
+            *total += 1;
+        }
+        let services = services
+            .into_iter()
+            .map(|(service, (running, containers))| ServiceView {
+                service: service.to_owned(),
+                running,
+                containers,
+            })
+            .collect();
+        Self { project, services, containers }
+    }
+}
+
+/// How files are applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApplyOptions {
+    /// Only these services and what they depend on; empty for all.
+    pub services: Vec<String>,
+    /// Replace containers even when nothing changed.
+    pub force_recreate: bool,
+    /// Keep containers of services that the files no longer declare.
+    pub keep_orphans: bool,
+    /// Build images even when one of the same files exists.
+    pub rebuild: bool,
+    /// Longest wait for health, in seconds, over what the project says.
+    pub wait_timeout_seconds: Option<u64>,
+}
+
+/// How a project is taken away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DownOptions {
+    /// Its named volumes too: data is lost.
+    pub volumes: bool,
+}
+
+/// What is restarted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestartOptions {
+    /// Only these services; empty for all.
+    pub services: Vec<String>,
+}
+
+/// Which build contexts the client could send.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContextsWanted {
+    /// Digests, 64 hexadecimal digits each.
+    pub digests: Vec<String>,
+}
