@@ -58,6 +58,8 @@ pub const RUN_ATTEMPTS_MAX: u32 = 10;
 pub const RUN_WORKERS_MAX: usize = 4;
 /// Writes that wait for the database's writer.
 pub const STORE_QUEUE_MAX: usize = 4_096;
+/// Connections that read the database at once.
+pub const STORE_READERS_MAX: usize = 4;
 /// Writes that share one durable commit.
 pub const STORE_BATCH_MAX: usize = 256;
 /// Events that one slow follower of a run may lag behind before it is told to read again.

@@ -3,8 +3,10 @@
 //! Never runs SQL that a caller wrote, and never changes a record without an audit event beside it.
 
 mod error;
+pub mod keys;
 mod query;
 mod records;
+pub mod sqlite;
 mod write;
 
 use futures_util::future::BoxFuture;

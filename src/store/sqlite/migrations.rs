@@ -1,0 +1,255 @@
+//! Brings a database to the form that this program knows. Owns the numbered migrations, each with
+//! its checksum. Face: `migrate`. Never touches a database that a newer program has written, and
+//! never changes one without saying so in its audit log.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use super::fault::{Fault, classify};
+use super::rows::nanos;
+use super::{Opening, audit};
+use crate::base::ids::{EventId, TenantId, UserId, WorkspaceId};
+use crate::base::{Digest, Timestamp};
+use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
+use crate::domain::redaction::SafeText;
+use crate::store::{Scope, StoreError};
+
+/// Marks the file as ours: `whrf`.
+const APPLICATION_ID: i32 = 0x7768_7266;
+
+struct Migration {
+    number: u32,
+    sql: &'static str,
+}
+
+/// All forms of the database, first first. A released one is never edited; the checksum tells.
+const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, sql: include_str!("../sql/sqlite/0001_initial.sql") }];
+
+/// The form that this program works with.
+const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].number;
+
+const LEDGER: &str = "CREATE TABLE migrations (
+    number        INTEGER PRIMARY KEY,
+    checksum      TEXT NOT NULL,
+    agent_version TEXT NOT NULL,
+    applied_at    INTEGER NOT NULL
+) STRICT";
+
+/// What happened to the database when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Migrated {
+    /// It had the newest form already.
+    Nothing,
+    /// It was empty.
+    Created,
+    /// It had an older form.
+    Upgraded {
+        /// That form.
+        from: u32,
+        /// The form it has now.
+        to: u32,
+    },
+}
+
+/// Brings the database to the newest form, in one transaction with the event that says so.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    opening: &Opening<'_>,
+) -> Result<Migrated, StoreError> {
+    let act = "bring itself to its newest form";
+    let found = form(connection, path).map_err(|fault| fault.into_store(path, act))?;
+    if found > NEWEST {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: NEWEST });
+    }
+    if found > 0 {
+        check_ledger(connection, path, found)?;
+    }
+    if found == NEWEST {
+        return Ok(Migrated::Nothing);
+    }
+    apply(connection, found, opening).map_err(|fault| fault.into_store(path, act))?;
+    Ok(match found {
+        0 => Migrated::Created,
+        from => Migrated::Upgraded { from, to: NEWEST },
+    })
+}
+
+/// The form that the database has; 0 for an empty one.
+fn form(connection: &Connection, path: &Path) -> Result<u32, Fault> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let (owner, form) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if owner == APPLICATION_ID {
+        return u32::try_from(form).map_err(|error| Fault::unreadable("form", error));
+    }
+    if owner == 0 && form == 0 && tables == 0 {
+        return Ok(0);
+    }
+    let said = "the database belongs to another program";
+    Err(Fault::Store(StoreError::Corrupt { path: path.to_owned(), source: said.into() }))
+}
+
+/// Compares what was applied with what this program would have applied.
+fn check_ledger(connection: &Connection, path: &Path, form: u32) -> Result<(), StoreError> {
+    for migration in MIGRATIONS.iter().filter(|migration| migration.number <= form) {
+        let applied = connection
+            .query_row(
+                "SELECT checksum FROM migrations WHERE number = ?",
+                [migration.number],
+                |row| row.get::<_, String>(0),
+            )
+            .optional()
+            .map_err(|error| classify(&error, path, "tell its form"))?;
+        if applied.as_deref() != Some(&Digest::of(migration.sql.as_bytes()).to_string()) {
+            let path = path.to_owned();
+            return Err(StoreError::MigrationChanged { path, number: migration.number });
+        }
+    }
+    Ok(())
+}
+
+fn apply(connection: &mut Connection, from: u32, opening: &Opening<'_>) -> Result<(), Fault> {
+    let now = opening.ambient.now();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if from == 0 {
+        transaction.execute_batch(LEDGER)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    for migration in MIGRATIONS.iter().filter(|migration| migration.number > from) {
+        transaction.execute_batch(migration.sql)?;
+        transaction.execute(
+            "INSERT INTO migrations (number, checksum, agent_version, applied_at)
+             VALUES (?, ?, ?, ?)",
+            params![
+                migration.number,
+                Digest::of(migration.sql.as_bytes()).to_string(),
+                opening.agent_version,
+                nanos(now),
+            ],
+        )?;
+    }
+    transaction.pragma_update(None, "user_version", NEWEST)?;
+    if from == 0 {
+        settle_host(&transaction, opening, now)?;
+    }
+    let scope = read_scope(&transaction)?;
+    audit::append(&transaction, &[event(opening, &scope, from, now)], now)?;
+    opening.ambient.crash_points.reached("store.commit.before");
+    transaction.commit()?;
+    opening.ambient.crash_points.reached("store.commit.after");
+    Ok(())
+}
+
+fn event(opening: &Opening<'_>, scope: &Scope, from: u32, now: Timestamp) -> AuditEvent {
+    let (event_type, summary) = match (from, opening.keys.created()) {
+        (0, true) => (EventType::StoreCreated, "A new database was created".to_owned()),
+        (0, false) => (
+            EventType::StoreCreated,
+            "A new database was created: an earlier one is gone, and its history with it"
+                .to_owned(),
+        ),
+        _ => (
+            EventType::StoreUpgraded,
+            format!("The database was brought from form {from} to form {NEWEST}"),
+        ),
+    };
+    AuditEvent {
+        id: EventId::generate(&*opening.ambient.clock, &*opening.ambient.entropy),
+        workspace_id: scope.workspace_id,
+        tenant_id: None,
+        event_type,
+        summary: SafeText::new(summary),
+        outcome: Outcome::Success,
+        actor: Actor::agent(),
+        target: Some(Target {
+            target_type: "store".to_owned(),
+            target_id: "sqlite".to_owned(),
+            target_label: "database".to_owned(),
+            workspace_id: scope.workspace_id,
+            tenant_id: None,
+        }),
+        operation_run_id: None,
+        context: EventContext {
+            from_version: (from > 0).then(|| from.to_string()),
+            to_version: Some(NEWEST.to_string()),
+            ..EventContext::default()
+        },
+        occurred_at: now,
+    }
+}
+
+/// Creates what a single host needs so that nobody has to think about workspaces: one workspace
+/// with one tenant, its owner, the platform's workspace and tenant, and the operator.
+fn settle_host(
+    connection: &Connection,
+    opening: &Opening<'_>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let (clock, entropy) = (&*opening.ambient.clock, &*opening.ambient.entropy);
+    let at = nanos(now);
+    let mut places = Vec::new();
+    for (name, is_platform) in [("default", 0), ("platform", 1)] {
+        let workspace = WorkspaceId::generate(clock, entropy).to_string();
+        let tenant = TenantId::generate(clock, entropy).to_string();
+        connection.execute(
+            "INSERT INTO workspaces (id, name, is_platform, created_at) VALUES (?, ?, ?, ?)",
+            params![workspace, name, is_platform, at],
+        )?;
+        connection.execute(
+            "INSERT INTO tenants (id, workspace_id, name, status, stage, created_at)
+             VALUES (?, ?, ?, 'active', 'production', ?)",
+            params![tenant, workspace, opening.hostname, at],
+        )?;
+        places.push((workspace, tenant));
+    }
+    let owner = UserId::generate(clock, entropy).to_string();
+    let operator = UserId::generate(clock, entropy).to_string();
+    for (id, kind) in [(&owner, "member"), (&operator, "platform")] {
+        connection.execute(
+            "INSERT INTO users (id, name, kind, is_break_glass, created_at) VALUES (?, ?, ?, 0, ?)",
+            params![id, opening.os_user, kind, at],
+        )?;
+    }
+    let (workspace, tenant) = &places[0];
+    connection.execute(
+        "INSERT INTO memberships (workspace_id, user_id, role) VALUES (?, ?, 'owner')",
+        params![workspace, owner],
+    )?;
+    connection.execute(
+        "INSERT INTO host (id, workspace_id, tenant_id, owner_id, key_fingerprint)
+         VALUES (1, ?, ?, ?, ?)",
+        params![workspace, tenant, owner, opening.keys.fingerprint().to_string()],
+    )?;
+    Ok(())
+}
+
+/// The scope of this host.
+pub(super) fn read_scope(connection: &Connection) -> Result<Scope, Fault> {
+    let sql = "SELECT host.workspace_id, host.tenant_id, host.owner_id, users.name
+               FROM host JOIN users ON users.id = host.owner_id";
+    let text = connection.query_row(sql, [], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, String>(2)?,
+            row.get::<_, String>(3)?,
+        ))
+    })?;
+    Ok(Scope {
+        workspace_id: super::rows::parse(&text.0, "workspace")?,
+        tenant_id: super::rows::parse(&text.1, "tenant")?,
+        owner_id: super::rows::parse(&text.2, "user")?,
+        owner_name: text.3,
+    })
+}
+
+/// Whether the database was sealed with this key.
+pub(super) fn key_fits(connection: &Connection, fingerprint: Digest) -> Result<bool, Fault> {
+    let stored = connection
+        .query_row("SELECT key_fingerprint FROM host", [], |row| row.get::<_, String>(0))?;
+    Ok(stored == fingerprint.to_string())
+}

@@ -1,0 +1,236 @@
+//! Keeps the store in one SQLite file, `<state_dir>/wharf.db`. Owns its connections, the lock that
+//! lets one agent run, and the writer. Face: `open`. Never writes outside its one writer, which
+//! commits durably (WAL, `synchronous=FULL`) and in groups.
+
+mod audit;
+mod fault;
+mod filter;
+mod migrations;
+mod projects;
+mod rows;
+mod run_reads;
+mod runs;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{Semaphore, mpsc};
+
+use self::fault::{Fault, classify};
+use self::writer::{Job, Writer};
+use super::keys::Keys;
+use super::{Cursor, Page, Scope, StoreError};
+use crate::base::Ambient;
+use crate::base::limits::{STORE_QUEUE_MAX, STORE_READERS_MAX};
+
+pub use migrations::Migrated;
+
+/// How long a connection waits for another one's lock. Only a person with a database shell can
+/// hold one: the agent has a single writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a store needs to open.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// Where the agent keeps its files; created when missing.
+    pub state_dir: &'a Path,
+    /// The host's key.
+    pub keys: &'a Keys,
+    /// Time, randomness and crash points.
+    pub ambient: &'a Ambient,
+    /// Who runs the agent: the owner of a new database.
+    pub os_user: &'a str,
+    /// The machine: the tenant of a new database.
+    pub hostname: &'a str,
+    /// The version of the agent, for the ledger of migrations.
+    pub agent_version: &'a str,
+    /// Where statements run.
+    pub mode: Mode,
+}
+
+/// Where statements run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Writes on a thread of their own, reads on tokio's blocking threads: for the daemon.
+    Threaded,
+    /// Both on the caller, one after the other: for a simulation that must repeat exactly.
+    Inline,
+}
+
+/// An open store, and what happened to the database on the way.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<SqliteStore>,
+    /// Whether the database was created or upgraded; the audit log says it too.
+    pub migrated: Migrated,
+}
+
+/// The store on SQLite. Dropping it without `close` loses nothing that was answered.
+pub struct SqliteStore {
+    path: PathBuf,
+    keys: Keys,
+    ambient: Ambient,
+    scope: Scope,
+    engine: Engine,
+    /// Held as long as the store lives.
+    _agent_lock: File,
+}
+
+enum Engine {
+    Threaded {
+        jobs: Mutex<Option<mpsc::Sender<Job>>>,
+        thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+        readers: Arc<Readers>,
+    },
+    Inline(Mutex<Option<Writer>>),
+}
+
+/// Idle reading connections, and how many there may be.
+struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    free: Semaphore,
+}
+
+/// Opens the store, creating or upgrading the database.
+///
+/// # Errors
+/// When another agent runs on the same directory, the database is newer than this program,
+/// damaged, not writable, or sealed with another key.
+pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
+    let agent_lock = lock_state_dir(opening.state_dir)?;
+    let path = opening.state_dir.join("wharf.db");
+    let mut connection = connect(&path)?;
+    let migrated = migrations::migrate(&mut connection, &path, &opening)?;
+    match &migrated {
+        Migrated::Created if !opening.keys.created() => tracing::warn!(
+            path = %path.display(),
+            "the database is gone: started with an empty one"
+        ),
+        Migrated::Nothing => {}
+        migrated => tracing::info!(path = %path.display(), ?migrated, "database migrated"),
+    }
+    let told = |fault: Fault| fault.into_store(&path, "tell whose it is");
+    if !migrations::key_fits(&connection, opening.keys.fingerprint()).map_err(told)? {
+        return Err(StoreError::WrongKey { path: opening.keys.path().to_owned() });
+    }
+    let scope = migrations::read_scope(&connection).map_err(told)?;
+    let crash_points = Arc::clone(&opening.ambient.crash_points);
+    let writer = Writer { connection, path: path.clone(), crash_points };
+    let engine = match opening.mode {
+        Mode::Inline => Engine::Inline(Mutex::new(Some(writer))),
+        Mode::Threaded => threaded(writer)?,
+    };
+    let store = Arc::new(SqliteStore {
+        path,
+        keys: opening.keys.clone(),
+        ambient: opening.ambient.clone(),
+        scope,
+        engine,
+        _agent_lock: agent_lock,
+    });
+    Ok(Opened { store, migrated })
+}
+
+fn threaded(writer: Writer) -> Result<Engine, StoreError> {
+    let path = writer.path().to_owned();
+    let (sender, receiver) = mpsc::channel(STORE_QUEUE_MAX);
+    let thread = std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || writer.serve(receiver))
+        .map_err(|source| StoreError::File { act: "start the writer of", path, source })?;
+    Ok(Engine::Threaded {
+        jobs: Mutex::new(Some(sender)),
+        thread: Mutex::new(Some(thread)),
+        readers: Arc::new(Readers {
+            idle: Mutex::default(),
+            free: Semaphore::new(STORE_READERS_MAX),
+        }),
+    })
+}
+
+/// Creates the state directory and locks it, so that no second agent works on it.
+fn lock_state_dir(state_dir: &Path) -> Result<File, StoreError> {
+    let failed = |act, path: &Path, source| StoreError::File { act, path: path.to_owned(), source };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(state_dir)
+        .map_err(|error| failed("create", state_dir, error))?;
+    let path = state_dir.join("agent.lock");
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&path).map_err(|error| failed("open", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::AgentRunning { path }),
+        Err(TryLockError::Error(error)) => Err(failed("lock", &path, error)),
+    }
+}
+
+/// Opens the writing connection.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    create_private(path)?;
+    let connect = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags())?;
+        prepare(&connection)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // Without it, INSERT OR REPLACE deletes without asking the triggers of the audit log.
+        connection.pragma_update(None, "recursive_triggers", true)?;
+        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        Ok(connection)
+    };
+    connect().map_err(|error| classify(&error, path, "be opened"))
+}
+
+/// Creates the file, if it is not there, so that only its owner can read it; SQLite gives its
+/// journal the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if fs::exists(path).unwrap_or(false) => {
+            drop(error);
+            Ok(())
+        }
+        Err(source) => Err(StoreError::File { act: "create", path: path.to_owned(), source }),
+    }
+}
+
+/// Opens a connection that can only read.
+fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags())?;
+    prepare(&connection)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    // In KiB when negative: the agent's memory stays small.
+    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Makes a page of what was read: one item more than the page holds means that there are more.
+fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> Cursor) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(cursor);
+    Page { items, next }
+}

@@ -1,0 +1,98 @@
+//! Reads columns as the domain's types and back. Owns the text and number forms. Face: the
+//! functions. Never guesses: a column that says nothing known is an error with its noun.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use rusqlite::{Row, RowIndex};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::fault::Fault;
+use crate::base::{Timestamp, canonical};
+
+/// Nanoseconds since 1970; times past the year 2262 stop there.
+pub(super) fn nanos(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn optional_nanos(time: Option<Timestamp>) -> Option<i64> {
+    time.map(nanos)
+}
+
+fn timestamp(nanos: i64) -> Result<Timestamp, Fault> {
+    Timestamp::from_nanosecond(i128::from(nanos)).map_err(|error| Fault::unreadable("time", error))
+}
+
+pub(super) fn time(row: &Row<'_>, column: impl RowIndex) -> Result<Timestamp, Fault> {
+    timestamp(row.get(column)?)
+}
+
+pub(super) fn optional_time(
+    row: &Row<'_>,
+    column: impl RowIndex,
+) -> Result<Option<Timestamp>, Fault> {
+    row.get::<_, Option<i64>>(column)?.map(timestamp).transpose()
+}
+
+/// A column that holds an id, a digest or a key.
+pub(super) fn parsed<T>(
+    row: &Row<'_>,
+    column: impl RowIndex,
+    noun: &'static str,
+) -> Result<T, Fault>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    parse(&row.get::<_, String>(column)?, noun)
+}
+
+pub(super) fn optional_parsed<T>(
+    row: &Row<'_>,
+    column: impl RowIndex,
+    noun: &'static str,
+) -> Result<Option<T>, Fault>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    let text = row.get::<_, Option<String>>(column)?;
+    text.map(|text| parse(&text, noun)).transpose()
+}
+
+pub(super) fn parse<T>(text: &str, noun: &'static str) -> Result<T, Fault>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse().map_err(|error: T::Err| Fault::unreadable(noun, error))
+}
+
+/// A column that holds JSON.
+pub(super) fn json<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: impl RowIndex,
+    noun: &'static str,
+) -> Result<T, Fault> {
+    let text = row.get_ref(column)?.as_str().map_err(|error| Fault::unreadable(noun, error))?;
+    serde_json::from_str(text).map_err(|error| Fault::unreadable(noun, error))
+}
+
+pub(super) fn to_json<T: Serialize>(value: &T, noun: &'static str) -> Result<String, Fault> {
+    let bytes = canonical::to_bytes(value).map_err(|error| Fault::not_canonical(noun, &error))?;
+    String::from_utf8(bytes).map_err(|error| Fault::unreadable(noun, error))
+}
+
+/// An unsigned number, which SQLite keeps as a signed one.
+pub(super) fn unsigned(row: &Row<'_>, column: impl RowIndex) -> Result<u64, Fault> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|error| Fault::unreadable("number", error))
+}
+
+pub(super) fn small(row: &Row<'_>, column: impl RowIndex) -> Result<u32, Fault> {
+    u32::try_from(row.get::<_, i64>(column)?).map_err(|error| Fault::unreadable("number", error))
+}
+
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

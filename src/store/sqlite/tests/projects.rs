@@ -1,0 +1,120 @@
+use super::*;
+use crate::base::limits::REVISIONS_KEPT_MAX;
+use crate::store::{Adoption, ContainerExit, Desired, NewRevision, Project, ReadProjects as _};
+
+const SECRET: &str = "a-password-that-must-not-lie-on-the-disk";
+
+fn revision(fixture: &Fixture, number: u128) -> NewRevision {
+    fixture.clock.advance(Duration::from_secs(1));
+    NewRevision {
+        id: RevisionId::from_u128(number),
+        workspace_id: fixture.store.scope().workspace_id,
+        project: "shop".to_owned(),
+        digest: Digest::of(&number.to_be_bytes()),
+        content: bytes::Bytes::from(SECRET).into(),
+        created_at: fixture.now(),
+    }
+}
+
+fn project(fixture: &Fixture, desired: Desired, revision: Option<u128>) -> Project {
+    Project {
+        workspace_id: fixture.store.scope().workspace_id,
+        tenant_id: Some(fixture.store.scope().tenant_id),
+        name: "shop".to_owned(),
+        desired,
+        revision_id: revision.map(RevisionId::from_u128),
+        deployed_revision_id: None,
+        spec_digest: None,
+        created_at: fixture.now(),
+        updated_at: fixture.now(),
+    }
+}
+
+#[tokio::test]
+async fn stored_files_come_back_and_their_content_never_lies_open() {
+    let fixture = Fixture::new(Mode::Threaded);
+    let new = revision(&fixture, 1);
+    fixture.commit(Write::PutRevision(new.clone())).await.unwrap();
+    let content = fixture.store.revision_content(new.id).await.unwrap();
+    assert_eq!(content.expose(), SECRET.as_bytes());
+    let found = fixture.store.revision_by_digest(new.workspace_id, "shop".into(), new.digest);
+    let found = found.await.unwrap().unwrap();
+    assert_eq!((found.id, found.size_bytes), (new.id, SECRET.len() as u64));
+    fixture.store.close().await.unwrap();
+    for entry in fs::read_dir(fixture.dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = fs::read(&path).unwrap();
+            let open = bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+            assert!(!open, "{} holds it", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn old_files_go_except_those_that_something_needs() {
+    let fixture = Fixture::inline();
+    fixture.commit(Write::PutRevision(revision(&fixture, 1))).await.unwrap();
+    fixture.commit(Write::PutRevision(revision(&fixture, 2))).await.unwrap();
+    fixture.commit(Write::PutRevision(revision(&fixture, 3))).await.unwrap();
+    fixture.queue("shop", "names revision 1").await;
+    fixture.commit(Write::PutProject(project(&fixture, Desired::Running, Some(2)))).await.unwrap();
+    for number in 0..REVISIONS_KEPT_MAX as u128 {
+        fixture.commit(Write::PutRevision(revision(&fixture, 10 + number))).await.unwrap();
+    }
+    let kept = async |number| {
+        fixture.store.revision(RevisionId::from_u128(number)).await.unwrap().is_some()
+    };
+    assert!(kept(1).await, "a queued run needs it");
+    assert!(kept(2).await, "the project needs it");
+    assert!(!kept(3).await, "nothing needs it");
+    assert!(kept(10).await, "it is among the newest");
+    assert!(fixture.store.revision_content(RevisionId::from_u128(3)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_removed_project_is_forgotten_unless_it_was_applied_again() {
+    let fixture = Fixture::inline();
+    let workspace_id = fixture.store.scope().workspace_id;
+    let forget = Write::ForgetProject { workspace_id, name: "shop".to_owned() };
+    let adoption = Adoption {
+        workspace_id,
+        project: "shop".to_owned(),
+        service: "web".to_owned(),
+        number: 1,
+        container_id: "c1".to_owned(),
+        spec_hash: Digest::of(b"spec"),
+        adopted_at: fixture.now(),
+    };
+    fixture.commit(Write::PutAdoption(adoption.clone())).await.unwrap();
+    fixture.commit(Write::PutProject(project(&fixture, Desired::Running, None))).await.unwrap();
+    fixture.commit(forget.clone()).await.unwrap();
+    let found = fixture.store.project(workspace_id, "shop".into()).await.unwrap().unwrap();
+    assert_eq!(found, project(&fixture, Desired::Running, None));
+    assert_eq!(fixture.store.adoptions(workspace_id, "shop".into()).await.unwrap(), [adoption]);
+    fixture.commit(Write::PutProject(project(&fixture, Desired::Removed, None))).await.unwrap();
+    fixture.commit(forget).await.unwrap();
+    assert_eq!(fixture.store.projects(workspace_id).await.unwrap(), []);
+    assert_eq!(fixture.store.adoptions(workspace_id, "shop".into()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn exits_of_one_container_add_up_and_a_new_container_starts_over() {
+    let fixture = Fixture::inline();
+    let workspace_id = fixture.store.scope().workspace_id;
+    let exit = |container_id: &str| ContainerExit {
+        workspace_id,
+        project: "shop".to_owned(),
+        service: "web".to_owned(),
+        number: 1,
+        container_id: container_id.to_owned(),
+        exit_code: 137,
+        count: 1,
+        seen_at: fixture.now(),
+    };
+    for (container_id, expect) in [("c1", 1), ("c1", 2), ("c2", 1)] {
+        fixture.store.record_exit(exit(container_id)).await.unwrap();
+        let exits = fixture.store.exits(workspace_id, "shop".into()).await.unwrap();
+        assert_eq!((exits.len(), exits[0].count), (1, expect), "{container_id}");
+    }
+}

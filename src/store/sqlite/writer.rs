@@ -1,0 +1,122 @@
+//! Writes. Owns the one connection that may, and the group commit. Face: `Writer::execute`,
+//! `Job`. Never answers a caller before what he asked for is on the disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::fault::{Fault, classify};
+use crate::base::CrashPoints;
+use crate::base::limits::STORE_BATCH_MAX;
+use crate::store::StoreError;
+
+/// What is done to the database within the caller's savepoint.
+type Statements = Box<dyn FnOnce(&Connection) -> Result<(), Fault> + Send>;
+
+/// What one caller wants written: all of it or nothing.
+pub(super) struct Job {
+    /// What it does, for the error.
+    pub(super) act: &'static str,
+    /// The statements.
+    pub(super) statements: Statements,
+    /// Who is told when it is on the disk, or why not.
+    pub(super) reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The one writing connection.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) crash_points: Arc<dyn CrashPoints>,
+}
+
+impl Writer {
+    /// Serves callers until the last one is gone. Whoever waits while a commit is under way shares
+    /// the next one: the cost of a commit is the disk's, not the number of changes.
+    pub(super) fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < STORE_BATCH_MAX
+                && let Ok(next) = jobs.try_recv()
+            {
+                batch.push(next);
+            }
+            self.execute(batch);
+        }
+    }
+
+    /// Executes a batch in one durable commit, and tells every caller how it went. A caller whose
+    /// statements fail takes nobody with him.
+    pub(super) fn execute(&mut self, batch: Vec<Job>) {
+        let mut waiting = Vec::with_capacity(batch.len());
+        let committed = self.try_execute(batch, &mut waiting);
+        for (act, result, reply) in waiting {
+            let told = match (&committed, result) {
+                (Err(error), Ok(())) => Err(classify(error, &self.path, act)),
+                (_, result) => result,
+            };
+            // A caller that went away does not want to know.
+            let _ = reply.send(told);
+        }
+    }
+
+    fn try_execute(
+        &mut self,
+        batch: Vec<Job>,
+        waiting: &mut Vec<(&'static str, Result<(), StoreError>, Reply)>,
+    ) -> Result<(), rusqlite::Error> {
+        let mut jobs = batch.into_iter();
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let mut transaction = match begun {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                waiting.extend(jobs.map(|job| (job.act, Ok(()), job.reply)));
+                return Err(error);
+            }
+        };
+        let changes_before = transaction.total_changes();
+        while let Some(job) = jobs.next() {
+            let result = in_savepoint(&mut transaction, job.statements);
+            match result {
+                // A full disk rolls the whole transaction back, not the savepoint alone.
+                Err(Fault::Sqlite(error)) if transaction.is_autocommit() => {
+                    waiting.push((job.act, Ok(()), job.reply));
+                    waiting.extend(jobs.map(|job| (job.act, Ok(()), job.reply)));
+                    return Err(error);
+                }
+                result => {
+                    let told = result.map_err(|fault| fault.into_store(&self.path, job.act));
+                    waiting.push((job.act, told, job.reply));
+                }
+            }
+        }
+        // Nothing to make durable: nobody changed anything, or only those who failed tried.
+        if waiting.iter().all(|(_, told, _)| told.is_err())
+            || transaction.total_changes() == changes_before
+        {
+            return transaction.rollback();
+        }
+        self.crash_points.reached("store.commit.before");
+        transaction.commit()?;
+        self.crash_points.reached("store.commit.after");
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+type Reply = oneshot::Sender<Result<(), StoreError>>;
+
+fn in_savepoint(
+    transaction: &mut rusqlite::Transaction<'_>,
+    statements: Statements,
+) -> Result<(), Fault> {
+    let savepoint = transaction.savepoint()?;
+    statements(&savepoint)?;
+    savepoint.commit()?;
+    Ok(())
+}
