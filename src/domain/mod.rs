@@ -4,4 +4,5 @@
 pub mod audit;
 pub mod compose;
 pub mod redaction;
+pub mod rollout;
 pub mod runs;

@@ -1,0 +1,219 @@
+//! Digests what a container is made from, so that any change of the declaration is seen and can be
+//! named. Owns `Contract` and its two labels. Face: `Contract::of`, `Contract::differences`. Never
+//! stores or shows content: every digest is keyed with the host's key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::base::{CanonicalError, Digest, HashKey, canonical};
+use crate::facts::labels;
+use crate::facts::{ContainerFacts, ServiceSpec, ServiceUnit};
+
+/// Which fields are digested, and how. A container of another version is compared with what the
+/// engine reports instead, so that an upgrade of the agent replaces nothing.
+const VERSION: &str = "v1";
+
+/// The label with a short digest of each field, so that a change can be named.
+pub const CONTRACT_PARTS: &str = "wharfinger.parts";
+
+/// Hexadecimal digits of a field's digest: enough to tell two values apart, short enough that all
+/// fields fit into a label.
+const PART_DIGITS: usize = 8;
+
+/// What a container is made from, as digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contract {
+    /// `v1:<hex>`: equal means that nothing changed.
+    pub hash: String,
+    /// A short digest of each declared field, by its name.
+    pub parts: BTreeMap<String, String>,
+}
+
+impl Contract {
+    /// The contract of a service's containers. Replicas, dependencies and the pull policy are no
+    /// part of it; the image's id is compared on its own.
+    ///
+    /// Only what differs from the default counts, so that a field which a later version of the
+    /// agent learns changes nothing until somebody uses it.
+    ///
+    /// # Errors
+    /// When a number of the declaration is past 2^53.
+    pub fn of(unit: &ServiceUnit, key: &HashKey) -> Result<Self, CanonicalError> {
+        let mut values = BTreeMap::new();
+        collect("", as_object(&unit.spec)?, &as_object(&ServiceSpec::default())?, &mut values);
+        let mut digests = BTreeMap::new();
+        for (name, value) in values {
+            digests.insert(name, key.digest(&canonical::to_bytes(&value)?));
+        }
+        for (name, value) in &unit.spec.environment {
+            digests.insert(format!("environment.{name}"), key.digest(value.expose().as_bytes()));
+        }
+        for (target, file) in &unit.files {
+            let owner = format!("{}:{}:{:o}", file.uid, file.gid, file.mode);
+            let content = Digest::of_parts(&[owner.as_bytes(), file.content.expose()]);
+            digests.insert(format!("files.{target}"), key.digest(content.as_bytes()));
+        }
+        if let Some(context) = unit.build.as_ref().and_then(|build| build.context_digest) {
+            digests.insert("build".to_owned(), key.digest(context.as_bytes()));
+        }
+        if let Some(name) = &unit.container_name {
+            digests.insert("container_name".to_owned(), key.digest(name.as_bytes()));
+        }
+        let hash = key.digest(&canonical::to_bytes(&digests)?);
+        let parts = digests.into_iter().map(|(name, digest)| (name, part(&digest))).collect();
+        Ok(Self { hash: format!("{VERSION}:{hash}"), parts })
+    }
+
+    /// What our labels on a container say; `None` without them.
+    pub fn from_labels(container: &ContainerFacts) -> Option<Self> {
+        let hash = container.contract_hash.clone()?;
+        let parts = container.all_labels.get(CONTRACT_PARTS);
+        let parts = parts.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        Some(Self { hash, parts })
+    }
+
+    /// The labels that a container made from this contract carries.
+    pub fn labels(&self) -> [(String, String); 2] {
+        let parts: Map<String, Value> =
+            self.parts.iter().map(|(name, part)| (name.clone(), part.clone().into())).collect();
+        [
+            (labels::CONTRACT.to_owned(), self.hash.clone()),
+            (CONTRACT_PARTS.to_owned(), Value::Object(parts).to_string()),
+        ]
+    }
+
+    /// Was it digested by the rules of this version?
+    pub fn is_current_version(&self) -> bool {
+        self.hash.split_once(':').is_some_and(|(version, _)| version == VERSION)
+    }
+
+    /// Names of the fields in which two contracts differ; empty when they are equal.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        if self.hash == other.hash {
+            return Vec::new();
+        }
+        let names: BTreeSet<_> = self.parts.keys().chain(other.parts.keys()).collect();
+        let differing =
+            names.into_iter().filter(|name| self.parts.get(*name) != other.parts.get(*name));
+        let named: Vec<String> = differing.cloned().collect();
+        // Short digests can collide; the whole one has the last word.
+        if named.is_empty() { vec!["declaration".to_owned()] } else { named }
+    }
+}
+
+fn part(digest: &Digest) -> String {
+    let mut text = digest.to_string();
+    text.truncate(PART_DIGITS);
+    text
+}
+
+fn as_object(spec: &ServiceSpec) -> Result<Map<String, Value>, CanonicalError> {
+    match serde_json::to_value(spec).map_err(CanonicalError::NotJson)? {
+        Value::Object(fields) => Ok(fields),
+        other => Ok(Map::from_iter([("spec".to_owned(), other)])),
+    }
+}
+
+/// Walks down where the default is an object too, so that `resources.memory_bytes` and
+/// `mounts./data` have names of their own.
+fn collect(
+    prefix: &str,
+    fields: Map<String, Value>,
+    defaults: &Map<String, Value>,
+    into: &mut BTreeMap<String, Value>,
+) {
+    for (name, value) in fields {
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match (value, defaults.get(&name)) {
+            (value, Some(default)) if value == *default => {}
+            (Value::Object(inner), Some(Value::Object(inner_defaults))) => {
+                collect(&path, inner, inner_defaults, into);
+            }
+            (value, _) => {
+                into.insert(path, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Secret;
+    use crate::facts::{BuildSpec, Condition, ContentFile, Dependency, PullPolicy};
+
+    fn unit() -> ServiceUnit {
+        let spec = ServiceSpec { image: "web:1".into(), ..ServiceSpec::default() };
+        ServiceUnit { spec, replicas: 1, ..ServiceUnit::default() }
+    }
+
+    fn check(change: impl FnOnce(&mut ServiceUnit), expect: &[&str]) {
+        let key = HashKey::new([7; 32]);
+        let before = Contract::of(&unit(), &key).unwrap();
+        let mut changed = unit();
+        change(&mut changed);
+        let after = Contract::of(&changed, &key).unwrap();
+        assert_eq!(before.differences(&after), expect);
+        assert_eq!(before.hash == after.hash, expect.is_empty());
+    }
+
+    #[test]
+    fn a_change_is_named() {
+        check(|unit| unit.spec.image = "web:2".into(), &["image"]);
+        check(|unit| unit.spec.command = Some(vec![]), &["command"]);
+        check(|unit| unit.spec.resources.memory_bytes = Some(1 << 30), &["resources.memory_bytes"]);
+        check(
+            |unit| {
+                unit.spec.environment.insert("PGPASSWORD".into(), Secret::new("hunter2".into()));
+            },
+            &["environment.PGPASSWORD"],
+        );
+        check(
+            |unit| {
+                let content = Secret::new(b"x".to_vec());
+                let file = ContentFile { content, uid: 0, gid: 0, mode: 0o444, is_secret: true };
+                unit.files.insert("/run/secrets/x".into(), file);
+            },
+            &["files./run/secrets/x"],
+        );
+        check(
+            |unit| {
+                let context_digest = Some(Digest::of(b"context"));
+                unit.build = Some(BuildSpec { context_digest, ..BuildSpec::default() });
+            },
+            &["build"],
+        );
+        check(|unit| unit.container_name = Some("web".into()), &["container_name"]);
+    }
+
+    #[test]
+    fn what_does_not_decide_how_a_container_runs_changes_nothing() {
+        check(|unit| unit.replicas = 5, &[]);
+        check(|unit| unit.pull_policy = PullPolicy::Always, &[]);
+        check(
+            |unit| {
+                let condition = Condition::ServiceStarted;
+                let edge = Dependency { condition, required: true, restart: false };
+                unit.depends_on.insert("db".into(), edge);
+            },
+            &[],
+        );
+    }
+
+    #[test]
+    fn another_key_gives_another_digest() {
+        let one = Contract::of(&unit(), &HashKey::new([1; 32])).unwrap();
+        let two = Contract::of(&unit(), &HashKey::new([2; 32])).unwrap();
+        assert_ne!(one.hash, two.hash);
+    }
+
+    #[test]
+    fn no_value_is_readable_in_the_labels() {
+        let mut unit = unit();
+        unit.spec.environment.insert("PGPASSWORD".into(), Secret::new("hunter2".into()));
+        let contract = Contract::of(&unit, &HashKey::new([7; 32])).unwrap();
+        assert!(!format!("{:?}", contract.labels()).contains("hunter2"));
+    }
+}

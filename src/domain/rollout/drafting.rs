@@ -1,0 +1,136 @@
+//! Collects steps in any order and puts them into one that respects what they wait for. Owns
+//! `Draft`. Face: `Draft::add`, `need`, `finish`. Never yields a plan with a cycle.
+
+use std::collections::BTreeSet;
+
+use super::{Action, Cause, Notice, Plan, Step, StepId};
+
+/// A step that has no place yet; copies are cheap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Drafted(usize);
+
+struct Entry {
+    action: Action,
+    subject: String,
+    cause: Cause,
+    needs: BTreeSet<Drafted>,
+    after: BTreeSet<Drafted>,
+}
+
+/// The steps of a plan under construction.
+#[derive(Default)]
+pub(super) struct Draft {
+    entries: Vec<Entry>,
+    notices: BTreeSet<Notice>,
+}
+
+impl Draft {
+    /// A further step, which waits for nothing yet.
+    pub(super) fn add(
+        &mut self,
+        action: Action,
+        subject: impl Into<String>,
+        cause: Cause,
+    ) -> Drafted {
+        let (needs, after) = (BTreeSet::new(), BTreeSet::new());
+        self.entries.push(Entry { action, subject: subject.into(), cause, needs, after });
+        Drafted(self.entries.len() - 1)
+    }
+
+    /// `step` begins only when `before` has succeeded.
+    pub(super) fn need(&mut self, step: Drafted, before: impl IntoIterator<Item = Drafted>) {
+        self.entries[step.0].needs.extend(before.into_iter().filter(|before| *before != step));
+    }
+
+    /// `step` begins only when `before` has ended, well or not.
+    pub(super) fn follow(&mut self, step: Drafted, before: impl IntoIterator<Item = Drafted>) {
+        self.entries[step.0].after.extend(before.into_iter().filter(|before| *before != step));
+    }
+
+    /// The same as `need`, where the wish gives way if the two steps would wait for each other.
+    pub(super) fn need_unless_cyclic(&mut self, step: Drafted, before: Drafted) {
+        if step != before && !self.waits_for(before, step) {
+            self.need(step, [before]);
+        }
+    }
+
+    /// Something worth knowing.
+    pub(super) fn notice(&mut self, code: &str, subject: &str, message: impl Into<String>) {
+        let (code, subject, message) = (code.to_owned(), subject.to_owned(), message.into());
+        self.notices.insert(Notice { code, subject, message });
+    }
+
+    fn waits_for(&self, step: Drafted, before: Drafted) -> bool {
+        let (mut open, mut seen) = (vec![step], BTreeSet::new());
+        while let Some(next) = open.pop() {
+            if next == before {
+                return true;
+            }
+            if seen.insert(next) {
+                let entry = &self.entries[next.0];
+                open.extend(entry.needs.iter().chain(&entry.after));
+            }
+        }
+        false
+    }
+
+    /// The plan, in the order of drafting as far as the waiting allows.
+    ///
+    /// # Panics
+    /// When steps wait for each other in a circle, which the planner's rules exclude.
+    pub(super) fn finish(self, project: &str) -> Plan {
+        let order = self.order();
+        let mut places = vec![StepId(0); self.entries.len()];
+        for (id, drafted) in (1..).zip(&order) {
+            places[drafted.0] = StepId(id);
+        }
+        let placed = |set: &BTreeSet<Drafted>| {
+            let mut ids: Vec<_> = set.iter().map(|drafted| places[drafted.0]).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let steps = order.iter().map(|drafted| {
+            let entry = &self.entries[drafted.0];
+            Step {
+                id: places[drafted.0],
+                subject: entry.subject.clone(),
+                cause_text: entry.cause.to_string(),
+                cause: entry.cause.clone(),
+                depends_on: placed(&entry.needs),
+                after: placed(&entry.after),
+                undo: entry.action.undo().to_owned(),
+                action: entry.action.clone(),
+            }
+        });
+        Plan {
+            project: project.to_owned(),
+            steps: steps.collect(),
+            notices: self.notices.into_iter().collect(),
+        }
+    }
+
+    fn order(&self) -> Vec<Drafted> {
+        let mut waiting: Vec<usize> =
+            self.entries.iter().map(|entry| entry.needs.union(&entry.after).count()).collect();
+        let mut dependents = vec![Vec::new(); self.entries.len()];
+        for (index, entry) in self.entries.iter().enumerate() {
+            for before in entry.needs.union(&entry.after) {
+                dependents[before.0].push(index);
+            }
+        }
+        let is_free = |index: &usize| waiting[*index] == 0;
+        let mut free: BTreeSet<usize> = (0..self.entries.len()).filter(is_free).collect();
+        let mut order = Vec::with_capacity(self.entries.len());
+        while let Some(index) = free.pop_first() {
+            order.push(Drafted(index));
+            for &dependent in &dependents[index] {
+                waiting[dependent] -= 1;
+                if waiting[dependent] == 0 {
+                    free.insert(dependent);
+                }
+            }
+        }
+        assert_eq!(order.len(), self.entries.len(), "steps wait for each other");
+        order
+    }
+}

@@ -1,0 +1,34 @@
+//! Plans how a project becomes as declared. Owns the plan, its causes, the contract digest, and the
+//! rules for replacing, starting, adopting and removing. Face: `plan`, `plan_removal`,
+//! `plan_restart`, `Plan`, `Contract`. Never touches an engine: it maps what was found to steps.
+
+mod cause;
+mod contract;
+mod drafting;
+mod error;
+mod graph;
+mod host_paths;
+mod images;
+mod judge;
+mod naming;
+mod networks;
+mod observed;
+mod plan;
+mod planner;
+mod removal;
+mod restarting;
+mod start;
+
+pub use cause::Cause;
+pub use contract::{CONTRACT_PARTS, Contract};
+pub use error::{PlanError, PlanErrors};
+pub use host_paths::{Caller, HostPathPolicy, HostPathRefusal, HostPathUse, host_paths};
+pub use naming::{
+    CONTEXT_LABEL, container_name, image_reference, is_replacement_name, replacement_name,
+};
+pub use observed::{Adoption, Exit, Observed, PlanOptions, Trigger};
+pub use plan::{Action, Notice, Plan, Step, StepId, Target};
+pub use planner::{networks_in_order, plan};
+pub use removal::{RemovalOptions, plan_removal};
+pub use restarting::plan_restart;
+pub use start::{Wanted, wants_start};

@@ -1,0 +1,118 @@
+//! What was found before planning. Owns `Observed`, the record of an adoption, and what is known
+//! about a container's end. Face: the types. Never filled here: `operations` reads the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Contract;
+use crate::facts::{ContainerFacts, ImageFacts, NetworkFacts, VolumeFacts};
+
+/// Everything a plan depends on, read in one bounded set of calls.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Containers that carry the project's name in Compose's label, one-off ones included.
+    pub containers: Vec<ContainerFacts>,
+    /// Networks of the project, and declared external ones, by name on the engine.
+    pub networks: BTreeMap<String, NetworkFacts>,
+    /// Volumes of the project, and declared ones, by name on the engine.
+    pub volumes: BTreeMap<String, VolumeFacts>,
+    /// Images by the reference that was asked for; an absent key is an absent image.
+    pub images: BTreeMap<String, ImageFacts>,
+    /// Ids of containers of others, by a name that the project needs.
+    pub name_holders: BTreeMap<String, String>,
+    /// Containers that were adopted, by id.
+    pub adoptions: BTreeMap<String, Adoption>,
+    /// How containers ended, by id, as far as somebody watched.
+    pub exits: BTreeMap<String, Exit>,
+    /// Services whose mounted files are not all on the host.
+    pub files_missing: BTreeSet<String>,
+}
+
+/// The record that a container made by somebody else is kept by this agent: what our labels would
+/// say if the container could be given labels after its creation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The engine's id of the container.
+    pub container_id: String,
+    /// The declaration that it was found to fulfil.
+    pub contract: Contract,
+    /// The image that it ran.
+    pub image_id: String,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// Its program ended.
+    OnItsOwn,
+    /// Somebody stopped or killed it.
+    ByHand,
+    /// The engine, or its host, stopped.
+    WithTheEngine,
+}
+
+/// Who wants the plan, which decides how much may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Trigger {
+    /// A person or program asked to bring the project up.
+    #[default]
+    Explicit,
+    /// The agent keeps what was applied before.
+    Convergence,
+}
+
+/// What is asked for besides the declaration.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// Who wants it.
+    pub trigger: Trigger,
+    /// Only these services and what they depend on; `None` is all.
+    pub services: Option<BTreeSet<String>>,
+    /// Containers of services that are not declared any more are removed, if they are ours.
+    pub remove_orphans: bool,
+    /// Containers that somebody else made with Compose may be adopted or replaced.
+    pub adopt: bool,
+    /// End only when what was started is healthy.
+    pub wait_healthy: bool,
+    /// Services that exist but whose profile is not active: neither wanted nor orphans.
+    pub inactive_services: BTreeSet<String>,
+    /// Images built or pulled since the run began: they are not fetched again.
+    pub fresh_images: BTreeSet<String>,
+}
+
+impl PlanOptions {
+    /// What `up` does when nothing else is said.
+    pub fn explicit() -> Self {
+        Self {
+            trigger: Trigger::Explicit,
+            services: None,
+            remove_orphans: true,
+            adopt: true,
+            wait_healthy: true,
+            inactive_services: BTreeSet::new(),
+            fresh_images: BTreeSet::new(),
+        }
+    }
+
+    /// What the agent does on its own.
+    pub fn convergence() -> Self {
+        Self { trigger: Trigger::Convergence, adopt: false, ..Self::explicit() }
+    }
+}
+
+/// Labels by which objects are known to belong to a project, and containers to be ours.
+impl Observed {
+    /// The contract that a container was made from or adopted under; `None` for one that is not
+    /// ours.
+    pub fn contract_of(&self, container: &ContainerFacts) -> Option<Contract> {
+        Contract::from_labels(container)
+            .or_else(|| self.adoptions.get(&container.id).map(|record| record.contract.clone()))
+    }
+
+    /// Did this agent make or adopt it?
+    pub fn is_ours(&self, container: &ContainerFacts) -> bool {
+        self.contract_of(container).is_some()
+    }
+}

@@ -1,0 +1,59 @@
+//! Plans the restart of services. Owns that order: dependencies first. Face: `plan_restart`.
+//! Never restarts a container that is not ours, or one of `compose run`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::drafting::{Draft, Drafted};
+use super::graph;
+use super::planner::existing;
+use super::{Action, Cause, Observed, Plan, PlanError, PlanErrors};
+use crate::facts::ProjectSpec;
+
+/// The steps that restart the given services, or all.
+///
+/// # Errors
+/// A service that the project does not declare, or services that wait for each other.
+pub fn plan_restart(
+    desired: &ProjectSpec,
+    observed: &Observed,
+    services: Option<&BTreeSet<String>>,
+) -> Result<Plan, PlanErrors> {
+    let unknown = services.into_iter().flatten().filter(|s| !desired.services.contains_key(*s));
+    let errors: Vec<_> =
+        unknown.map(|service| PlanError::UnknownService { service: service.clone() }).collect();
+    if !errors.is_empty() {
+        return Err(PlanErrors(errors));
+    }
+    let order = graph::dependency_order(desired)
+        .map_err(|services| PlanErrors(vec![PlanError::DependencyCycle { services }]))?;
+    let mut draft = Draft::default();
+    let mut restarted: BTreeMap<&str, Vec<Drafted>> = BTreeMap::new();
+    for service in order {
+        if services.is_some_and(|asked| !asked.contains(service)) {
+            continue;
+        }
+        let before = graph::predecessors(desired, service);
+        let before: Vec<Drafted> = before
+            .iter()
+            .filter_map(|name| restarted.get(name.as_str()))
+            .flatten()
+            .copied()
+            .collect();
+        for container in &observed.containers {
+            let Some(instance) = container.instance.as_ref() else { continue };
+            let is_meant = instance.service == service && !container.oneoff;
+            if !is_meant {
+                continue;
+            }
+            if !observed.is_ours(container) {
+                draft.notice("not_adopted", &container.name, "made by somebody else; left alone");
+                continue;
+            }
+            let action = Action::RestartContainer { container: existing(container, instance) };
+            let step = draft.add(action, container.name.clone(), Cause::Requested);
+            draft.need(step, before.iter().copied());
+            restarted.entry(service).or_default().push(step);
+        }
+    }
+    Ok(draft.finish(&desired.name))
+}
