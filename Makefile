@@ -22,7 +22,7 @@ test: ## everything that CI runs
 bench: ## measure deploys, plans and the idle agent against the raw engine
 	@tests/support/measure bench
 
-soak: ## deploy and disturb the sample project for an hour (SOAK_MINUTES)
+soak: ## the long forms of the proofs: every crash point, many simulation seeds
 	@tests/support/measure soak
 
 fmt: ## format the source

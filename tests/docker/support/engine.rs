@@ -64,7 +64,7 @@ pub fn remove_project(project: &str) {
 
 /// The image that every test container runs: a static busybox.
 pub fn busybox() -> String {
-    std::env::var("WHARF_TEST_BUSYBOX").unwrap_or_else(|_| {
-        panic!("WHARF_TEST_BUSYBOX names no image: run the tests through `make test`")
+    std::env::var("WHARF_TEST_BUSYBOX_IMAGE").unwrap_or_else(|_| {
+        panic!("WHARF_TEST_BUSYBOX_IMAGE names no image: run the tests through `make test`")
     })
 }
