@@ -112,7 +112,8 @@ fn digits(scale: u128) -> usize {
     scale.ilog10() as usize
 }
 
-/// A size as Docker reads it: `64`, `512k`, `1.5g`, `10mb`, `1 GiB`; every suffix is a power of 1024.
+/// A size as Docker reads it: `64`, `512k`, `1.5g`, `10mb`, `1 GiB`; every suffix is a power of
+/// 1024.
 ///
 /// # Errors
 /// When the text has another form, or exceeds 2^63.

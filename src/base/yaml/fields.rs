@@ -9,8 +9,8 @@ use crate::base::suggest::did_you_mean;
 use crate::base::units::{parse_bytes, parse_duration};
 use crate::base::{Diagnostic, Diagnostics};
 
-/// A mapping whose keys are known. Every getter answers `None` for a key that is absent or null, and
-/// for a value of the wrong kind, which it reports.
+/// A mapping whose keys are known. Every getter answers `None` for a key that is absent or null,
+/// and for a value of the wrong kind, which it reports.
 #[derive(Debug)]
 pub struct Fields<'a> {
     map: Option<&'a Map>,

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::load::{Answer, Files, Loaded, Options, load};
+use super::lower::Inputs;
 use super::project::Project;
 use crate::base::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX};
 use crate::base::{Diagnostic, Diagnostics, Digest};
@@ -128,6 +129,14 @@ impl Bundle {
     /// The answers that the loader asks for.
     pub fn answers(&self) -> Files {
         self.files.iter().map(|(path, file)| (path.clone(), file.answer())).collect()
+    }
+
+    /// What lowering needs besides the model.
+    pub fn inputs(&self) -> Inputs {
+        let contexts = self.build_contexts.iter();
+        let context_digests =
+            contexts.map(|context| (context.service.clone(), context.digest)).collect();
+        Inputs { files: self.answers(), context_digests }
     }
 }
 

@@ -140,13 +140,13 @@ impl Checker<'_> {
         let deploy = service.get("deploy").and_then(Node::as_map);
         let replicas = deploy.and_then(|deploy| deploy.get("replicas"));
         let count = |node: Option<&Node>| node?.as_scalar()?.text.parse::<i64>().ok();
-        if let (Some(scale), Some(replicas)) = (count(service.get("scale")), count(replicas)) {
-            if scale != replicas {
-                let mark = service.get("scale").map(|node| node.mark.clone());
-                let message = format!("service `{name}`: `scale` and `deploy.replicas` differ");
-                if let Some(mark) = mark {
-                    self.report(&mark, message, None);
-                }
+        if let (Some(scale), Some(replicas)) = (count(service.get("scale")), count(replicas))
+            && scale != replicas
+        {
+            let mark = service.get("scale").map(|node| node.mark.clone());
+            let message = format!("service `{name}`: `scale` and `deploy.replicas` differ");
+            if let Some(mark) = mark {
+                self.report(&mark, message, None);
             }
         }
         let wanted = count(replicas).or_else(|| count(service.get("scale"))).unwrap_or(1);
@@ -168,12 +168,11 @@ impl Checker<'_> {
                 self.report(&node.mark, message, None);
             }
         }
-        if let Some(build) = build {
-            if let (Some(node), Some(_)) = (build.get("dockerfile_inline"), build.get("dockerfile"))
-            {
-                let both = "`dockerfile` and `dockerfile_inline` exclude each other";
-                self.report(&node.mark, format!("service `{name}`: {both}"), None);
-            }
+        if let Some(build) = build
+            && let (Some(node), Some(_)) = (build.get("dockerfile_inline"), build.get("dockerfile"))
+        {
+            let both = "`dockerfile` and `dockerfile_inline` exclude each other";
+            self.report(&node.mark, format!("service `{name}`: {both}"), None);
         }
     }
 

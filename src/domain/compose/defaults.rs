@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use super::check;
 use super::interpolate::Variables;
+use super::keys::FILE_SHAPE;
 use super::load::{Halt, Loader, no_place};
 use super::read::{bare, quoted, require};
-use super::schema::FILE_SHAPE;
 use crate::base::yaml::{Key, Map, Mark, Node, Scalar, Value};
 
 impl Loader<'_> {
@@ -139,10 +139,10 @@ fn complete_service(service: &mut Map, directory: &str) {
             set_default(bind, "create_host_path", bare("true"));
         }
     }
-    if text_in(service, "pull_policy") == Some("if_not_present") {
-        if let Some(node) = service.get_mut("pull_policy") {
-            node.value = Value::Scalar(quoted("missing"));
-        }
+    if text_in(service, "pull_policy") == Some("if_not_present")
+        && let Some(node) = service.get_mut("pull_policy")
+    {
+        node.value = Value::Scalar(quoted("missing"));
     }
     add_default_network(service);
     add_dependencies(service);
@@ -215,11 +215,11 @@ fn name_resources(model: &mut Map, project: &str) {
             let empty = Node::new(Value::Map(Map::default()), no_place());
             model.insert(key("networks", &no_place()), empty);
         }
-        if let Some(networks) = map_in(model, "networks") {
-            if networks.get("default").is_none() {
-                let empty = Node::new(Value::Map(Map::default()), no_place());
-                networks.insert(key("default", &no_place()), empty);
-            }
+        if let Some(networks) = map_in(model, "networks")
+            && networks.get("default").is_none()
+        {
+            let empty = Node::new(Value::Map(Map::default()), no_place());
+            networks.insert(key("default", &no_place()), empty);
         }
     }
     for section in ["networks", "volumes", "configs", "secrets"] {

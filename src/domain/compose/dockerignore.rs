@@ -1,5 +1,5 @@
-//! Decides what belongs to a build context, and identifies it. Owns the rules of `.dockerignore` and
-//! the digest over a context. Face: `Ignore`, `ContextEntry`, `context_digest`. Never walks a
+//! Decides what belongs to a build context, and identifies it. Owns the rules of `.dockerignore`
+//! and the digest over a context. Face: `Ignore`, `ContextEntry`, `context_digest`. Never walks a
 //! directory: the caller lists it.
 
 use crate::base::Digest;
@@ -223,8 +223,8 @@ pub enum ContextKind {
     Link(String),
 }
 
-/// Identifies a context: the same files give the same digest, in whatever order they were listed and
-/// whenever they were written.
+/// Identifies a context: the same files give the same digest, in whatever order they were listed
+/// and whenever they were written.
 pub fn context_digest(entries: &[ContextEntry]) -> Digest {
     let mut sorted: Vec<&ContextEntry> = entries.iter().collect();
     sorted.sort();

@@ -107,10 +107,10 @@ impl<'a> Cursor<'a> {
     /// Moves past a key and what separates it from its value.
     fn next_key(&mut self) -> Result<Option<Key>, Box<Diagnostic>> {
         self.skip_blank_and_comments();
-        if let Some(after) = self.rest().strip_prefix("export") {
-            if after.starts_with([' ', '\t']) {
-                self.offset = self.text.len() - after.trim_start_matches([' ', '\t']).len();
-            }
+        if let Some(after) = self.rest().strip_prefix("export")
+            && after.starts_with([' ', '\t'])
+        {
+            self.offset = self.text.len() - after.trim_start_matches([' ', '\t']).len();
         }
         let rest = self.rest();
         if rest.is_empty() {

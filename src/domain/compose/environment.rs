@@ -113,10 +113,10 @@ type Values = BTreeMap<String, (String, Mark)>;
 fn inherit(map: &mut Map, key: &str, variables: &Variables) {
     let Some(Value::Map(pairs)) = map.get_mut(key).map(|node| &mut node.value) else { return };
     for (name, node) in &mut pairs.0 {
-        if node.is_null() {
-            if let Some(value) = variables.get(&name.text) {
-                *node = Node::text(value, node.mark.clone());
-            }
+        if node.is_null()
+            && let Some(value) = variables.get(&name.text)
+        {
+            *node = Node::text(value, node.mark.clone());
         }
     }
 }

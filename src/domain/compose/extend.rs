@@ -1,11 +1,12 @@
-//! Applies `extends`. Owns the search for the service that is extended, here or in another file, and
-//! the detection of cycles. Face: `Loader::extend_services`. Never takes more than the one service.
+//! Applies `extends`. Owns the search for the service that is extended, here or in another file,
+//! and the detection of cycles. Face: `Loader::extend_services`. Never takes more than the one
+//! service.
 
 use super::interpolate::Variables;
+use super::keys::SERVICE_SHAPE;
 use super::load::{Halt, Loader};
 use super::merge;
 use super::paths::{absolute, parent};
-use super::schema::SERVICE_SHAPE;
 use crate::base::suggest::did_you_mean;
 use crate::base::yaml::{Map, Node, Value};
 
@@ -32,12 +33,11 @@ impl Loader<'_> {
         let place = Place { services: &original, file, base };
         for (name, service) in &mut services.0 {
             let extends = service.as_map().is_some_and(|map| map.get("extends").is_some());
-            if extends {
-                if let Some(merged) =
+            if extends
+                && let Some(merged) =
                     self.extended(&name.text, &place, variables, &mut Vec::new())?
-                {
-                    *service = merged;
-                }
+            {
+                *service = merged;
             }
         }
         Ok(())
@@ -89,10 +89,10 @@ impl Loader<'_> {
         let mut services = Map::default();
         for document in self.documents(std::slice::from_ref(&path))? {
             let tree = self.read(document.tree, &base, variables);
-            if let Some(Value::Map(mut map)) = tree.map(|tree| tree.value) {
-                if let Some(Value::Map(found)) = map.remove("services").map(|(_, n)| n.value) {
-                    found.0.into_iter().for_each(|(key, node)| services.insert(key, node));
-                }
+            if let Some(Value::Map(mut map)) = tree.map(|tree| tree.value)
+                && let Some(Value::Map(found)) = map.remove("services").map(|(_, n)| n.value)
+            {
+                found.0.into_iter().for_each(|(key, node)| services.insert(key, node));
             }
         }
         let place = Place { services: &services, file: &path, base: &base };

@@ -103,10 +103,10 @@ pub(super) fn settle_paths(reading: &mut Reading<'_>, mut node: Node, form: Form
             let is_local = text_of(map, "driver") == Some("local");
             if let Some(Value::Map(options)) =
                 map.get_mut("driver_opts").map(|node| &mut node.value)
+                && is_local
+                && text_of(options, "o") == Some("bind")
             {
-                if is_local && text_of(options, "o") == Some("bind") {
-                    rewrite(options, "device", |device| reading.absolute(device));
-                }
+                rewrite(options, "device", |device| reading.absolute(device));
             }
         }
         _ => {}

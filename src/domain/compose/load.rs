@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::interpolate::{Variables, substitute};
+use super::keys::FILE_SHAPE;
 use super::paths::{absolute, base_name, parent, shown};
 use super::project::Project;
 use super::read::Reading;
-use super::schema::FILE_SHAPE;
 use super::{dotenv, merge};
 use crate::base::limits::CONTENT_FILE_BYTES_MAX;
 use crate::base::yaml::{Map, Mark, Node, Value, parse_all};

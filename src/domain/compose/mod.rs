@@ -12,7 +12,9 @@ mod extend;
 mod forms;
 mod include;
 mod interpolate;
+mod keys;
 mod load;
+mod lower;
 mod merge;
 mod paths;
 mod ports;
@@ -20,10 +22,13 @@ mod print;
 mod project;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod unique;
 mod words;
 
 pub use bundle::{Bundle, BundleFile, ContextRef, load_bundle};
 pub use load::{Answer, Files, Loaded, Options, load};
+pub use lower::{Inputs, lower};
 pub use print::canonical;
 pub use project::Project;

@@ -65,7 +65,8 @@ fn split_host(host: Option<&str>) -> Result<(Option<String>, Option<&str>), Stri
     Ok((address, (!port.is_empty()).then_some(port)))
 }
 
-fn range(text: &str) -> Result<(u16, u16), String> {
+/// A port, or a range of them.
+pub(super) fn range(text: &str) -> Result<(u16, u16), String> {
     let number = |part: &str| {
         part.parse::<u16>().map_err(|_| format!("`{part}` is not a port from 0 to 65535"))
     };

@@ -3,8 +3,9 @@
 
 use serde_json::{Map as Json, Value as JsonValue};
 
+use super::keys::{EXTENSION, FILE};
 use super::project::Project;
-use super::schema::{EXTENSION, FILE, Fields, Shape, Show};
+use super::schema::{Fields, Shape, Show};
 use crate::base::yaml::{Node, Resolved, Value};
 
 /// The model as `docker compose config --format json` prints it: a dollar sign is doubled, so that
@@ -56,8 +57,8 @@ fn shown_when_absent(fields: &'static Fields) -> Json<String, JsonValue> {
         .collect()
 }
 
-/// Empty text, zero, false, and lists and mappings of the user's own with nothing in them. A mapping
-/// with known keys was asked for, even when it is empty.
+/// Empty text, zero, false, and lists and mappings of the user's own with nothing in them. A
+/// mapping with known keys was asked for, even when it is empty.
 fn is_empty(value: &JsonValue, shape: &Shape) -> bool {
     match (value, shape) {
         (JsonValue::Object(_), Shape::Object(_)) => false,

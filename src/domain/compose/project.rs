@@ -1,6 +1,6 @@
 //! Holds a loaded project in Compose's own shape: a tree that the schema has checked, with the
-//! place of every key. Owns access to it. Face: `Project`. Never holds a short form, a relative path
-//! or a variable.
+//! place of every key. Owns access to it. Face: `Project`. Never holds a short form, a relative
+//! path or a variable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,5 +1,6 @@
 //! Says which items of a list mean the same thing. Owns the identity of ports, mounts and
-//! references. Face: `without_doubles`. Never compares more than that identity: the later item wins.
+//! references. Face: `without_doubles`. Never compares more than that identity: the later item
+//! wins.
 
 use super::schema::Unique;
 use crate::base::yaml::{Node, Value};

@@ -22,6 +22,7 @@ mod create_mounts;
 mod error;
 mod failure;
 mod images;
+mod observed;
 mod read;
 mod read_mounts;
 mod read_others;
@@ -31,6 +32,7 @@ mod version;
 
 pub use client::{DockerEngine, EngineAddress};
 pub use error::{EngineError, EngineErrorKind};
+pub use observed::{CallObserver, FinishedCall, ObservedEngine};
 
 /// What an engine call answers.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, EngineError>>;

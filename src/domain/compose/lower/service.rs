@@ -1,0 +1,232 @@
+//! Lowers one service. Owns the translation of its own keys. Face: `lower`. Never decides an order:
+//! dependencies are carried over as declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::section::{Problems, Section};
+use super::{Inputs, Names, build, content, mounts, network, resources};
+use crate::base::Secret;
+use crate::domain::compose::project::Project;
+use crate::facts::{
+    Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, Logging, PullPolicy,
+    RestartPolicy, Security, ServiceSpec, ServiceUnit,
+};
+
+/// What a service is lowered with.
+pub(super) struct Context<'a> {
+    /// The whole project.
+    pub(super) project: &'a Project,
+    /// Content and digests.
+    pub(super) inputs: &'a Inputs,
+    /// Names on the engine.
+    pub(super) names: &'a Names,
+    /// The service.
+    pub(super) name: &'a str,
+    /// Where problems go.
+    pub(super) problems: &'a Problems,
+}
+
+/// The unit that runs a service.
+pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceUnit {
+    // Profiles have been applied, and nothing is attached to a container that an agent runs.
+    section.ignore("profiles");
+    section.ignore("attach");
+    let mut unit = ServiceUnit {
+        container_name: section.text("container_name"),
+        depends_on: dependencies(context, &mut section),
+        build: section.section("build").map(|build| build::lower(context, build)),
+        pull_policy: pull_policy(&mut section),
+        files: content::lower(context, &mut section),
+        ..ServiceUnit::default()
+    };
+    let mut deploy = section.section("deploy");
+    let scale = section.number("scale");
+    let replicas = deploy.as_mut().and_then(|deploy| deploy.number("replicas"));
+    unit.replicas = replicas.or(scale).unwrap_or(1);
+    let image = section.text("image");
+    unit.spec = ServiceSpec {
+        image: image.unwrap_or_else(|| format!("{}-{}", context.project.name, context.name)),
+        platform: section.text("platform"),
+        command: section.command("command"),
+        entrypoint: section.command("entrypoint"),
+        environment: environment(&mut section),
+        labels: section.labels("labels"),
+        annotations: section.labels("annotations"),
+        user: section.text("user"),
+        group_add: section.set("group_add"),
+        working_dir: section.text("working_dir"),
+        hostname: section.text("hostname"),
+        domainname: section.text("domainname"),
+        tty: section.flag("tty").unwrap_or_default(),
+        stdin_open: section.flag("stdin_open").unwrap_or_default(),
+        init: section.flag("init"),
+        stop_signal: section.text("stop_signal"),
+        stop_grace_period: section.duration("stop_grace_period"),
+        restart: restart(&mut section, deploy.as_mut()),
+        healthcheck: section.section("healthcheck").and_then(healthcheck),
+        ports: network::ports(&mut section),
+        expose: network::expose(&mut section),
+        mounts: mounts::lower(context, &mut section),
+        network_mode: network::mode(context, &mut section),
+        extra_hosts: section.set("extra_hosts"),
+        dns: section.texts("dns"),
+        dns_search: section.texts("dns_search"),
+        dns_options: section.texts("dns_opt"),
+        external_links: section.set("external_links"),
+        volumes_from: section.set("volumes_from"),
+        resources: resources::lower(&mut section, deploy.as_mut()),
+        security: security(&mut section),
+        logging: section.section("logging").map(|mut logging| Logging {
+            driver: logging.text("driver"),
+            options: logging.labels("options"),
+        }),
+        runtime: section.text("runtime"),
+        storage_options: section.labels("storage_opt"),
+    };
+    if let Some(deploy) = &mut deploy
+        && deploy.text("mode").is_some_and(|mode| mode != "replicated")
+    {
+        deploy.refuse("mode", "only `replicated` exists on one host");
+    }
+    network::links(&mut section);
+    unit
+}
+
+/// A name that stayed without a value is not set in the container.
+fn environment(section: &mut Section<'_>) -> BTreeMap<String, Secret<String>> {
+    let values = section.labels("environment").into_iter();
+    values.map(|(name, value)| (name, Secret::new(value))).collect()
+}
+
+fn dependencies(context: &Context<'_>, section: &mut Section<'_>) -> BTreeMap<String, Dependency> {
+    let mut dependencies = BTreeMap::new();
+    for (name, node) in section.entries("depends_on") {
+        let Some(mut fields) = section.open("depends_on", name, node) else { continue };
+        let condition = match fields.text("condition").as_deref() {
+            Some("service_healthy") => Condition::ServiceHealthy,
+            Some("service_completed_successfully") => Condition::ServiceCompletedSuccessfully,
+            _ => Condition::ServiceStarted,
+        };
+        let required = fields.flag("required").unwrap_or(true);
+        let restart = fields.flag("restart").unwrap_or_default();
+        // An optional dependency whose profile is not active is not there to be waited for.
+        if context.project.entry("services", name).is_some() {
+            dependencies.insert(name.to_owned(), Dependency { condition, required, restart });
+        }
+    }
+    dependencies
+}
+
+fn pull_policy(section: &mut Section<'_>) -> PullPolicy {
+    match section.text("pull_policy").as_deref() {
+        None | Some("missing") => PullPolicy::Missing,
+        Some("always") => PullPolicy::Always,
+        Some("never") => PullPolicy::Never,
+        Some("build") => PullPolicy::Build,
+        Some(_) => {
+            section.refuse("pull_policy", "use `missing`, `always`, `never` or `build`");
+            PullPolicy::Missing
+        }
+    }
+}
+
+/// `restart`, unless `deploy.restart_policy` says otherwise, as in Docker Compose.
+fn restart(section: &mut Section<'_>, deploy: Option<&mut Section<'_>>) -> RestartPolicy {
+    let text = section.text("restart").unwrap_or_default();
+    let (name, retries) = text.split_once(':').unwrap_or((&text, ""));
+    let retries = if retries.is_empty() { Some(0) } else { retries.parse().ok() };
+    let declared = match (name, retries) {
+        ("" | "no", Some(0)) => Some(RestartPolicy::No),
+        ("always", Some(0)) => Some(RestartPolicy::Always),
+        ("unless-stopped", Some(0)) => Some(RestartPolicy::UnlessStopped),
+        ("on-failure", Some(retries_max)) => Some(RestartPolicy::OnFailure { retries_max }),
+        _ => None,
+    };
+    if declared.is_none() {
+        section.refuse(
+            "restart",
+            "use `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`",
+        );
+    }
+    let Some(mut policy) = deploy.and_then(|deploy| deploy.section("restart_policy")) else {
+        return declared.unwrap_or_default();
+    };
+    let retries_max = policy.number("max_attempts").unwrap_or(0);
+    match policy.text("condition").as_deref() {
+        Some("none") => RestartPolicy::No,
+        Some("on-failure") => RestartPolicy::OnFailure { retries_max },
+        None | Some("any") if retries_max == 0 => RestartPolicy::Always,
+        None | Some("any") => {
+            policy.refuse("max_attempts", "the engine counts attempts only for `on-failure`");
+            RestartPolicy::Always
+        }
+        Some(_) => {
+            policy.refuse("condition", "use `none`, `on-failure` or `any`");
+            RestartPolicy::No
+        }
+    }
+}
+
+fn healthcheck(mut section: Section<'_>) -> Option<Healthcheck> {
+    let disabled = section.flag("disable").unwrap_or_default();
+    let test = section.texts("test");
+    let words: Vec<&str> = test.iter().map(String::as_str).collect();
+    let probe = match words.as_slice() {
+        _ if disabled => HealthProbe::Disabled,
+        [] => HealthProbe::Inherit,
+        ["NONE", ..] => HealthProbe::Disabled,
+        ["CMD", command @ ..] if !command.is_empty() => {
+            HealthProbe::Exec(command.iter().map(|word| (*word).to_owned()).collect())
+        }
+        ["CMD-SHELL", line] => HealthProbe::Shell((*line).to_owned()),
+        _ => {
+            section.refuse("test", "a list begins with `NONE`, `CMD` or `CMD-SHELL`");
+            HealthProbe::Inherit
+        }
+    };
+    Some(Healthcheck {
+        probe,
+        interval: section.duration("interval"),
+        timeout: section.duration("timeout"),
+        retries: section.number("retries"),
+        start_period: section.duration("start_period"),
+        start_interval: section.duration("start_interval"),
+    })
+}
+
+fn security(section: &mut Section<'_>) -> Security {
+    Security {
+        privileged: section.flag("privileged").unwrap_or_default(),
+        read_only: section.flag("read_only").unwrap_or_default(),
+        cap_add: capabilities(section.texts("cap_add")),
+        cap_drop: capabilities(section.texts("cap_drop")),
+        security_opt: section.set("security_opt"),
+        userns_mode: section.text("userns_mode"),
+        ipc_mode: section.text("ipc"),
+        pid_mode: section.text("pid"),
+        uts_mode: section.text("uts"),
+        cgroupns_mode: section.text("cgroup"),
+        cgroup_parent: section.text("cgroup_parent"),
+        devices: section
+            .sections("devices")
+            .into_iter()
+            .map(|mut device| {
+                let source = device.text("source").unwrap_or_default();
+                DeviceMapping {
+                    target: device.text("target").unwrap_or_else(|| source.clone()),
+                    permissions: device.text("permissions").unwrap_or_else(|| "rwm".to_owned()),
+                    source,
+                }
+            })
+            .collect(),
+        device_cgroup_rules: section.set("device_cgroup_rules"),
+        sysctls: section.labels("sysctls"),
+        isolation: section.text("isolation"),
+    }
+}
+
+/// One spelling of what may be written with and without `CAP_`, in either case.
+fn capabilities(names: Vec<String>) -> BTreeSet<String> {
+    let upper = names.into_iter().map(|name| name.to_ascii_uppercase());
+    upper.map(|name| name.strip_prefix("CAP_").unwrap_or(&name).to_owned()).collect()
+}
