@@ -3,8 +3,12 @@
 //! Never acts on the world outside a run's recorded step.
 
 mod context;
+pub mod deploy_project;
 mod door;
 mod events;
+pub mod remove_project;
+pub mod restart_project;
+pub mod rollout;
 mod runner;
 mod signals;
 

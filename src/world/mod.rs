@@ -3,6 +3,7 @@
 //! reported in the words of `facts`.
 
 pub mod clock;
+pub mod content_files;
 pub mod contexts;
 pub mod crash;
 pub mod docker;

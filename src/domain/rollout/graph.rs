@@ -8,7 +8,7 @@ use crate::facts::{NetworkMode, ProjectSpec, ServiceSpec};
 
 /// How a container is bound to another service's first container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Bond {
+pub enum Bond {
     /// The network namespace.
     Network,
     /// The IPC namespace.
@@ -20,7 +20,7 @@ pub(super) enum Bond {
 }
 
 /// The services whose container this one is made with, and how they are spelt in the contract.
-pub(super) fn parents(spec: &ServiceSpec) -> Vec<(Bond, &str, String)> {
+pub fn parents(spec: &ServiceSpec) -> Vec<(Bond, &str, String)> {
     let mut found = Vec::new();
     if let NetworkMode::Service(service) = &spec.network_mode {
         found.push((Bond::Network, service.as_str(), format!("service:{service}")));

@@ -22,6 +22,7 @@ mod start;
 pub use cause::Cause;
 pub use contract::{CONTRACT_PARTS, Contract};
 pub use error::{PlanError, PlanErrors};
+pub use graph::{Bond, parents};
 pub use host_paths::{Caller, HostPathPolicy, HostPathRefusal, HostPathUse, host_paths};
 pub use naming::{
     CONTEXT_LABEL, container_name, image_reference, is_replacement_name, replacement_name,

@@ -1,0 +1,195 @@
+//! Brings a project to the state that a stored revision declares. Owns what the deploy's end says
+//! and records. Face: `DeployProject`. Never leaves a state that it does not describe.
+
+use futures_util::future::BoxFuture;
+
+use super::rollout::{Carried, Declared, Rollout, carry_out, failures_of};
+use super::{Operation, RunContext, RunEnd};
+use crate::base::chain;
+use crate::domain::redaction::SafeText;
+use crate::domain::rollout::{Observed, PlanOptions, Trigger, plan};
+use crate::domain::runs::{
+    DeployCause, DeployProject as DeployInputs, Details, End, Failure, Inputs, ReasonCode,
+    ServiceDetail,
+};
+use crate::facts::{ContainerFacts, ContainerState, Health};
+use crate::store::{Project, Write};
+
+/// The operation.
+pub struct DeployProject {
+    rollout: Rollout,
+}
+
+impl DeployProject {
+    /// The operation, on this engine and store.
+    pub fn new(rollout: Rollout) -> Self {
+        Self { rollout }
+    }
+
+    async fn deploy(&self, run: RunContext) -> RunEnd {
+        let Inputs::DeployProject(inputs) = run.run().context.inputs.clone() else {
+            return wrong_inputs(&run);
+        };
+        let declared = match self.rollout.declared(inputs.revision_id).await {
+            Ok(declared) => declared,
+            Err(error) => {
+                for failure in failures_of(&error, &inputs.project) {
+                    run.fail(failure);
+                }
+                return RunEnd::ended(End::Failed);
+            }
+        };
+        let make = |observed: &Observed, options: &PlanOptions| {
+            plan(&declared.spec, observed, options, &self.rollout.key)
+        };
+        let options = options_of(&inputs);
+        let carried = carry_out(&run, &self.rollout, &declared, options, &make, true).await;
+        let observed = match carried {
+            Carried::Stopped(stop) => return RunEnd::stopped(stop),
+            Carried::Failed { partly } => {
+                // The truth about what runs now, as far as the engine tells.
+                let found = self.rollout.observe(run.run().workspace_id, &declared.spec).await;
+                if let Ok(observed) = found {
+                    run.describe(details(&declared, &observed));
+                }
+                let end = if partly { End::PartiallySucceeded } else { End::Failed };
+                return RunEnd::ended(end);
+            }
+            Carried::Done(observed) => observed,
+        };
+        run.describe(details(&declared, &observed));
+        if let Err(error) = self.rollout.collect_files(&declared.spec) {
+            // The project is as declared; a file too many harms nobody and goes the next time.
+            run.log(format!("old files stay for now: {}", chain(&error)));
+        }
+        self.deployed(&run, &inputs).await
+    }
+
+    async fn deployed(&self, run: &RunContext, inputs: &DeployInputs) -> RunEnd {
+        let workspace = run.run().workspace_id;
+        match self.rollout.store.project(workspace, inputs.project.clone()).await {
+            Ok(Some(project)) => RunEnd::ended(End::Succeeded).write(Write::PutProject(Project {
+                deployed_revision_id: Some(inputs.revision_id),
+                spec_digest: Some(inputs.revision_digest),
+                updated_at: run.ambient().now(),
+                ..project
+            })),
+            // Somebody removed the project meanwhile: there is nothing to note down.
+            Ok(None) => RunEnd::ended(End::Succeeded),
+            Err(error) => {
+                run.fail(super::store_failure(&error));
+                RunEnd::ended(End::PartiallySucceeded)
+            }
+        }
+    }
+}
+
+impl Operation for DeployProject {
+    fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd> {
+        Box::pin(self.deploy(run))
+    }
+}
+
+/// The plan's options that a request asks for.
+pub fn options_of(inputs: &DeployInputs) -> PlanOptions {
+    let base = match inputs.cause {
+        DeployCause::Apply => PlanOptions::explicit(),
+        DeployCause::Convergence => PlanOptions::convergence(),
+    };
+    let services = inputs.services.iter().cloned().collect();
+    PlanOptions {
+        services: if inputs.services.is_empty() { None } else { Some(services) },
+        remove_orphans: base.trigger == Trigger::Explicit && !inputs.keep_orphans,
+        adopt: base.adopt || inputs.adopt,
+        force_recreate: inputs.force_recreate,
+        rebuild: inputs.rebuild,
+        ..base
+    }
+}
+
+pub(super) fn wrong_inputs(run: &RunContext) -> RunEnd {
+    let message = "the run was queued with the inputs of another type; please report it";
+    run.fail(Failure::new(ReasonCode::Internal, "agent", message));
+    RunEnd::ended(End::Failed)
+}
+
+/// How each declared service stands.
+fn details(declared: &Declared, observed: &Observed) -> Details {
+    let services = declared.spec.services.iter().map(|(service, unit)| {
+        let found: Vec<&ContainerFacts> = observed
+            .containers
+            .iter()
+            .filter(|c| c.instance.as_ref().is_some_and(|i| i.service == *service) && !c.oneoff)
+            .collect();
+        let worst = found.iter().map(|container| state_of(container)).min();
+        let (state, reason) = match worst {
+            None if unit.replicas == 0 => (Standing::Completed, None),
+            None => (Standing::Missing, Some("it has no container".to_owned())),
+            Some(standing) => {
+                let blamed = found.iter().find(|container| state_of(container) == standing);
+                (standing, blamed.and_then(|container| reason_of(container)))
+            }
+        };
+        let reason = reason.map(SafeText::new);
+        ServiceDetail { service: service.clone(), state: state.word().to_owned(), reason }
+    });
+    Details { services: services.collect(), ..Details::default() }
+}
+
+/// How a container stands, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Missing,
+    Failed,
+    Unhealthy,
+    NotStarted,
+    Starting,
+    Paused,
+    Completed,
+    Running,
+    Healthy,
+}
+
+impl Standing {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Failed => "failed",
+            Self::Unhealthy => "unhealthy",
+            Self::NotStarted => "not_started",
+            Self::Starting => "starting",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Running => "running",
+            Self::Healthy => "healthy",
+        }
+    }
+}
+
+fn state_of(container: &ContainerFacts) -> Standing {
+    match container.state {
+        ContainerState::Created => Standing::NotStarted,
+        ContainerState::Paused => Standing::Paused,
+        ContainerState::Restarting => Standing::Starting,
+        ContainerState::Running => match container.health {
+            Health::None => Standing::Running,
+            Health::Starting => Standing::Starting,
+            Health::Healthy => Standing::Healthy,
+            Health::Unhealthy => Standing::Unhealthy,
+        },
+        _ if container.exit_code == 0 => Standing::Completed,
+        _ => Standing::Failed,
+    }
+}
+
+fn reason_of(container: &ContainerFacts) -> Option<String> {
+    if let Some(error) = &container.state_error {
+        return Some(error.clone());
+    }
+    match state_of(container) {
+        Standing::Failed if container.oom_killed => Some("killed for want of memory".to_owned()),
+        Standing::Failed => Some(format!("exited with status {}", container.exit_code)),
+        Standing::Unhealthy => Some("its health check fails".to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,94 @@
+//! Takes a project's containers and networks away, on request its volumes too. Owns what the end of
+//! a removal records. Face: `RemoveProject`. Never removes what is not the project's.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+
+use super::deploy_project::wrong_inputs;
+use super::rollout::{Carried, Declared, Rollout, carry_out, failures_of};
+use super::{Operation, RunContext, RunEnd, store_failure};
+use crate::domain::rollout::{Observed, PlanOptions, RemovalOptions, plan_removal};
+use crate::domain::runs::{End, Inputs};
+use crate::facts::ProjectSpec;
+use crate::store::Write;
+
+/// The operation.
+pub struct RemoveProject {
+    rollout: Rollout,
+}
+
+impl RemoveProject {
+    /// The operation, on this engine and store.
+    pub fn new(rollout: Rollout) -> Self {
+        Self { rollout }
+    }
+
+    async fn remove(&self, run: RunContext) -> RunEnd {
+        let Inputs::RemoveProject(inputs) = run.run().context.inputs.clone() else {
+            return wrong_inputs(&run);
+        };
+        let workspace = run.run().workspace_id;
+        let declared = match self.last_applied(&run, &inputs.project).await {
+            Ok(declared) => declared,
+            Err(end) => return end,
+        };
+        let wanted = RemovalOptions {
+            volumes: inputs.volumes,
+            built_images: false,
+            orphans: true,
+            unmanaged: false,
+        };
+        let make = |observed: &Observed, _: &PlanOptions| {
+            Ok(plan_removal(&declared.spec, observed, wanted))
+        };
+        let options = PlanOptions::explicit();
+        match carry_out(&run, &self.rollout, &declared, options, &make, true).await {
+            Carried::Stopped(stop) => RunEnd::stopped(stop),
+            Carried::Failed { partly: true } => RunEnd::ended(End::PartiallySucceeded),
+            Carried::Failed { partly: false } => RunEnd::ended(End::Failed),
+            Carried::Done(_) => {
+                if let Err(error) = self.rollout.files.keep_only(&inputs.project, &[].into()) {
+                    run.log(format!("files stay: {}", crate::base::chain(&error)));
+                }
+                let name = inputs.project;
+                RunEnd::ended(End::Succeeded)
+                    .write(Write::ForgetProject { workspace_id: workspace, name })
+            }
+        }
+    }
+
+    /// What was applied last. A project that the agent never knew still has labels, so that it can
+    /// be removed by them.
+    async fn last_applied(&self, run: &RunContext, name: &str) -> Result<Declared, RunEnd> {
+        let nothing = Declared {
+            spec: ProjectSpec { name: name.to_owned(), ..ProjectSpec::default() },
+            config_files: Vec::new(),
+            working_dir: String::new(),
+            contexts: BTreeMap::new(),
+        };
+        let project = self.rollout.store.project(run.run().workspace_id, name.to_owned()).await;
+        let project = project.map_err(|error| {
+            run.fail(store_failure(&error));
+            RunEnd::ended(End::Failed)
+        })?;
+        let Some(revision) = project.and_then(|project| project.revision_id) else {
+            return Ok(nothing);
+        };
+        match self.rollout.declared(revision).await {
+            Ok(declared) => Ok(declared),
+            Err(error) => {
+                for failure in failures_of(&error, name) {
+                    run.log(format!("removing by labels alone: {}", failure.message.as_str()));
+                }
+                Ok(nothing)
+            }
+        }
+    }
+}
+
+impl Operation for RemoveProject {
+    fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd> {
+        Box::pin(self.remove(run))
+    }
+}

@@ -1,0 +1,70 @@
+//! Restarts a project's containers, dependencies first. Owns nothing but its order. Face:
+//! `RestartProject`. Never changes what a container is.
+
+use futures_util::future::BoxFuture;
+
+use super::deploy_project::wrong_inputs;
+use super::rollout::{Carried, Rollout, carry_out, failures_of};
+use super::{Operation, RunContext, RunEnd, store_failure};
+use crate::domain::rollout::{Observed, PlanOptions, plan_restart};
+use crate::domain::runs::{End, Failure, Inputs, ReasonCode};
+
+/// The operation.
+pub struct RestartProject {
+    rollout: Rollout,
+}
+
+impl RestartProject {
+    /// The operation, on this engine and store.
+    pub fn new(rollout: Rollout) -> Self {
+        Self { rollout }
+    }
+
+    async fn restart(&self, run: RunContext) -> RunEnd {
+        let Inputs::RestartProject(inputs) = run.run().context.inputs.clone() else {
+            return wrong_inputs(&run);
+        };
+        let name = inputs.project;
+        let project = self.rollout.store.project(run.run().workspace_id, name.clone()).await;
+        let revision = match project {
+            Ok(project) => project.and_then(|project| project.revision_id),
+            Err(error) => {
+                run.fail(store_failure(&error));
+                return RunEnd::ended(End::Failed);
+            }
+        };
+        let Some(revision) = revision else {
+            let message = "the agent keeps no project of this name; bring it up with `wharf up`";
+            run.fail(Failure::new(ReasonCode::NotFound, name, message));
+            return RunEnd::ended(End::Failed);
+        };
+        let declared = match self.rollout.declared(revision).await {
+            Ok(declared) => declared,
+            Err(error) => {
+                for failure in failures_of(&error, &name) {
+                    run.fail(failure);
+                }
+                return RunEnd::ended(End::Failed);
+            }
+        };
+        let services = inputs.services.into_iter().collect();
+        let make = |observed: &Observed, options: &PlanOptions| {
+            plan_restart(&declared.spec, observed, options.services.as_ref())
+        };
+        let mut options = PlanOptions::explicit();
+        options.services =
+            Some(services).filter(|asked: &std::collections::BTreeSet<String>| !asked.is_empty());
+        match carry_out(&run, &self.rollout, &declared, options, &make, false).await {
+            Carried::Stopped(stop) => RunEnd::stopped(stop),
+            Carried::Failed { partly: true } => RunEnd::ended(End::PartiallySucceeded),
+            Carried::Failed { partly: false } => RunEnd::ended(End::Failed),
+            Carried::Done(_) => RunEnd::ended(End::Succeeded),
+        }
+    }
+}
+
+impl Operation for RestartProject {
+    fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd> {
+        Box::pin(self.restart(run))
+    }
+}

@@ -1,0 +1,251 @@
+//! Performs one step of a plan: one effect. Owns the mapping from actions to calls, and the ids of
+//! the containers that this plan makes. Face: `Acting`. Never chooses what to do.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::create::{Making, keyed_labels};
+use super::report::ActError;
+use super::wait::wait_for;
+use super::{Declared, Rollout};
+use crate::base::limits::HEALTHY_WAIT_TIMEOUT;
+use crate::domain::audit::{Actor, AuditEvents, EventType, Outcome};
+use crate::domain::rollout::{Action, CONTEXT_LABEL, Contract, Observed, Step, Target};
+use crate::domain::runs::Inputs;
+use crate::facts::{Instance, NetworkMode, ServiceUnit, labels};
+use crate::operations::{RunContext, run_event};
+use crate::store::{Adoption, Write};
+use crate::world::content_files::name_of;
+use crate::world::docker::{EngineError, RemoveContainer};
+
+/// What a step yields besides its effect.
+pub(super) enum Done {
+    Plain,
+    /// An image of this name is new.
+    Image(String),
+    /// A container of this id is new.
+    Container(String),
+}
+
+/// Everything that the steps of one plan share.
+pub(super) struct Acting<'a> {
+    run: &'a RunContext,
+    rollout: &'a Rollout,
+    declared: &'a Declared,
+    observed: &'a Observed,
+    /// The container that stands for each instance now.
+    ids: Mutex<BTreeMap<Instance, String>>,
+}
+
+impl<'a> Acting<'a> {
+    pub(super) fn new(
+        run: &'a RunContext,
+        rollout: &'a Rollout,
+        declared: &'a Declared,
+        observed: &'a Observed,
+    ) -> Self {
+        let known = observed.containers.iter().filter(|container| !container.oneoff);
+        let ids =
+            known.filter_map(|found| Some((found.instance.clone()?, found.id.clone()))).collect();
+        Self { run, rollout, declared, observed, ids: Mutex::new(ids) }
+    }
+
+    /// Performs the step.
+    pub(super) async fn act(&self, step: &Step) -> Result<Done, ActError> {
+        let engine = &*self.rollout.engine;
+        let subject = step.subject.as_str();
+        match &step.action {
+            Action::BuildImage { service, image } => return self.build(service, image).await,
+            Action::PullImage { image, platform } => {
+                let progress = |line: String| self.run.log(line);
+                let pulled = engine.pull_image(image, platform.as_deref(), &progress).await;
+                pulled.map_err(ActError::Engine)?;
+                return Ok(Done::Image(image.clone()));
+            }
+            Action::CreateContainer { instance, replaces } => {
+                return self.create(instance, replaces.as_deref()).await;
+            }
+            Action::CreateNetwork { key } => self.create_network(key).await?,
+            Action::CreateVolume { key } => self.create_volume(key).await?,
+            Action::RemoveNetwork => plain(engine.remove_network(subject).await)?,
+            Action::RemoveVolume => plain(engine.remove_volume(subject).await)?,
+            Action::RemoveImage => plain(engine.remove_image(subject).await)?,
+            Action::WriteFiles { service } => self.write_files(service).await?,
+            Action::ConnectNetwork { container, network } => {
+                self.connect(container, network).await?;
+            }
+            Action::DisconnectNetwork { container, network } => {
+                let id = self.id(container)?;
+                plain(engine.disconnect_network(network, &id).await)?;
+            }
+            Action::StartContainer { container } => {
+                plain(engine.start_container(&self.id(container)?).await)?;
+            }
+            Action::StopContainer { container } => {
+                let grace = self.grace(container);
+                plain(engine.stop_container(&self.id(container)?, grace).await)?;
+            }
+            Action::RestartContainer { container } => {
+                let grace = self.grace(container);
+                plain(engine.restart_container(&self.id(container)?, grace).await)?;
+            }
+            Action::RenameContainer { container, name } => {
+                plain(engine.rename_container(&self.id(container)?, name).await)?;
+            }
+            Action::RemoveContainer { container } => {
+                let how = RemoveContainer::default();
+                plain(engine.remove_container(&self.id(container)?, how).await)?;
+            }
+            Action::AdoptContainer { container } => self.adopt(container).await?,
+            Action::WaitFor { container, condition } => {
+                let id = self.id(container)?;
+                let waited = wait_for(self.run, engine, &id, *condition, self.deadline()).await;
+                waited.map_err(ActError::Wait)?;
+            }
+        }
+        Ok(Done::Plain)
+    }
+
+    fn unit(&self, service: &str) -> Result<&'a ServiceUnit, ActError> {
+        let unit = self.declared.spec.services.get(service);
+        unit.ok_or_else(|| ActError::Undeclared(format!("service {service}")))
+    }
+
+    fn id(&self, target: &Target) -> Result<String, ActError> {
+        if let Some(id) = &target.id {
+            return Ok(id.clone());
+        }
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = ids.get(&target.instance).cloned();
+        id.ok_or_else(|| ActError::Undeclared(format!("container {}", target.instance)))
+    }
+
+    /// As declared; for a service that is not declared any more the engine's own default.
+    fn grace(&self, target: &Target) -> Option<Duration> {
+        self.declared.spec.services.get(&target.instance.service)?.spec.stop_grace_period
+    }
+
+    fn deadline(&self) -> Duration {
+        match &self.run.run().context.inputs {
+            Inputs::DeployProject(inputs) => {
+                inputs.wait_timeout_seconds.map_or(HEALTHY_WAIT_TIMEOUT, Duration::from_secs)
+            }
+            _ => HEALTHY_WAIT_TIMEOUT,
+        }
+    }
+
+    async fn build(&self, service: &str, image: &str) -> Result<Done, ActError> {
+        let unit = self.unit(service)?;
+        let Some(declared) = &unit.build else {
+            return Err(ActError::Undeclared(format!("build of {service}")));
+        };
+        let Some(digest) = self.declared.contexts.get(service).copied() else {
+            return Err(ActError::Undeclared(format!("build context of {service}")));
+        };
+        let contexts = self.rollout.contexts.clone();
+        let context = tokio::task::spawn_blocking(move || contexts.read(&digest)).await;
+        let context = context.map_err(ActError::Lost)?.map_err(ActError::Context)?;
+        let mut build = declared.clone();
+        if let Some(digest) = build.context_digest {
+            build.labels.insert(CONTEXT_LABEL.to_owned(), digest.to_string());
+        }
+        let mut tags = vec![image.to_owned()];
+        tags.extend(build.tags.iter().cloned());
+        let progress = |line: String| self.run.log(line);
+        let built = self.rollout.engine.build_image(&build, &tags, context, &progress).await;
+        built.map_err(ActError::Engine)?;
+        Ok(Done::Image(image.to_owned()))
+    }
+
+    async fn create(&self, instance: &Instance, replaces: Option<&str>) -> Result<Done, ActError> {
+        let unit = self.unit(&instance.service)?;
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let making = Making {
+            rollout: self.rollout,
+            declared: self.declared,
+            observed: self.observed,
+            run: self.run.run().id,
+            ids: &ids,
+        };
+        let new = making.new_container(instance, unit, replaces);
+        let new = new.map_err(|error| ActError::Undeclared(error.to_string()))?;
+        let id = self.rollout.engine.create_container(&new).await.map_err(ActError::Engine)?;
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.insert(instance.clone(), id.clone());
+        Ok(Done::Container(id))
+    }
+
+    async fn create_network(&self, key: &str) -> Result<(), ActError> {
+        let project = &self.declared.spec;
+        let network = project.networks.get(key);
+        let network = network.ok_or_else(|| ActError::Undeclared(format!("network {key}")))?;
+        let run = self.run.run().id;
+        let labels = keyed_labels(&project.name, run, labels::COMPOSE_NETWORK, key);
+        let created = self.rollout.engine.create_network(network, &labels).await;
+        created.map(drop).map_err(ActError::Engine)
+    }
+
+    async fn create_volume(&self, key: &str) -> Result<(), ActError> {
+        let project = &self.declared.spec;
+        let volume = project.volumes.get(key);
+        let volume = volume.ok_or_else(|| ActError::Undeclared(format!("volume {key}")))?;
+        let run = self.run.run().id;
+        let labels = keyed_labels(&project.name, run, labels::COMPOSE_VOLUME, key);
+        plain(self.rollout.engine.create_volume(volume, &labels).await)
+    }
+
+    async fn connect(&self, container: &Target, network: &str) -> Result<(), ActError> {
+        let unit = self.unit(&container.instance.service)?;
+        let attachment = match &unit.spec.network_mode {
+            NetworkMode::Networks(networks) => networks.get(network).cloned().unwrap_or_default(),
+            _ => return Err(ActError::Undeclared(format!("network {network}"))),
+        };
+        let id = self.id(container)?;
+        plain(self.rollout.engine.connect_network(network, &id, &attachment).await)
+    }
+
+    async fn write_files(&self, service: &str) -> Result<(), ActError> {
+        let wanted = self.unit(service)?.files.clone();
+        let (files, key) = (self.rollout.files.clone(), self.rollout.key.clone());
+        let project = self.declared.spec.name.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            wanted.values().try_for_each(|file| files.write(&project, &name_of(file, &key), file))
+        });
+        written.await.map_err(ActError::Lost)?.map_err(ActError::File)
+    }
+
+    async fn adopt(&self, container: &Target) -> Result<(), ActError> {
+        let instance = &container.instance;
+        let unit = self.unit(&instance.service)?;
+        let spec_hash = Contract::of(unit, &self.rollout.key).ok().and_then(|c| c.digest());
+        let Some(spec_hash) = spec_hash else {
+            return Err(ActError::Undeclared(format!("contract of {}", instance.service)));
+        };
+        let run = self.run.run();
+        let adoption = Adoption {
+            workspace_id: run.workspace_id,
+            project: instance.project.clone(),
+            service: instance.service.clone(),
+            number: instance.number,
+            container_id: self.id(container)?,
+            spec_hash,
+            adopted_at: self.run.ambient().now(),
+        };
+        let event = run_event(
+            self.run.ambient(),
+            run,
+            EventType::ProjectAdopted,
+            Outcome::Success,
+            Actor::agent(),
+            format!("container {instance} was taken over as it runs"),
+        );
+        let write = Write::PutAdoption(adoption);
+        let committed = self.rollout.store.commit(vec![write], AuditEvents::from(event)).await;
+        committed.map_err(ActError::Store)
+    }
+}
+
+fn plain(result: Result<(), EngineError>) -> Result<(), ActError> {
+    result.map_err(ActError::Engine)
+}

@@ -1,0 +1,161 @@
+//! Carries a project from how it is to how it is declared. Owns the way from a stored revision to
+//! an observation, a plan and its execution. Face: `Rollout`, `Declared`, `Preview`. Never decides
+//! what a plan holds: `domain::rollout` does.
+
+mod act;
+mod create;
+mod engine_loss;
+mod execute;
+mod observe;
+mod report;
+mod wait;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::base::ids::{RevisionId, WorkspaceId};
+use crate::base::{Diagnostics, Digest, HashKey};
+use crate::domain::compose::{Bundle, load_bundle, lower};
+use crate::domain::rollout::{Observed, Plan, PlanErrors, PlanOptions, plan};
+use crate::facts::{ProjectSpec, ServiceUnit};
+use crate::store::{Store, StoreError};
+use crate::world::content_files::{ContentFiles, name_of};
+use crate::world::contexts::Contexts;
+use crate::world::docker::{EngineError, SharedEngine};
+
+pub use execute::{Carried, carry_out};
+pub use report::{failures_of, plan_failures};
+
+/// What every operation on a project works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Rollout {
+    /// The engine.
+    pub engine: SharedEngine,
+    /// The agent's memory.
+    pub store: Arc<dyn Store>,
+    /// The host's key for digests of content.
+    pub key: HashKey,
+    /// The files that containers mount.
+    pub files: Arc<dyn ContentFiles>,
+    /// The build contexts that clients sent.
+    pub contexts: Arc<Contexts>,
+}
+
+/// A project as its files declare it.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// What is to run.
+    pub spec: ProjectSpec,
+    /// The compose files, as the client named them.
+    pub config_files: Vec<String>,
+    /// The directory that relative paths start from.
+    pub working_dir: String,
+    /// The archive of each service that is built, by service.
+    pub contexts: BTreeMap<String, Digest>,
+}
+
+/// A plan that was not carried out, and what it was made from.
+#[derive(Debug)]
+pub struct Preview {
+    /// The steps.
+    pub plan: Plan,
+    /// How the project was found.
+    pub observed: Observed,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    /// The stored revision is gone or cannot be read.
+    #[error("revision {revision} cannot be read")]
+    Revision {
+        /// Which one.
+        revision: RevisionId,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The store does not answer.
+    #[error("what is known of the project cannot be read")]
+    Store(#[source] StoreError),
+    /// The stored bundle is not what this version of the agent writes.
+    #[error("the stored bundle of files is not readable")]
+    Bundle(#[source] serde_json::Error),
+    /// The files do not make a project.
+    #[error(transparent)]
+    Files(Diagnostics),
+    /// The engine could not be looked at.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// Something stands in the way of every plan.
+    #[error(transparent)]
+    Plan(PlanErrors),
+}
+
+impl Declared {
+    /// The project that a bundle declares.
+    ///
+    /// # Errors
+    /// Every problem in its files, with its place.
+    pub fn from_bundle(bundle: &Bundle) -> Result<Self, Diagnostics> {
+        let project = load_bundle(bundle)?;
+        let spec = lower(&project, &bundle.inputs())?;
+        let config_files = bundle.options.files.clone();
+        let contexts = bundle.build_contexts.iter();
+        let contexts = contexts.map(|context| (context.service.clone(), context.digest)).collect();
+        Ok(Self { spec, config_files, working_dir: project.directory, contexts })
+    }
+}
+
+impl Rollout {
+    /// The project that a stored revision declares.
+    ///
+    /// # Errors
+    /// When the revision cannot be read or no longer makes a project.
+    pub async fn declared(&self, revision: RevisionId) -> Result<Declared, PreviewError> {
+        let content = self.store.revision_content(revision).await;
+        let content = content.map_err(|source| PreviewError::Revision { revision, source })?;
+        let bundle: Bundle =
+            serde_json::from_slice(content.expose()).map_err(PreviewError::Bundle)?;
+        Declared::from_bundle(&bundle).map_err(PreviewError::Files)
+    }
+
+    /// Looks at the project and plans, without changing anything.
+    ///
+    /// # Errors
+    /// When the engine or the store cannot be read, or no plan is possible.
+    pub async fn preview(
+        &self,
+        workspace: WorkspaceId,
+        declared: &Declared,
+        options: &PlanOptions,
+    ) -> Result<Preview, PreviewError> {
+        let observed = self.observe(workspace, &declared.spec).await?;
+        let plan = plan(&declared.spec, &observed, options, &self.key);
+        Ok(Preview { plan: plan.map_err(PreviewError::Plan)?, observed })
+    }
+
+    /// Services whose mounted files are not all on the host.
+    fn files_missing(&self, spec: &ProjectSpec) -> BTreeSet<String> {
+        let is_missing = |unit: &ServiceUnit| {
+            unit.files
+                .values()
+                .any(|file| !self.files.is_there(&spec.name, &name_of(file, &self.key)))
+        };
+        let missing = spec.services.iter().filter(|(_, unit)| is_missing(unit));
+        missing.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Removes the files of the project that nothing declares any more.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn collect_files(
+        &self,
+        spec: &ProjectSpec,
+    ) -> Result<(), crate::world::content_files::ContentFileError> {
+        let files = spec.services.values().flat_map(|unit| unit.files.values());
+        let names = files.map(|file| name_of(file, &self.key)).collect();
+        self.files.keep_only(&spec.name, &names)
+    }
+}

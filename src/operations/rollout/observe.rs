@@ -1,0 +1,150 @@
+//! Looks at everything that a plan depends on, in one bounded set of reads. Owns which reads these
+//! are. Face: `Rollout::observe`. Never changes anything, and never looks at other projects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::{PreviewError, Rollout};
+use crate::base::ids::WorkspaceId;
+use crate::base::limits::DEPLOY_PARALLEL_CALLS_MAX;
+use crate::domain::rollout::{Contract, Exit, Observed, container_name, image_reference};
+use crate::facts::{ImageFacts, Instance, MountKind, NetworkFacts, NetworkMode, ProjectSpec};
+use crate::facts::{VolumeFacts, labels};
+use crate::world::docker::{ContainerFilter, EngineError};
+
+impl Rollout {
+    /// How the project is now.
+    ///
+    /// # Errors
+    /// When the engine or the store does not answer.
+    pub async fn observe(
+        &self,
+        workspace: WorkspaceId,
+        spec: &ProjectSpec,
+    ) -> Result<Observed, PreviewError> {
+        let project = spec.name.clone();
+        let (adoptions, exits) = futures_util::future::try_join(
+            self.store.adoptions(workspace, project.clone()),
+            self.store.exits(workspace, project),
+        )
+        .await
+        .map_err(PreviewError::Store)?;
+        let mut observed = self.look(spec).await.map_err(PreviewError::Engine)?;
+        observed.adoptions = adoptions
+            .into_iter()
+            .map(|kept| (kept.container_id, Contract::of_digest(kept.spec_hash)))
+            .collect();
+        // Only exits that nobody asked for are kept.
+        observed.exits =
+            exits.into_iter().map(|exit| (exit.container_id, Exit::OnItsOwn)).collect();
+        observed.files_missing = self.files_missing(spec);
+        Ok(observed)
+    }
+
+    async fn look(&self, spec: &ProjectSpec) -> Result<Observed, EngineError> {
+        let filter = ContainerFilter::label(labels::COMPOSE_PROJECT, &spec.name);
+        let label = Some((labels::COMPOSE_PROJECT, spec.name.as_str()));
+        let (containers, networks, volumes, images) = futures_util::future::try_join4(
+            self.engine.containers(&filter),
+            self.engine.networks(label),
+            self.engine.volumes(label),
+            self.images(spec),
+        )
+        .await?;
+        let mut observed = Observed { containers, images, ..Observed::default() };
+        observed.networks =
+            networks.into_iter().map(|network| (network.name.clone(), network)).collect();
+        observed.volumes =
+            volumes.into_iter().map(|volume| (volume.name.clone(), volume)).collect();
+        let (networks, volumes, name_holders) = futures_util::future::try_join3(
+            self.other_networks(spec, &observed),
+            self.other_volumes(spec, &observed),
+            self.name_holders(spec, &observed),
+        )
+        .await?;
+        observed.networks.extend(networks);
+        observed.volumes.extend(volumes);
+        observed.name_holders = name_holders;
+        Ok(observed)
+    }
+
+    async fn images(
+        &self,
+        spec: &ProjectSpec,
+    ) -> Result<BTreeMap<String, ImageFacts>, EngineError> {
+        let references: BTreeSet<String> = spec
+            .services
+            .iter()
+            .map(|(service, unit)| image_reference(spec, service, unit))
+            .collect();
+        let found = each(references, async |reference| self.engine.image(reference).await);
+        found.await
+    }
+
+    /// Declared networks without the project's label: external ones, and strangers of that name.
+    async fn other_networks(
+        &self,
+        spec: &ProjectSpec,
+        observed: &Observed,
+    ) -> Result<BTreeMap<String, NetworkFacts>, EngineError> {
+        let declared = spec.networks.values().map(|network| network.name.clone());
+        let attached = spec.services.values().filter_map(|unit| match &unit.spec.network_mode {
+            NetworkMode::Networks(networks) => Some(networks.keys().cloned()),
+            _ => None,
+        });
+        let names = declared.chain(attached.flatten());
+        let names = names.filter(|name| !observed.networks.contains_key(name)).collect();
+        each(names, async |name| self.engine.network(name).await).await
+    }
+
+    async fn other_volumes(
+        &self,
+        spec: &ProjectSpec,
+        observed: &Observed,
+    ) -> Result<BTreeMap<String, VolumeFacts>, EngineError> {
+        let declared = spec.volumes.values().map(|volume| volume.name.clone());
+        let mounts = spec.services.values().flat_map(|unit| unit.spec.mounts.values());
+        let mounted = mounts.filter_map(|mount| match &mount.kind {
+            MountKind::Volume { name, .. } => Some(name.clone()),
+            _ => None,
+        });
+        let names = declared.chain(mounted);
+        let names = names.filter(|name| !observed.volumes.contains_key(name)).collect();
+        each(names, async |name| self.engine.volume(name).await).await
+    }
+
+    /// Containers of others under a name that the project needs and none of its own has.
+    async fn name_holders(
+        &self,
+        spec: &ProjectSpec,
+        observed: &Observed,
+    ) -> Result<BTreeMap<String, String>, EngineError> {
+        let own: BTreeSet<&str> =
+            observed.containers.iter().map(|container| container.name.as_str()).collect();
+        let mut names = BTreeSet::new();
+        for (service, unit) in &spec.services {
+            for number in 1..=unit.replicas {
+                let (project, service) = (spec.name.clone(), service.clone());
+                let name = container_name(unit, &Instance { project, service, number });
+                if !own.contains(name.as_str()) {
+                    names.insert(name);
+                }
+            }
+        }
+        let found = each(names, async |name| self.engine.container(name).await).await?;
+        Ok(found.into_iter().map(|(name, container)| (name, container.id)).collect())
+    }
+}
+
+/// Asks for each name, a few at a time, and keeps what exists.
+async fn each<T>(
+    names: BTreeSet<String>,
+    ask: impl AsyncFn(&str) -> Result<Option<T>, EngineError>,
+) -> Result<BTreeMap<String, T>, EngineError> {
+    let ask = &ask;
+    let answers = stream::iter(names)
+        .map(|name| async move { ask(&name).await.map(|found| Some((name, found?))) })
+        .buffer_unordered(DEPLOY_PARALLEL_CALLS_MAX);
+    answers.try_filter_map(|found| async move { Ok(found) }).try_collect().await
+}

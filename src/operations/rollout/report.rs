@@ -1,0 +1,139 @@
+//! Says what went wrong, with a code for programs and a remedy for people. Owns the mapping from
+//! errors to failures. Face: `failures_of`, `plan_failures`. Never shows more of a log than its
+//! last lines.
+
+use super::PreviewError;
+use super::wait::WaitError;
+use crate::base::chain;
+use crate::domain::rollout::PlanErrors;
+use crate::domain::runs::{Failure, ReasonCode};
+use crate::operations::store_failure;
+use crate::world::content_files::ContentFileError;
+use crate::world::contexts::ContextError;
+use crate::world::docker::{EngineError, EngineErrorKind};
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ActError {
+    /// The engine refused or vanished.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// A wait was in vain.
+    #[error(transparent)]
+    Wait(WaitError),
+    /// A file could not be written.
+    #[error(transparent)]
+    File(ContentFileError),
+    /// The build context is not there.
+    #[error(transparent)]
+    Context(ContextError),
+    /// The plan speaks of something that the project does not declare.
+    #[error("the plan names {0}, which the project does not declare")]
+    Undeclared(String),
+    /// What was to be kept could not be recorded.
+    #[error("the adoption could not be recorded")]
+    Store(#[source] crate::store::StoreError),
+    /// A thread of the agent ended before its work did.
+    #[error("the work was lost")]
+    Lost(#[source] tokio::task::JoinError),
+}
+
+impl ActError {
+    /// The engine may have acted, or it is gone: look again before anything else is done.
+    pub(super) fn loses_engine(&self) -> bool {
+        match self {
+            Self::Engine(error) | Self::Wait(WaitError::Engine(error)) => {
+                error.is_outcome_unknown()
+            }
+            _ => false,
+        }
+    }
+
+    /// What was planned is no longer how it is: somebody else was faster.
+    pub(super) fn is_stale(&self) -> bool {
+        let kind = match self {
+            Self::Engine(error) => error.kind,
+            Self::Wait(WaitError::Gone { .. }) => return true,
+            _ => return false,
+        };
+        matches!(kind, EngineErrorKind::NotFound | EngineErrorKind::Conflict)
+    }
+
+    pub(super) fn failure(&self, subject: &str) -> Failure {
+        match self {
+            Self::Engine(error) | Self::Wait(WaitError::Engine(error)) => {
+                engine_failure(error, subject)
+            }
+            Self::Store(error) => store_failure(error),
+            Self::Wait(error) => {
+                let (code, hint) = match error {
+                    WaitError::Unhealthy { .. } | WaitError::NoHealthcheck { .. } => {
+                        (ReasonCode::ContainerUnhealthy, "correct its health check, or itself")
+                    }
+                    WaitError::TooLate { .. } => {
+                        (ReasonCode::DeadlineExceeded, "give it more time, or look at its log")
+                    }
+                    _ => (ReasonCode::ContainerExited, "look at its log with `wharf logs`"),
+                };
+                Failure::new(code, subject, format!("{}; {hint}", chain(error)))
+            }
+            Self::File(error) => {
+                let hint = "look at the space and the owner of the agent's state directory";
+                let message = format!("{}; {hint}", chain(error));
+                let full = chain(error).contains("No space left");
+                let code = if full { ReasonCode::DiskFull } else { ReasonCode::Internal };
+                Failure::new(code, subject, message)
+            }
+            Self::Context(error) => {
+                let message = format!("{}; run `wharf up` again to send it", chain(error));
+                Failure::new(ReasonCode::NotFound, subject, message)
+            }
+            Self::Undeclared(_) | Self::Lost(_) => {
+                Failure::new(ReasonCode::Internal, subject, chain(self))
+            }
+        }
+    }
+}
+
+fn engine_failure(error: &EngineError, subject: &str) -> Failure {
+    let code = match error.kind {
+        EngineErrorKind::Unreachable => ReasonCode::EngineUnreachable,
+        EngineErrorKind::TimedOut => ReasonCode::EngineTimeout,
+        EngineErrorKind::NotFound => ReasonCode::NotFound,
+        EngineErrorKind::Conflict => ReasonCode::NameInUse,
+        EngineErrorKind::PortInUse => ReasonCode::PortInUse,
+        EngineErrorKind::Invalid => ReasonCode::InputInvalid,
+        EngineErrorKind::DiskFull => ReasonCode::DiskFull,
+        EngineErrorKind::ImageUnavailable => ReasonCode::ImageMissing,
+        EngineErrorKind::BuildFailed => ReasonCode::ImageBuildFailed,
+        EngineErrorKind::Internal => ReasonCode::EngineRefused,
+    };
+    Failure::new(code, subject, format!("{error}; {}", error.hint()))
+}
+
+/// What stands in the way of every plan, as failures.
+pub fn plan_failures(errors: &PlanErrors) -> Vec<Failure> {
+    let failure = |error: &crate::domain::rollout::PlanError| {
+        let code = match error.code() {
+            "image_missing" => ReasonCode::ImageMissing,
+            "name_taken" | "foreign_network" => ReasonCode::NameInUse,
+            _ => ReasonCode::InputInvalid,
+        };
+        Failure::new(code, error.subject(), format!("{error}; {}", error.hint()))
+    };
+    errors.0.iter().map(failure).collect()
+}
+
+/// Why there is no plan, as failures of the project.
+pub fn failures_of(error: &PreviewError, project: &str) -> Vec<Failure> {
+    let one = |code, message: String| vec![Failure::new(code, project, message)];
+    match error {
+        PreviewError::Engine(error) => vec![engine_failure(error, project)],
+        PreviewError::Plan(errors) => plan_failures(errors),
+        PreviewError::Store(error) => vec![store_failure(error)],
+        PreviewError::Files(_) => one(ReasonCode::InputInvalid, chain(error)),
+        PreviewError::Revision { .. } | PreviewError::Bundle(_) => {
+            one(ReasonCode::NotFound, format!("{}; run `wharf up` again", chain(error)))
+        }
+    }
+}
