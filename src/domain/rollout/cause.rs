@@ -28,11 +28,6 @@ pub enum Cause {
         /// Id of the image that the name leads to.
         to: String,
     },
-    /// The image is built or pulled by this very plan, so its id is not known yet.
-    ImageUnknown {
-        /// Its name.
-        image: String,
-    },
     /// No image was built from these files yet.
     ContextChanged,
     /// `pull_policy: always`.
@@ -105,7 +100,6 @@ impl Cause {
             Self::ScaledDown => "scaled_down",
             Self::ContractChanged { .. } => "contract_changed",
             Self::ImageChanged { .. } => "image_changed",
-            Self::ImageUnknown { .. } => "image_unknown",
             Self::ContextChanged => "context_changed",
             Self::PullAlways => "pull_always",
             Self::NetworkChanged { .. } => "network_changed",
@@ -138,9 +132,6 @@ impl fmt::Display for Cause {
             Self::ContractChanged { fields } => write!(f, "changed: {}", Fields(fields)),
             Self::ImageChanged { from, to } => {
                 write!(f, "image changed from {} to {}", short(from), short(to))
-            }
-            Self::ImageUnknown { image } => {
-                write!(f, "image {image} is unknown until it is built or pulled")
             }
             Self::ContextChanged => f.write_str("no image was built from these files yet"),
             Self::PullAlways => f.write_str("pull_policy is always"),

@@ -66,6 +66,17 @@ impl Contract {
         Ok(Self { hash: format!("{VERSION}:{hash}"), parts })
     }
 
+    /// A contract of which only the digest was kept.
+    pub fn of_digest(digest: Digest) -> Self {
+        Self { hash: format!("{VERSION}:{digest}"), parts: BTreeMap::new() }
+    }
+
+    /// The whole digest; `None` for a contract of another version.
+    pub fn digest(&self) -> Option<Digest> {
+        let (version, digits) = self.hash.split_once(':')?;
+        if version == VERSION { Digest::from_hex(digits) } else { None }
+    }
+
     /// What our labels on a container say; `None` without them.
     pub fn from_labels(container: &ContainerFacts) -> Option<Self> {
         let hash = container.contract_hash.clone()?;
@@ -86,7 +97,7 @@ impl Contract {
 
     /// Was it digested by the rules of this version?
     pub fn is_current_version(&self) -> bool {
-        self.hash.split_once(':').is_some_and(|(version, _)| version == VERSION)
+        self.digest().is_some()
     }
 
     /// Names of the fields in which two contracts differ; empty when they are equal.

@@ -80,12 +80,18 @@ impl Draft {
     /// When steps wait for each other in a circle, which the planner's rules exclude.
     pub(super) fn finish(self, project: &str) -> Plan {
         let order = self.order();
+        let before = self.all_before(&order);
         let mut places = vec![StepId(0); self.entries.len()];
         for (id, drafted) in (1..).zip(&order) {
             places[drafted.0] = StepId(id);
         }
-        let placed = |set: &BTreeSet<Drafted>| {
-            let mut ids: Vec<_> = set.iter().map(|drafted| places[drafted.0]).collect();
+        let placed = |entry: &Entry, set: &BTreeSet<Drafted>| {
+            // What a step waits for already waits for the rest.
+            let is_implied = |drafted: &&Drafted| {
+                entry.needs.iter().any(|need| before[need.0].contains(drafted))
+            };
+            let told = set.iter().filter(|drafted| !is_implied(drafted));
+            let mut ids: Vec<_> = told.map(|drafted| places[drafted.0]).collect();
             ids.sort_unstable();
             ids
         };
@@ -96,8 +102,8 @@ impl Draft {
                 subject: entry.subject.clone(),
                 cause_text: entry.cause.to_string(),
                 cause: entry.cause.clone(),
-                depends_on: placed(&entry.needs),
-                after: placed(&entry.after),
+                depends_on: placed(entry, &entry.needs),
+                after: placed(entry, &entry.after),
                 undo: entry.action.undo().to_owned(),
                 action: entry.action.clone(),
             }
@@ -107,6 +113,20 @@ impl Draft {
             steps: steps.collect(),
             notices: self.notices.into_iter().collect(),
         }
+    }
+
+    /// For each step, all that must have succeeded before it.
+    fn all_before(&self, order: &[Drafted]) -> Vec<BTreeSet<Drafted>> {
+        let mut before = vec![BTreeSet::new(); self.entries.len()];
+        for step in order {
+            let mut all = BTreeSet::new();
+            for need in &self.entries[step.0].needs {
+                all.insert(*need);
+                all.extend(before[need.0].iter().copied());
+            }
+            before[step.0] = all;
+        }
+        before
     }
 
     fn order(&self) -> Vec<Drafted> {

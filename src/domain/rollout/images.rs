@@ -4,7 +4,7 @@
 use super::judge::is_built_from;
 use super::naming::image_reference;
 use super::{Action, Cause, Contract, Observed, PlanError, PlanOptions, Trigger};
-use crate::facts::{ImageFacts, ProjectSpec, PullPolicy, ServiceUnit};
+use crate::facts::{ContainerFacts, ImageFacts, ProjectSpec, PullPolicy, ServiceUnit};
 
 /// What is to be done for the image of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub(super) fn image_need(
     }
     let found = observed.images.get(&image);
     if subject.unit.build.is_some() {
+        if options.rebuild {
+            let service = subject.service.to_owned();
+            return Ok(ImageNeed::Fetch(Action::BuildImage { service, image }, Cause::Requested));
+        }
         return Ok(build_need(subject, observed, image, found));
     }
     let platform = subject.unit.spec.platform.clone();
@@ -78,12 +82,12 @@ fn build_need(
     ImageNeed::Fetch(Action::BuildImage { service: subject.service.to_owned(), image }, cause)
 }
 
-/// An image that somebody else built has no label of ours; the record of an adopted container says
-/// that it is the image of these very files.
+/// An image that somebody else built has no label of ours; a container of it that was adopted
+/// under this very contract says that it is the image of these very files.
 fn is_noted_as_built(subject: &Subject<'_>, observed: &Observed, image: &ImageFacts) -> bool {
-    let wanted = subject.contract.parts.get("build");
-    wanted.is_some()
-        && observed.adoptions.values().any(|record| {
-            record.image_id == image.id && record.contract.parts.get("build") == wanted
-        })
+    let is_adopted = |container: &ContainerFacts| {
+        let record = observed.adoptions.get(&container.id);
+        record.is_some_and(|record| record.hash == subject.contract.hash)
+    };
+    observed.containers.iter().any(|c| c.image_id == image.id && is_adopted(c))
 }

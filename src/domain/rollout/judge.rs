@@ -131,7 +131,7 @@ impl<'a> Judge<'a> {
             return Some(contract);
         }
         let record = self.observed.adoptions.get(&container.id)?;
-        record.contract.is_current_version().then(|| record.contract.clone())
+        record.is_current_version().then(|| record.clone())
     }
 
     fn may_take(&self, container: &ContainerFacts) -> bool {
@@ -142,6 +142,10 @@ impl<'a> Judge<'a> {
     fn cause_to_replace(&self, unit: &ServiceUnit, container: &ContainerFacts) -> Option<Cause> {
         if container.state == ContainerState::Dead {
             return Some(Cause::Unusable);
+        }
+        let is_fresh = self.options.fresh_containers.contains(&container.id);
+        if self.options.force_recreate && !is_fresh {
+            return Some(Cause::Requested);
         }
         let instance = container.instance.as_ref()?;
         self.other_declaration(unit, instance, container)
@@ -161,7 +165,12 @@ impl<'a> Judge<'a> {
             return (!fields.is_empty()).then_some(Cause::AdoptionDiffers { fields });
         };
         let declared = self.contracts.get(instance.service.as_str())?;
-        let fields = contract.differences(declared);
+        let mut fields = contract.differences(declared);
+        if !fields.is_empty() && contract.parts.is_empty() {
+            // Only the whole digest of an adopted container is kept: its report has the names.
+            let named = self.adoption_differences(unit, instance, container);
+            fields = if named.is_empty() { vec!["declaration".to_owned()] } else { named };
+        }
         (!fields.is_empty()).then_some(Cause::ContractChanged { fields })
     }
 

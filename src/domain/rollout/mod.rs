@@ -19,6 +19,11 @@ mod removal;
 mod restarting;
 mod start;
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
 pub use cause::Cause;
 pub use contract::{CONTRACT_PARTS, Contract};
 pub use error::{PlanError, PlanErrors};
@@ -27,7 +32,7 @@ pub use host_paths::{Caller, HostPathPolicy, HostPathRefusal, HostPathUse, host_
 pub use naming::{
     CONTEXT_LABEL, container_name, image_reference, is_replacement_name, replacement_name,
 };
-pub use observed::{Adoption, Exit, Observed, PlanOptions, Trigger};
+pub use observed::{Exit, Observed, PlanOptions, Trigger};
 pub use plan::{Action, Notice, Plan, Step, StepId, Target};
 pub use planner::{networks_in_order, plan};
 pub use removal::{RemovalOptions, plan_removal};

@@ -1,5 +1,5 @@
-//! What was found before planning. Owns `Observed`, the record of an adoption, and what is known
-//! about a container's end. Face: the types. Never filled here: `operations` reads the engine.
+//! What was found before planning. Owns `Observed`, the options of a plan, and what is
+//! known about a container's end. Face: the types. Never filled here: `operations` reads the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,24 +21,13 @@ pub struct Observed {
     pub images: BTreeMap<String, ImageFacts>,
     /// Ids of containers of others, by a name that the project needs.
     pub name_holders: BTreeMap<String, String>,
-    /// Containers that were adopted, by id.
-    pub adoptions: BTreeMap<String, Adoption>,
+    /// Containers that somebody else made and this agent keeps, by id: the contract that each was
+    /// found to fulfil, which our labels would name if a container could be given labels later.
+    pub adoptions: BTreeMap<String, Contract>,
     /// How containers ended, by id, as far as somebody watched.
     pub exits: BTreeMap<String, Exit>,
     /// Services whose mounted files are not all on the host.
     pub files_missing: BTreeSet<String>,
-}
-
-/// The record that a container made by somebody else is kept by this agent: what our labels would
-/// say if the container could be given labels after its creation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Adoption {
-    /// The engine's id of the container.
-    pub container_id: String,
-    /// The declaration that it was found to fulfil.
-    pub contract: Contract,
-    /// The image that it ran.
-    pub image_id: String,
 }
 
 /// How a container ended.
@@ -74,12 +63,18 @@ pub struct PlanOptions {
     pub remove_orphans: bool,
     /// Containers that somebody else made with Compose may be adopted or replaced.
     pub adopt: bool,
+    /// Containers are replaced even when nothing changed.
+    pub force_recreate: bool,
+    /// Images are built even when one of the same files exists.
+    pub rebuild: bool,
     /// End only when what was started is healthy.
     pub wait_healthy: bool,
     /// Services that exist but whose profile is not active: neither wanted nor orphans.
     pub inactive_services: BTreeSet<String>,
     /// Images built or pulled since the run began: they are not fetched again.
     pub fresh_images: BTreeSet<String>,
+    /// Containers made since the run began, by id: they are not replaced for `force_recreate`.
+    pub fresh_containers: BTreeSet<String>,
 }
 
 impl PlanOptions {
@@ -90,9 +85,12 @@ impl PlanOptions {
             services: None,
             remove_orphans: true,
             adopt: true,
+            force_recreate: false,
+            rebuild: false,
             wait_healthy: true,
             inactive_services: BTreeSet::new(),
             fresh_images: BTreeSet::new(),
+            fresh_containers: BTreeSet::new(),
         }
     }
 
@@ -102,13 +100,11 @@ impl PlanOptions {
     }
 }
 
-/// Labels by which objects are known to belong to a project, and containers to be ours.
 impl Observed {
     /// The contract that a container was made from or adopted under; `None` for one that is not
     /// ours.
     pub fn contract_of(&self, container: &ContainerFacts) -> Option<Contract> {
-        Contract::from_labels(container)
-            .or_else(|| self.adoptions.get(&container.id).map(|record| record.contract.clone()))
+        Contract::from_labels(container).or_else(|| self.adoptions.get(&container.id).cloned())
     }
 
     /// Did this agent make or adopt it?

@@ -218,15 +218,14 @@ impl<'a> Planner<'a> {
             Ok(ImageNeed::Nothing) => {}
             Ok(ImageNeed::Fetch(action, cause)) => {
                 let image = image_reference(project, service, unit);
+                let reference = image.clone();
                 if !self.images.contains_key(&image) {
                     let step = self.draft.add(action, image.clone(), cause);
                     self.images.insert(image, step);
                 }
-                if self.judged(service).iter().any(|judged| judged.kept().is_some()) {
-                    let message = "its containers are replaced if the image turns out to be \
-                                   another one, which is unknown until then";
-                    self.draft.notice("image_unknown", service, message);
-                }
+                let message = "unknown until then; its containers are planned again when it is \
+                               there";
+                self.draft.notice("image_unknown", &reference, message);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::drafting::{Draft, Drafted};
 use super::graph;
 use super::planner::existing;
 use super::{Action, Cause, Observed, Plan, PlanError, PlanErrors};
-use crate::facts::ProjectSpec;
+use crate::facts::{ContainerFacts, ContainerState, ProjectSpec, RestartPolicy};
 
 /// The steps that restart the given services, or all.
 ///
@@ -49,6 +49,10 @@ pub fn plan_restart(
                 draft.notice("not_adopted", &container.name, "made by somebody else; left alone");
                 continue;
             }
+            if services.is_none() && is_done(container) {
+                draft.notice("done", &container.name, "its work is done; name it to repeat it");
+                continue;
+            }
             let action = Action::RestartContainer { container: existing(container, instance) };
             let step = draft.add(action, container.name.clone(), Cause::Requested);
             draft.need(step, before.iter().copied());
@@ -56,4 +60,11 @@ pub fn plan_restart(
         }
     }
     Ok(draft.finish(&desired.name))
+}
+
+/// A migration is not repeated because its project is restarted.
+fn is_done(container: &ContainerFacts) -> bool {
+    let is_kept_up =
+        matches!(container.spec.restart, RestartPolicy::Always | RestartPolicy::UnlessStopped);
+    container.state == ContainerState::Exited && container.exit_code == 0 && !is_kept_up
 }

@@ -140,8 +140,7 @@ impl<'a> Planner<'a> {
         for leftover in &judged.leftovers {
             self.remove(leftover, Cause::ReplacementInterrupted);
         }
-        let exit = self.observed().exits.get(&container.id).copied();
-        match wants_start(container, exit, self.judge.options.trigger) {
+        match self.wanted(judged, container) {
             Wanted::Start(cause) => {
                 let start = self.start(unit, judged, cause);
                 self.draft.need(start, ready);
@@ -154,6 +153,17 @@ impl<'a> Planner<'a> {
         }
     }
 
+    fn wanted(&self, judged: &Judged<'_>, container: &ContainerFacts) -> Wanted {
+        // Stopped for a successor that is not wanted any more, and perhaps with status 0.
+        let is_successor = |c: &ContainerFacts| is_replacement_name(&c.name, &judged.name);
+        let was_to_be_replaced = judged.leftovers.iter().any(|leftover| is_successor(leftover));
+        if container.state == ContainerState::Exited && was_to_be_replaced {
+            return Wanted::Start(Cause::ReplacementInterrupted);
+        }
+        let exit = self.observed().exits.get(&container.id).copied();
+        wants_start(container, exit, self.judge.options.trigger)
+    }
+
     /// The new container exists under its temporary name, and the old one perhaps still does.
     fn finish_replacement(
         &mut self,
@@ -164,7 +174,10 @@ impl<'a> Planner<'a> {
     ) {
         let conditions = self.conditions(unit);
         for leftover in &judged.leftovers {
-            if let Some(stop) = self.stop(leftover, Cause::ReplacementInterrupted) {
+            let is_stopped_early = self.stopped.contains_key(&leftover.id);
+            if let Some(stop) = self.stop(leftover, Cause::ReplacementInterrupted)
+                && !is_stopped_early
+            {
                 self.draft.need(stop, conditions.needs.iter().copied());
                 self.draft.follow(stop, conditions.after.iter().copied());
             }
