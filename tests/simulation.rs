@@ -1,6 +1,7 @@
 //! Lives many lives of the agent on a test clock, with seeded requests and crashes, and checks
 //! what must hold always. Owns the seeds. Face: `SIMULATION_SEEDS` sets how many. Never needs an
 //! engine: operations act on a pretended world.
+#![expect(clippy::expect_used, reason = "a test outside of `mod tests`, where it is allowed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -369,16 +370,18 @@ async fn examine(
     for run in &runs {
         examine_run(store, world, run, seed).await;
     }
-    let world = locked(world);
-    assert_eq!(world.broken, Vec::<String>::new(), "seed {seed}");
-    assert!(world.acted.keys().all(|(run, _)| known.contains(run)), "seed {seed}");
-    drop(world);
+    examine_world(&locked(world), &known, seed);
     Told {
         runs: runs.len(),
         crashes: 0,
         retried: runs.iter().filter(|run| run.attempt > 1).count(),
         story: story(store).await,
     }
+}
+
+fn examine_world(world: &World, known: &BTreeSet<RunId>, seed: u64) {
+    assert_eq!(world.broken, Vec::<String>::new(), "seed {seed}");
+    assert!(world.acted.keys().all(|(run, _)| known.contains(run)), "seed {seed}: unknown run");
 }
 
 async fn examine_run(store: &Arc<dyn Store>, world: &SharedWorld, run: &OperationRun, seed: u64) {
