@@ -3,6 +3,8 @@
 //! one subject at once, and never ends a run twice: the attempt's number fences every write.
 
 mod recovery;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::BTreeMap;

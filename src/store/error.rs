@@ -2,7 +2,8 @@
 //! `StoreError`, `Conflict`. Never lets a database library's type out of the store.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::base::ids::RunId;
 use crate::domain::runs::{IllegalTransition, Subject};
@@ -17,18 +18,18 @@ pub enum StoreError {
     #[error(transparent)]
     Conflict(Conflict),
     /// No space is left for the database.
-    #[error("the disk that holds the database {} is full", path.display())]
+    #[error("the disk that holds {} is full", path.display())]
     DiskFull {
-        /// The database.
+        /// The database, or a file beside it.
         path: PathBuf,
         /// What the database said.
         #[source]
         source: Cause,
     },
     /// The database cannot be written.
-    #[error("the database {} is read-only", path.display())]
+    #[error("{} cannot be written: it is read-only", path.display())]
     ReadOnly {
-        /// The database.
+        /// The database, or a file beside it.
         path: PathBuf,
         /// What the database said.
         #[source]
@@ -76,7 +77,7 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The key file does not hold a key.
     #[error("the key file {} {reason}", path.display())]
@@ -92,6 +93,9 @@ pub enum StoreError {
         /// The key file.
         path: PathBuf,
     },
+    /// A list was asked to go on from a place that it never named.
+    #[error("the cursor {0:?} was not made by this list")]
+    BadCursor(String),
     /// A record cannot be read.
     #[error("the stored {noun} cannot be read: {reason}")]
     Unreadable {
@@ -164,10 +168,9 @@ impl StoreError {
     /// What the operator can do now; none when there is nothing but to look at the cause.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::DiskFull { path, .. } => format!(
-                "free space on the file system of {}; the agent goes on by itself then",
-                path.display()
-            ),
+            Self::DiskFull { path, .. } => {
+                format!("free space on the file system of {}, then try again", path.display())
+            }
             Self::ReadOnly { path, .. } => format!(
                 "make {} and its directory writable for the agent's user, and check that the file \
                  system is not mounted read-only",
@@ -198,9 +201,22 @@ impl StoreError {
                 path.display()
             ),
             Self::Stopped => "wait until the agent has started again".to_owned(),
+            Self::BadCursor(_) => "ask for the list again from its beginning".to_owned(),
             Self::Conflict(_) | Self::Unreadable { .. } | Self::Query { .. } => return None,
         };
         Some(hint)
+    }
+
+    /// The error for a file that could not be used: a full or read-only disk has its own.
+    pub(super) fn file(act: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path, source: Box::new(source) }
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, source: Box::new(source) },
+            _ => Self::File { act, path, source },
+        }
     }
 
     /// The conflict, when it is one.

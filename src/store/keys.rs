@@ -138,7 +138,7 @@ fn place(revision: RevisionId, number: usize, pieces: usize) -> Vec<u8> {
 
 /// Reads a key; none when there is no file.
 fn read(path: &Path) -> Result<Option<[u8; KEY_BYTES]>, StoreError> {
-    let failed = |act, source| StoreError::File { act, path: path.to_owned(), source };
+    let failed = |act, source| StoreError::file(act, path, source);
     let wrong = |reason| StoreError::Key { path: path.to_owned(), reason };
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -159,12 +159,11 @@ fn read(path: &Path) -> Result<Option<[u8; KEY_BYTES]>, StoreError> {
 
 /// Writes a key so that after a crash either the whole key is there or none.
 fn create(directory: &Path, path: &Path, key: &[u8; KEY_BYTES]) -> Result<(), StoreError> {
-    let failed = |act, path: &Path, source| StoreError::File { act, path: path.to_owned(), source };
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(|error| failed("create", directory, error))?;
+        .map_err(|error| StoreError::file("create", directory, error))?;
     let draft = path.with_extension("key.new");
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new();
@@ -174,7 +173,7 @@ fn create(directory: &Path, path: &Path, key: &[u8; KEY_BYTES]) -> Result<(), St
         fs::rename(&draft, path)?;
         File::open(directory)?.sync_all()
     };
-    write().map_err(|error| failed("write", path, error))
+    write().map_err(|error| StoreError::file("write", path, error))
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
 use super::filter::Restriction;
-use super::rows::{nanos, parse, signed, unsigned};
+use super::rows::{nanos, signed, unsigned};
 use crate::base::ids::EventId;
 use crate::base::{Digest, Timestamp};
 use crate::domain::audit::chain::{self, ChainBreak, GENESIS, Link, Verdict, Verifier};
 use crate::domain::audit::{AuditEvent, AuditRecord};
-use crate::store::{AuditFilter, Cursor, Page, PageRequest};
+use crate::store::{AuditFilter, Cursor, Page, PageRequest, StoreError};
 
 /// Appends events in order. Part of the caller's transaction: they stand or fall with the change.
 pub(super) fn append(
@@ -147,13 +147,17 @@ pub(super) fn find(connection: &Connection, id: EventId) -> Result<Option<AuditR
     rows.next()?.map(record).transpose()
 }
 
+fn place(Cursor(text): &Cursor) -> Result<i64, Fault> {
+    text.parse().map_err(|_| Fault::Store(StoreError::BadCursor(text.clone())))
+}
+
 /// The query of a list.
 pub(super) fn query(
     filter: &AuditFilter,
     page: &PageRequest,
 ) -> Result<(String, Vec<rusqlite::types::Value>), Fault> {
     let before = match &page.after {
-        Some(Cursor(text)) => Some(parse::<i64>(text, "cursor")?),
+        Some(cursor) => Some(place(cursor)?),
         None => None,
     };
     let restriction = Restriction::default()

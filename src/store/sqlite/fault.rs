@@ -61,7 +61,8 @@ pub(super) fn classify(error: &rusqlite::Error, path: &Path, act: &'static str) 
         return StoreError::Query { act, source };
     };
     match (failure.code, failure.extended_code) {
-        (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_WRITE) => {
+        // The second: the shared memory beside the database found no room.
+        (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => {
             StoreError::DiskFull { path, source }
         }
         (ErrorCode::ReadOnly, _) => StoreError::ReadOnly { path, source },

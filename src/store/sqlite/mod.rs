@@ -15,7 +15,8 @@ mod serve;
 mod tests;
 mod writer;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -158,20 +159,19 @@ fn threaded(writer: Writer) -> Result<Engine, StoreError> {
 
 /// Creates the state directory and locks it, so that no second agent works on it.
 fn lock_state_dir(state_dir: &Path) -> Result<File, StoreError> {
-    let failed = |act, path: &Path, source| StoreError::File { act, path: path.to_owned(), source };
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(state_dir)
-        .map_err(|error| failed("create", state_dir, error))?;
+        .map_err(|error| StoreError::file("create", state_dir, error))?;
     let path = state_dir.join("agent.lock");
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(&path).map_err(|error| failed("open", &path, error))?;
+    let file = options.open(&path).map_err(|error| StoreError::file("open", &path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::AgentRunning { path }),
-        Err(TryLockError::Error(error)) => Err(failed("lock", &path, error)),
+        Err(TryLockError::Error(error)) => Err(StoreError::file("lock", &path, error)),
     }
 }
 
@@ -198,11 +198,8 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     match options.write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
-        Err(error) if fs::exists(path).unwrap_or(false) => {
-            drop(error);
-            Ok(())
-        }
-        Err(source) => Err(StoreError::File { act: "create", path: path.to_owned(), source }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::file("create", path, error)),
     }
 }
 

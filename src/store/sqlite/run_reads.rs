@@ -13,7 +13,7 @@ use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
     Attempt, Context, End, OperationRun, Outcome, RunState, Status, StepRecord, Subject, Waiting,
 };
-use crate::store::{Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter};
+use crate::store::{Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError};
 
 /// The columns of a run, in the order in which `run` reads them.
 const RUN: &str = "SELECT r.id, r.workspace_id, r.tenant_id, r.user_id, r.initiator_name,
@@ -131,12 +131,10 @@ pub(super) fn query(filter: &RunFilter, page: &PageRequest) -> Result<(String, V
     Ok(restriction.query(RUN, "r.created_at DESC, r.id DESC", limit))
 }
 
-fn place(cursor: &Cursor) -> Result<(i64, String), Fault> {
-    let (at, id) = cursor
-        .0
-        .split_once('~')
-        .ok_or_else(|| Fault::unreadable("cursor", "it was not made by this list"))?;
-    Ok((parse(at, "cursor")?, id.to_owned()))
+fn place(Cursor(text): &Cursor) -> Result<(i64, String), Fault> {
+    text.split_once('~')
+        .and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())))
+        .ok_or_else(|| Fault::Store(StoreError::BadCursor(text.clone())))
 }
 
 /// Runs that pass the filter, newest first.

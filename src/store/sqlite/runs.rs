@@ -6,13 +6,13 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::rows::{nanos, optional_nanos, to_json};
-use super::run_reads;
+use super::{projects, run_reads};
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::base::limits::FAILURES_MAX;
 use crate::domain::runs::{
-    AttemptEnd, IllegalTransition, OperationRun, RunEvent, RunState, StepRecord, StepStatus,
-    Waiting,
+    AttemptEnd, IllegalTransition, Inputs, OperationRun, RunEvent, RunState, StepRecord,
+    StepStatus, Waiting,
 };
 use crate::store::{CompleteRun, Conflict, RunProgress, StartAttempt};
 
@@ -45,6 +45,13 @@ impl StateColumns {
 pub(super) fn insert(connection: &Connection, run: &OperationRun) -> Result<(), Fault> {
     if let Some(active) = run_reads::active(connection, run.workspace_id, run.run_identity_hash)? {
         return Err(Conflict::ActiveRun(active.id).into());
+    }
+    if let Inputs::DeployProject(deploy) = &run.context.inputs
+        && projects::find_revision(connection, deploy.revision_id)?.is_none()
+    {
+        // It may have been dropped between the caller's look and this write.
+        let id = deploy.revision_id.to_string();
+        return Err(Conflict::Missing { noun: "revision", id }.into());
     }
     let state = StateColumns::of(run.state);
     connection

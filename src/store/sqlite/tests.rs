@@ -10,16 +10,16 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::base::Timestamp;
 use crate::base::crash_points::NoCrashPoints;
 use crate::base::entropy::SeededEntropy;
-use crate::base::ids::{EventId, RevisionId, RunId};
+use crate::base::ids::{EventId, RunId};
 use crate::base::time::TestClock;
-use crate::base::{Digest, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventType, Outcome};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    Context, DeployCause, DeployProject, Details, End, Inputs, OperationRun, RunState, Source,
-    SummaryCounts, identity_hash,
+    Context, Details, End, Inputs, OperationRun, RestartProject, RunState, Source, SummaryCounts,
+    identity_hash,
 };
 use crate::store::{CompleteRun, RunProgress, StartAttempt, Store, Write};
 
@@ -98,22 +98,17 @@ impl Fixture {
         self.event(EventType::RunQueued, "something happened").into()
     }
 
-    /// A queued deployment of `project`; `files` tells equal requests from others.
-    fn run(&self, project: &str, files: &str) -> OperationRun {
+    /// A queued restart of `project`; `service` tells equal requests from others.
+    fn run(&self, project: &str, service: &str) -> OperationRun {
+        self.run_of(Inputs::RestartProject(RestartProject {
+            project: project.to_owned(),
+            services: vec![service.to_owned()],
+        }))
+    }
+
+    fn run_of(&self, inputs: Inputs) -> OperationRun {
         self.clock.advance(Duration::from_millis(1));
         let scope = self.store.scope();
-        let inputs = Inputs::DeployProject(DeployProject {
-            project: project.to_owned(),
-            revision_id: RevisionId::from_u128(1),
-            revision_digest: Digest::of(files.as_bytes()),
-            services: Vec::new(),
-            cause: DeployCause::Apply,
-            force_recreate: false,
-            keep_orphans: false,
-            rebuild: false,
-            adopt: false,
-            wait_timeout_seconds: None,
-        });
         OperationRun {
             id: RunId::generate(&*self.ambient.clock, &*self.ambient.entropy),
             workspace_id: scope.workspace_id,
@@ -140,8 +135,8 @@ impl Fixture {
         self.store.commit(vec![write], self.events()).await
     }
 
-    async fn queue(&self, project: &str, files: &str) -> OperationRun {
-        let run = self.run(project, files);
+    async fn queue(&self, project: &str, service: &str) -> OperationRun {
+        let run = self.run(project, service);
         self.commit(Write::InsertRun(Box::new(run.clone()))).await.unwrap();
         run
     }

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::base::CrashPoints;
 use crate::store::{AuditFilter, PageRequest, ReadAudit as _};
@@ -164,6 +166,18 @@ async fn a_crash_beside_a_commit_leaves_all_of_it_or_nothing() {
         assert_eq!(read.is_some(), survives, "{point}");
         assert_eq!(again.records().await, 1 + u64::from(survives), "{point}");
     }
+}
+
+#[test]
+fn the_writer_waits_for_the_disk() {
+    let fixture = Fixture::inline();
+    let Engine::Inline(writer) = &fixture.store.engine else { unreachable!() };
+    let writer = writer.lock().unwrap();
+    let connection = &writer.as_ref().unwrap().connection;
+    let ask = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+    let mode: String =
+        connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    assert_eq!((mode.as_str(), ask("synchronous"), ask("foreign_keys")), ("wal", 2, 1));
 }
 
 #[tokio::test]

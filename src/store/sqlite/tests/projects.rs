@@ -1,5 +1,10 @@
+use std::fs;
+
 use super::*;
+use crate::base::Digest;
+use crate::base::ids::RevisionId;
 use crate::base::limits::REVISIONS_KEPT_MAX;
+use crate::domain::runs::{DeployCause, DeployProject};
 use crate::store::{Adoption, ContainerExit, Desired, NewRevision, Project, ReadProjects as _};
 
 const SECRET: &str = "a-password-that-must-not-lie-on-the-disk";
@@ -13,6 +18,21 @@ fn revision(fixture: &Fixture, number: u128) -> NewRevision {
         digest: Digest::of(&number.to_be_bytes()),
         content: bytes::Bytes::from(SECRET).into(),
         created_at: fixture.now(),
+    }
+}
+
+fn deploy(number: u128) -> DeployProject {
+    DeployProject {
+        project: "shop".to_owned(),
+        revision_id: RevisionId::from_u128(number),
+        revision_digest: Digest::of(&number.to_be_bytes()),
+        services: Vec::new(),
+        cause: DeployCause::Apply,
+        force_recreate: false,
+        keep_orphans: false,
+        rebuild: false,
+        adopt: false,
+        wait_timeout_seconds: None,
     }
 }
 
@@ -57,7 +77,9 @@ async fn old_files_go_except_those_that_something_needs() {
     fixture.commit(Write::PutRevision(revision(&fixture, 1))).await.unwrap();
     fixture.commit(Write::PutRevision(revision(&fixture, 2))).await.unwrap();
     fixture.commit(Write::PutRevision(revision(&fixture, 3))).await.unwrap();
-    fixture.queue("shop", "names revision 1").await;
+    let naming = |number| Inputs::DeployProject(deploy(number));
+    let run = fixture.run_of(naming(1));
+    fixture.commit(Write::InsertRun(Box::new(run))).await.unwrap();
     fixture.commit(Write::PutProject(project(&fixture, Desired::Running, Some(2)))).await.unwrap();
     for number in 0..REVISIONS_KEPT_MAX as u128 {
         fixture.commit(Write::PutRevision(revision(&fixture, 10 + number))).await.unwrap();
@@ -70,6 +92,9 @@ async fn old_files_go_except_those_that_something_needs() {
     assert!(!kept(3).await, "nothing needs it");
     assert!(kept(10).await, "it is among the newest");
     assert!(fixture.store.revision_content(RevisionId::from_u128(3)).await.is_err());
+    let late = fixture.commit(Write::InsertRun(Box::new(fixture.run_of(naming(3))))).await;
+    let late = late.unwrap_err().to_string();
+    assert!(late.starts_with("no revision "), "a run cannot name files that are gone: {late}");
 }
 
 #[tokio::test]

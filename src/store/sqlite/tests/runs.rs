@@ -36,7 +36,7 @@ async fn a_run_goes_from_the_queue_to_its_end_and_reads_back_the_same() {
     assert_eq!(fixture.store.run(run.id).await.unwrap(), Some(run.clone()));
     fixture.start(&run, 1).await.unwrap();
     let progress = RunProgress {
-        counts: vec![(CountKey::Created, 2), (CountKey::Created, 1)],
+        counts: vec![(CountKey::Started, 2), (CountKey::Started, 1)],
         failures: vec![Failure::new(ReasonCode::PortInUse, "service:web", "port 80 is in use")],
         details: Some(Details {
             services: vec![ServiceDetail {
@@ -51,7 +51,7 @@ async fn a_run_goes_from_the_queue_to_its_end_and_reads_back_the_same() {
     fixture.complete(&run, 1).await.unwrap();
     let read = fixture.store.run(run.id).await.unwrap().unwrap();
     assert_eq!(read.state, RunState::Completed(End::Succeeded));
-    assert_eq!(read.summary_counts.get(CountKey::Created), 3);
+    assert_eq!(read.summary_counts.get(CountKey::Started), 3);
     assert_eq!(read.failure_summary, progress.failures);
     assert_eq!(Some(read.context.details), progress.details);
     assert_eq!(read.completed_at, Some(fixture.now()));
@@ -224,6 +224,17 @@ async fn pages_meet_without_gap_or_overlap_while_runs_are_added() {
         }
     }
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_cursor_that_no_list_made_is_refused() {
+    let fixture = Fixture::inline();
+    for text in ["", "7", "x~y"] {
+        let page = PageRequest { limit: 3, after: Some(crate::store::Cursor(text.to_owned())) };
+        let filter = RunFilter::workspace(fixture.store.scope().workspace_id);
+        let refused = fixture.store.runs(filter, page).await;
+        assert!(matches!(refused, Err(StoreError::BadCursor(_))), "{text:?}: {refused:?}");
+    }
 }
 
 #[tokio::test]
