@@ -58,3 +58,12 @@ fn canonical_models_equal_those_of_docker_compose() {
     let share = equal as f64 / cases.len() as f64;
     assert!(share >= EQUAL_MIN, "not equal: {unequal:#?}");
 }
+
+#[test]
+fn the_demo_project_loads() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose/demo");
+    let options = Options { directory: demo.to_string_lossy().into_owned(), ..Options::default() };
+    let (project, _) = read_project(&options).unwrap();
+    assert!(project.services().count() > 3);
+    assert!(project.warnings.is_empty(), "{:?}", project.warnings);
+}

@@ -9,6 +9,12 @@ pub const YAML_BYTES_MAX: usize = 4 << 20;
 pub const YAML_DEPTH_MAX: usize = 64;
 /// Most nodes of a YAML document after aliases are expanded: a YAML bomb stops here.
 pub const YAML_NODES_MAX: usize = 200_000;
+/// Most keys of one mapping: lookups walk the list, so an endless one would be slow.
+pub const YAML_KEYS_MAX: usize = 4_096;
+/// Problems, and warnings, that are listed for one set of files.
+pub const DIAGNOSTICS_MAX: usize = 100;
+/// Most text that variables may put into one project's files: `.env` could multiply itself.
+pub const SUBSTITUTED_BYTES_MAX: usize = 16 << 20;
 
 /// Largest bundle of files that a client sends for one project, build contexts included.
 pub const BUNDLE_BYTES_MAX: usize = 256 << 20;

@@ -13,7 +13,8 @@ use crate::base::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, YAML_BYTES_MAX};
 use crate::base::{Diagnostic, Diagnostics, Digest};
 use crate::domain::compose::dockerignore::{ContextEntry, ContextKind, Ignore, context_digest};
 use crate::domain::compose::{
-    Answer, Bundle, BundleFile, ContextRef, Files, Loaded, Options, Project, canonical, load,
+    Answer, Bundle, BundleFile, ContextRef, Files, Loaded, LocalContext, Options, Project,
+    canonical, load,
 };
 
 /// How the model is printed.
@@ -93,11 +94,11 @@ pub fn read_bundle(options: &Options) -> Result<Bundle, Diagnostics> {
     }
     let mut problems = Vec::new();
     let mut build_contexts = Vec::new();
-    for (service, path) in project.build_contexts() {
-        match list_context(Path::new(&path)) {
+    for (service, LocalContext { path, dockerfile }) in project.build_contexts() {
+        match list_context(Path::new(&path), &dockerfile) {
             Ok(entries) => {
                 let digest = context_digest(&entries);
-                build_contexts.push(ContextRef { service, path, digest });
+                build_contexts.push(ContextRef { service, path, dockerfile, digest });
             }
             Err(error) => {
                 let message =
@@ -142,13 +143,14 @@ fn read_file(path: &Path) -> Answer {
     }
 }
 
-/// The entries of a build context that `.dockerignore` leaves in, sorted by path.
+/// The entries of a build context that `.dockerignore` leaves in, sorted by path; the Dockerfile
+/// always stays.
 ///
 /// # Errors
 /// When a file cannot be read, or the context passes a limit.
-pub fn list_context(root: &Path) -> io::Result<Vec<ContextEntry>> {
+pub fn list_context(root: &Path, dockerfile: &str) -> io::Result<Vec<ContextEntry>> {
     let ignore = match fs::read_to_string(root.join(".dockerignore")) {
-        Ok(text) => Ignore::parse(&text, &["Dockerfile", ".dockerignore"]),
+        Ok(text) => Ignore::parse(&text, &[dockerfile, ".dockerignore"]),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
         Err(error) => return Err(error),
     };

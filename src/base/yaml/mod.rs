@@ -29,13 +29,31 @@ pub struct Mark {
 struct Source {
     file: String,
     text: String,
+    /// Where each line begins, so that a thousand problems do not read the file a thousand times.
+    lines: Vec<usize>,
+}
+
+/// Characters of a line that are kept with a problem.
+const EXCERPT_CHARS_MAX: usize = 400;
+
+impl Source {
+    fn new(file: &str, text: &str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect();
+        Self { file: file.to_owned(), text: text.to_owned(), lines }
+    }
+
+    fn line(&self, number: usize) -> &str {
+        let start = self.lines.get(number.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let rest = &self.text[start..];
+        rest.split(['\n', '\r']).next().unwrap_or_default()
+    }
 }
 
 impl Mark {
     /// A place for a value that no file wrote, such as a default.
     pub fn nowhere() -> Self {
-        let source = Source { file: String::new(), text: String::new() };
-        Self { source: Arc::new(source), line: 1, column: 1 }
+        Self { source: Arc::new(Source::new("", "")), line: 1, column: 1 }
     }
 
     /// The file that the mark points into, as the user named it.
@@ -46,7 +64,8 @@ impl Mark {
     /// The place with the line's text; without meaning for a mark that points nowhere.
     pub fn location(&self) -> Location {
         let (line, column) = (self.line as usize, self.column as usize);
-        Location::at(&self.source.file, &self.source.text, line, column)
+        let excerpt = self.source.line(line).chars().take(EXCERPT_CHARS_MAX).collect();
+        Location { file: self.source.file.clone(), line, column, excerpt }
     }
 
     /// A problem at this place.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{Key, Map, Mark, Node, Resolved, Scalar, Source, Value, resolve};
-use crate::base::limits::{YAML_BYTES_MAX, YAML_DEPTH_MAX, YAML_NODES_MAX};
+use crate::base::limits::{
+    DIAGNOSTICS_MAX, YAML_BYTES_MAX, YAML_DEPTH_MAX, YAML_KEYS_MAX, YAML_NODES_MAX,
+};
 use crate::base::{Diagnostic, Diagnostics};
 
 /// Reads a file that holds at most one document; an empty file is null.
@@ -18,8 +20,8 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Node, Diagnostics> {
     let mut documents = parse_all(file, bytes)?;
     match documents.len() {
         0 => {
-            let source = Source { file: file.to_owned(), text: String::new() };
-            Ok(Node::new(Value::Null, Mark { source: Arc::new(source), line: 1, column: 1 }))
+            let source = Arc::new(Source::new(file, ""));
+            Ok(Node::new(Value::Null, Mark { source, line: 1, column: 1 }))
         }
         1 => Ok(documents.remove(0)),
         _ => {
@@ -46,7 +48,7 @@ pub fn parse_all(file: &str, bytes: &[u8]) -> Result<Vec<Node>, Diagnostics> {
             return Err(Diagnostic::new("yaml.not_utf8", message).into());
         }
     };
-    let source = Arc::new(Source { file: file.to_owned(), text: text.to_owned() });
+    let source = Arc::new(Source::new(file, text));
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
@@ -196,9 +198,15 @@ impl Builder {
             OpenValue::Map { entries, key, merges } => match key.take() {
                 None => *key = Some(as_key(measured.node)?),
                 Some(name) if name.plain && name.text == "<<" => merges.push(measured.node),
+                Some(name) if entries.0.len() >= YAML_KEYS_MAX => {
+                    return Err(too_many_keys(&name.mark).into());
+                }
                 Some(name) => match entries.entry(&name.text) {
                     None => entries.0.push((name, measured.node)),
-                    Some((first, _)) => self.problems.push(duplicate(first, &name)),
+                    Some((first, _)) if self.problems.len() < DIAGNOSTICS_MAX => {
+                        self.problems.push(duplicate(first, &name));
+                    }
+                    Some(_) => {}
                 },
             },
         }
@@ -257,9 +265,13 @@ fn merged(mut entries: Map, merges: Vec<Node>) -> Result<Map, Diagnostics> {
                 return Err(node.problem("yaml.merge", message).into());
             };
             for (key, value) in map.0 {
-                if entries.get(&key.text).is_none() {
-                    entries.0.push((key, value));
+                if entries.get(&key.text).is_some() {
+                    continue;
                 }
+                if entries.0.len() >= YAML_KEYS_MAX {
+                    return Err(too_many_keys(&key.mark).into());
+                }
+                entries.0.push((key, value));
             }
         }
     }
@@ -269,6 +281,10 @@ fn merged(mut entries: Map, merges: Vec<Node>) -> Result<Map, Diagnostics> {
 fn too_many_nodes(mark: &Mark) -> Diagnostic {
     let message = format!("more than {YAML_NODES_MAX} values once aliases are expanded");
     mark.problem("yaml.too_many_nodes", message)
+}
+
+fn too_many_keys(mark: &Mark) -> Diagnostic {
+    mark.problem("yaml.too_many_keys", format!("more than {YAML_KEYS_MAX} keys in one mapping"))
 }
 
 fn too_deep(mark: &Mark) -> Diagnostic {

@@ -102,6 +102,18 @@ fn bombs_are_refused_before_they_cost_anything() {
 }
 
 #[test]
+fn endless_mappings_and_endless_problems_stop() {
+    let many: String = (0..100_000).map(|n| format!("k{n}: 1\n")).collect();
+    let problems = parse("f.yaml", many.as_bytes()).unwrap_err();
+    assert_eq!(
+        problems.to_string().lines().next(),
+        Some("f.yaml:4097:1: more than 4096 keys in one mapping")
+    );
+    let twice = "a: 1\n".repeat(50_000);
+    assert_eq!(parse("f.yaml", twice.as_bytes()).unwrap_err().0.len(), 100);
+}
+
+#[test]
 fn fields_report_everything_that_is_wrong_at_once() {
     let text = "sockt: x\nport: 99999\nwait: soon\nsize: 64k\nname: 12\non: true\nlist: [a, b]\n";
     let node = parse("f.yaml", text.as_bytes()).unwrap();

@@ -49,6 +49,8 @@ pub struct ContextRef {
     pub service: String,
     /// The absolute directory on the client.
     pub path: String,
+    /// The Dockerfile, relative to it: it belongs to the context whatever `.dockerignore` says.
+    pub dockerfile: String,
     /// Digest over the files that `.dockerignore` leaves in.
     pub digest: Digest,
 }

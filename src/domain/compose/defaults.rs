@@ -139,6 +139,15 @@ fn complete_service(service: &mut Map, directory: &str) {
             set_default(bind, "create_host_path", bare("true"));
         }
     }
+    for request in items_in(service, "gpus") {
+        ask_for_all_devices(request);
+    }
+    let reservations = map_in(service, "deploy")
+        .and_then(|deploy| map_in(deploy, "resources"))
+        .and_then(|resources| map_in(resources, "reservations"));
+    if let Some(reservations) = reservations {
+        items_in(reservations, "devices").for_each(ask_for_all_devices);
+    }
     if text_in(service, "pull_policy") == Some("if_not_present")
         && let Some(node) = service.get_mut("pull_policy")
     {
@@ -146,6 +155,13 @@ fn complete_service(service: &mut Map, directory: &str) {
     }
     add_default_network(service);
     add_dependencies(service);
+}
+
+/// A request that neither counts nor names devices means all of them.
+fn ask_for_all_devices(request: &mut Map) {
+    if request.get("device_ids").is_none() {
+        set_default(request, "count", bare("-1"));
+    }
 }
 
 /// A service that names no network joins the one called `default`.

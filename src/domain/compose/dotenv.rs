@@ -17,6 +17,7 @@ pub(super) fn parse(
     variables: &Variables,
 ) -> Result<BTreeMap<String, String>, Box<Diagnostic>> {
     let mut values = BTreeMap::new();
+    let mut known = variables.fork();
     let mut cursor = Cursor { file, text, offset: 0 };
     while let Some(key) = cursor.next_key()? {
         match key {
@@ -29,13 +30,17 @@ pub(super) fn parse(
                 let at = cursor.offset;
                 let value = match cursor.value()? {
                     Raw::Literal(value) => value,
-                    Raw::Template(template) => expand(&template, &values, variables)
+                    Raw::Template(template) => substitute(&template, &known)
                         .map_err(|error| Box::new(cursor.problem(at, error.to_string())))?,
                 };
+                if !variables.has(&name) {
+                    known.set(name.clone(), value.clone());
+                }
                 values.insert(name, value);
             }
         }
     }
+    variables.join(&known);
     Ok(values)
 }
 
@@ -44,23 +49,6 @@ pub(super) fn parse_raw(text: &str) -> BTreeMap<String, String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let pairs = lines.filter_map(|line| line.split_once('='));
     pairs.map(|(key, value)| (key.trim().to_owned(), value.to_owned())).collect()
-}
-
-fn expand(
-    template: &str,
-    values: &BTreeMap<String, String>,
-    variables: &Variables,
-) -> Result<String, super::interpolate::SubstituteError> {
-    if !template.contains('$') {
-        return Ok(template.to_owned());
-    }
-    let mut all = variables.fork();
-    for (name, value) in values {
-        all.set_default(name.clone(), value.clone());
-    }
-    let value = substitute(template, &all);
-    variables.join(&all);
-    value
 }
 
 enum Key {
@@ -237,6 +225,10 @@ mod tests {
         check("HOST\nNONE\n", &[("HOST", "shell")]);
         check("K=a=b\r\n", &[("K", "a=b")]);
         check("a.b-c=1\n", &[("a.b-c", "1")]);
+        check(
+            "A=file\nK=$A\nX=1\nX=2\nY=$X\n",
+            &[("A", "file"), ("K", "outer"), ("X", "2"), ("Y", "2")],
+        );
     }
 
     #[test]
@@ -248,6 +240,8 @@ mod tests {
         check("K=1\nA B=2\n", ".env:2:2: unexpected character ' ' in a variable's name");
         check("K='x\n", ".env:1:3: the quote is not closed");
         check("=x\n", ".env:1:1: a variable's name is missing");
+        let laughs: String = (1..40).map(|n| format!("L{n}=$L{}$L{}\n", n - 1, n - 1)).collect();
+        check(&format!("L0=ha\n{laughs}"), ".env:24:5: variables add more than 16 MiB");
         check("K=$(x)\n", ".env:1:3: invalid interpolation format near \"$(x)\"");
     }
 }

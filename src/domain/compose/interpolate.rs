@@ -2,8 +2,10 @@
 //! ${X+a} $$`, nested at will. Face: `substitute`, `Variables`. Never reads the environment: the
 //! caller gives the variables, and learns which were asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::limits::SUBSTITUTED_BYTES_MAX;
 
 /// Deepest nesting of one expression.
 const NESTING_MAX: usize = 32;
@@ -25,6 +27,9 @@ pub(super) enum SubstituteError {
     /// Nested too deep.
     #[error("the expression is nested more than {NESTING_MAX} levels deep")]
     TooDeep,
+    /// The values add up to too much.
+    #[error("variables add more than {} MiB", SUBSTITUTED_BYTES_MAX >> 20)]
+    TooMuch,
 }
 
 /// The variables of a project, and which of them the files asked for.
@@ -33,6 +38,7 @@ pub(super) struct Variables {
     values: BTreeMap<String, String>,
     asked: RefCell<BTreeSet<String>>,
     unset: RefCell<BTreeSet<String>>,
+    spent: Cell<usize>,
 }
 
 impl Variables {
@@ -60,6 +66,23 @@ impl Variables {
     /// The values alone.
     pub(super) fn into_values(self) -> BTreeMap<String, String> {
         self.values
+    }
+
+    /// Sets a variable, whether it has a value or not.
+    pub(super) fn set(&mut self, name: String, value: String) {
+        self.values.insert(name, value);
+    }
+
+    /// Whether a variable has a value; does not count as asking.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// Counts what a substitution put into a text.
+    fn spend(&self, bytes: usize) -> Result<(), SubstituteError> {
+        let spent = self.spent.get().saturating_add(bytes);
+        self.spent.set(spent);
+        if spent > SUBSTITUTED_BYTES_MAX { Err(SubstituteError::TooMuch) } else { Ok(()) }
     }
 
     /// Takes over what a copy recorded.
@@ -107,14 +130,18 @@ fn expand(text: &str, variables: &Variables, depth: usize) -> Result<String, Sub
             rest = next;
         } else if let Some(braced) = after.strip_prefix('{') {
             let end = closing_brace(braced).ok_or_else(|| invalid(&rest[dollar..]))?;
-            output.push_str(&braced_value(&braced[..end], variables, depth)?);
+            let value = braced_value(&braced[..end], variables, depth)?;
+            variables.spend(value.len())?;
+            output.push_str(&value);
             rest = &braced[end + 1..];
         } else {
             let (name, next) = split_name(after);
             if name.is_empty() {
                 return Err(invalid(&rest[dollar..]));
             }
-            output.push_str(variables.get_or_blank(name));
+            let value = variables.get_or_blank(name);
+            variables.spend(value.len())?;
+            output.push_str(value);
             rest = next;
         }
     }

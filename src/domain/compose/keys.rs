@@ -23,7 +23,7 @@ const EXTERNAL: Shape = Shape::Short(Form::External, &Flag);
 
 /// A whole compose file.
 pub(super) static FILE: Fields = fields(&[
-    never("version", Shape::Loose),
+    never("version", Text),
     never("name", Text),
     never("include", List(&Shape::Short(Form::Include, &Object(&INCLUDE)), Unique::No)),
     always("services", Map(&Object(&SERVICE))),
@@ -84,7 +84,7 @@ pub(super) static SERVICE: Fields = fields(&[
     never("extends", Shape::Short(Form::Extends, &Object(&EXTENDS))),
     filled("external_links", TEXTS),
     filled("extra_hosts", Shape::Hosts),
-    filled("gpus", Shape::Short(Form::Gpus, &List(&Object(&DEVICE_REQUEST), Unique::No))),
+    filled("gpus", Shape::Short(Form::Gpus, &List(&Object(&GPU_REQUEST), Unique::No))),
     filled("group_add", LOOSE_TEXTS),
     filled("healthcheck", Object(&HEALTHCHECK)),
     filled("hostname", Text),
@@ -251,13 +251,17 @@ static RESERVATIONS: Fields = fields(&[
     filled("generic_resources", List(&Object(&GENERIC_RESOURCE), Unique::No)),
 ]);
 
-static DEVICE_REQUEST: Fields = fields(&[
+static DEVICE_REQUEST: Fields = Fields { known: &DEVICE_REQUEST_KEYS, required: &["capabilities"] };
+
+static GPU_REQUEST: Fields = fields(&DEVICE_REQUEST_KEYS);
+
+static DEVICE_REQUEST_KEYS: [Field; 5] = [
     filled("capabilities", TEXTS),
     filled("driver", Text),
-    present("count", Shape::Count),
+    filled("count", Shape::Count),
     filled("device_ids", TEXTS),
-    filled("options", Pairs(Unset::Empty)),
-]);
+    filled("options", OPTIONS),
+];
 
 static GENERIC_RESOURCE: Fields =
     fields(&[filled("discrete_resource_spec", Object(&DISCRETE_RESOURCE))]);

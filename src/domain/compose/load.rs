@@ -10,9 +10,9 @@ use super::interpolate::{Variables, substitute};
 use super::keys::FILE_SHAPE;
 use super::paths::{absolute, base_name, parent, shown};
 use super::project::Project;
-use super::read::Reading;
+use super::read::{Findings, Reading};
 use super::{dotenv, merge};
-use crate::base::limits::CONTENT_FILE_BYTES_MAX;
+use crate::base::limits::{CONTENT_FILE_BYTES_MAX, DIAGNOSTICS_MAX};
 use crate::base::yaml::{Map, Mark, Node, Value, parse_all};
 use crate::base::{Diagnostic, Diagnostics};
 
@@ -127,6 +127,11 @@ impl Loader<'_> {
             self.read_env_files(&mut variables, &directory)?;
         }
         let documents = self.documents(&files)?;
+        if documents.iter().all(|document| document.tree.is_null()) {
+            let names: Vec<&str> = files.iter().map(|file| self.shown(file)).collect();
+            let message = format!("`{}` is empty", names.join("` and `"));
+            return Err(Diagnostic::new("compose.empty", message).into());
+        }
         let name = self.project_name(&documents, &variables, &directory)?;
         variables.set_default("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
         let model = self.model(documents, &directory, &variables, &mut files.clone())?;
@@ -135,7 +140,8 @@ impl Loader<'_> {
         self.stop_at_problems()?;
         let from_environment = self.values_of_resources(&model, &variables);
         self.stop_at_problems()?;
-        let warnings = std::mem::take(&mut self.warnings);
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.truncate(DIAGNOSTICS_MAX);
         let variables = variables.asked();
         Ok(Project { name, directory, warnings, variables, model, from_environment })
     }
@@ -145,7 +151,9 @@ impl Loader<'_> {
         if self.problems.is_empty() {
             return Ok(());
         }
-        Err(Halt::Refused(Diagnostics(std::mem::take(&mut self.problems))))
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.truncate(DIAGNOSTICS_MAX);
+        Err(Halt::Refused(Diagnostics(problems)))
     }
 
     /// The answer for a path; asks for it when there is none.
@@ -339,12 +347,12 @@ impl Loader<'_> {
         if tree.is_null() {
             return None;
         }
-        let (problems, warnings) = (Vec::new(), Vec::new());
+        let (problems, warnings) = (Findings::default(), Findings::default());
         let mut reading = Reading { base, variables, problems, warnings };
         reading.interpolate(&mut tree);
         let read = reading.read(tree, &FILE_SHAPE, "the file");
-        self.problems.append(&mut reading.problems);
-        self.warnings.append(&mut reading.warnings);
+        self.problems.append(&mut reading.problems.0);
+        self.warnings.append(&mut reading.warnings.0);
         read
     }
 }

@@ -31,4 +31,4 @@ pub use bundle::{Bundle, BundleFile, ContextRef, load_bundle};
 pub use load::{Answer, Files, Loaded, Options, load};
 pub use lower::{Inputs, lower};
 pub use print::canonical;
-pub use project::Project;
+pub use project::{LocalContext, Project};

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::paths::clean;
 use crate::base::yaml::{Map, Node};
 use crate::base::{Diagnostic, Secret};
 
@@ -21,6 +22,21 @@ pub struct Project {
     pub(super) model: Map,
     /// Content of configs and secrets that come from variables, by `configs.x` and `secrets.y`.
     pub(super) from_environment: BTreeMap<String, Secret<String>>,
+}
+
+/// A directory that an image is built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalContext {
+    /// The absolute directory.
+    pub path: String,
+    /// The Dockerfile, relative to it.
+    pub dockerfile: String,
+}
+
+/// The path of a Dockerfile inside its context; one outside begins with `../` or `/`.
+pub(super) fn dockerfile_in(context: &str, dockerfile: &str) -> String {
+    let inside = dockerfile.strip_prefix(context).and_then(|rest| rest.strip_prefix('/'));
+    clean(inside.unwrap_or(dockerfile))
 }
 
 impl fmt::Debug for Project {
@@ -66,16 +82,18 @@ impl Project {
         files
     }
 
-    /// Local build contexts, by service: the absolute directory.
-    pub fn build_contexts(&self) -> BTreeMap<String, String> {
+    /// Local build contexts, by service.
+    pub fn build_contexts(&self) -> BTreeMap<String, LocalContext> {
         let mut contexts = BTreeMap::new();
         for (name, node) in self.services() {
-            let context = node
-                .as_map()
-                .and_then(|map| map.get("build")?.as_map()?.get("context")?.as_scalar());
-            if let Some(context) = context.filter(|context| context.text.starts_with('/')) {
-                contexts.insert(name.to_owned(), context.text.clone());
-            }
+            let Some(build) = node.as_map().and_then(|map| map.get("build")?.as_map()) else {
+                continue;
+            };
+            let text = |key: &str| Some(build.get(key)?.as_scalar()?.text.as_str());
+            let Some(path) = text("context").filter(|path| path.starts_with('/')) else { continue };
+            let dockerfile = text("dockerfile").filter(|name| !name.is_empty());
+            let dockerfile = dockerfile_in(path, dockerfile.unwrap_or("Dockerfile"));
+            contexts.insert(name.to_owned(), LocalContext { path: path.to_owned(), dockerfile });
         }
         contexts
     }

@@ -9,6 +9,7 @@ use super::schema::{Field, Fields, Shape, Unset};
 use super::unique::without_doubles;
 use super::words;
 use crate::base::Diagnostic;
+use crate::base::limits::DIAGNOSTICS_MAX;
 use crate::base::suggest::did_you_mean;
 use crate::base::units::{format_duration, parse_bytes, parse_duration};
 use crate::base::yaml::{Key, Map, Mark, Node, Resolved, Scalar, Value};
@@ -20,9 +21,22 @@ pub(super) struct Reading<'a> {
     /// For interpolation and `~`.
     pub(super) variables: &'a Variables,
     /// Errors.
-    pub(super) problems: Vec<Diagnostic>,
+    pub(super) problems: Findings,
     /// What works but is probably not meant.
-    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) warnings: Findings,
+}
+
+/// The first problems of many: a file full of mistakes must not fill the memory.
+#[derive(Default)]
+pub(super) struct Findings(pub(super) Vec<Diagnostic>);
+
+impl Findings {
+    /// Adds one, while there is room.
+    pub(super) fn push(&mut self, problem: Diagnostic) {
+        if self.0.len() < DIAGNOSTICS_MAX {
+            self.0.push(problem);
+        }
+    }
 }
 
 /// Code of a value of the wrong kind.
@@ -459,7 +473,9 @@ fn substitution_problem(mark: &Mark, error: &SubstituteError) -> Diagnostic {
         SubstituteError::Invalid(_) => mark
             .problem("compose.interpolation", error.to_string())
             .help("write `$$` where a dollar sign is meant"),
-        SubstituteError::TooDeep => mark.problem("compose.interpolation", error.to_string()),
+        SubstituteError::TooDeep | SubstituteError::TooMuch => {
+            mark.problem("compose.interpolation", error.to_string())
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::section::Section;
 use super::service::Context;
 use crate::base::{Digest, Secret};
+use crate::domain::compose::project::dockerfile_in;
 use crate::facts::BuildSpec;
 
 /// The build of a service.
@@ -21,9 +22,14 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> BuildSpe
     if section.flag("pull").unwrap_or_default() {
         section.refuse("pull", "the base image is pulled only when it is missing");
     }
+    let dockerfile = section.text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+    let dockerfile = dockerfile_in(&directory, &dockerfile);
+    if dockerfile.starts_with('/') || dockerfile.starts_with("../") {
+        section.refuse("dockerfile", "it lies outside of the build context");
+    }
     let mut build = BuildSpec {
         context_digest: None,
-        dockerfile: section.text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned()),
+        dockerfile,
         dockerfile_inline: section.text("dockerfile_inline"),
         args: section
             .pairs("args")
