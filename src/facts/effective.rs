@@ -287,11 +287,9 @@ fn normalise_network(spec: &mut ServiceSpec) {
         }
         NetworkMode::Networks(networks) => {
             for attachment in networks.values_mut() {
-                normalise_attachment(attachment);
+                normalise_attachment(attachment, spec.hostname.as_deref());
             }
-            let only_bridge = networks.len() == 1
-                && networks.get("bridge").is_some_and(|bridge| *bridge == Attachment::default());
-            if only_bridge {
+            if networks.len() == 1 && networks.get("bridge").is_some_and(is_plain) {
                 networks.clear();
             }
         }
@@ -299,7 +297,15 @@ fn normalise_network(spec: &mut ServiceSpec) {
     }
 }
 
-fn normalise_attachment(attachment: &mut Attachment) {
+/// Is nothing declared about this membership? A hardware address is there in any case.
+fn is_plain(attachment: &Attachment) -> bool {
+    let given = Attachment { mac_address: None, priority: 0, ..attachment.clone() };
+    given == Attachment::default()
+}
+
+/// Engines before API 1.44 add the host name to the aliases in networks joined later.
+fn normalise_attachment(attachment: &mut Attachment, hostname: Option<&str>) {
+    attachment.aliases.retain(|alias| Some(alias.as_str()) != hostname);
     for address in [&mut attachment.ipv4_address, &mut attachment.ipv6_address] {
         address.take_if(|address| address.is_empty());
     }

@@ -1,3 +1,9 @@
 //! Proofs on a real Docker Engine. `make test` finds or starts one; without it they fail.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+#![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
+
+mod engine;
+#[path = "../engine_suite/mod.rs"]
+mod engine_suite;
 mod support;

@@ -21,6 +21,7 @@ mod create;
 mod create_mounts;
 mod error;
 mod failure;
+pub mod fake;
 mod images;
 mod observed;
 mod read;
@@ -67,7 +68,8 @@ pub trait Engine: Send + Sync {
     /// One volume by name; `None` when there is none.
     fn volume<'a>(&'a self, name: &'a str) -> Answer<'a, Option<VolumeFacts>>;
 
-    /// Makes a container; answers with its id.
+    /// Makes a container, a member of all its networks; answers with its id. One step for the
+    /// caller: [`DockerEngine`] says what a crash in the midst of it leaves behind.
     fn create_container<'a>(&'a self, new: &'a NewContainer) -> Answer<'a, String>;
     /// Starts it; starting a running container is no error.
     fn start_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
