@@ -23,7 +23,7 @@ use crate::world::content_files::{ContentFiles, name_of};
 use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
 
-pub use execute::{Carried, carry_out};
+pub use execute::{Carried, MakePlan, carry_out};
 pub use report::{failures_of, plan_failures};
 
 /// What every operation on a project works with. Cheap to clone.

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
 use super::{PreviewError, Rollout};
 use crate::base::ids::WorkspaceId;
@@ -11,7 +12,7 @@ use crate::base::limits::DEPLOY_PARALLEL_CALLS_MAX;
 use crate::domain::rollout::{Contract, Exit, Observed, container_name, image_reference};
 use crate::facts::{ImageFacts, Instance, MountKind, NetworkFacts, NetworkMode, ProjectSpec};
 use crate::facts::{VolumeFacts, labels};
-use crate::world::docker::{ContainerFilter, EngineError};
+use crate::world::docker::{Answer, ContainerFilter, Engine, EngineError};
 
 impl Rollout {
     /// How the project is now.
@@ -78,8 +79,7 @@ impl Rollout {
             .iter()
             .map(|(service, unit)| image_reference(spec, service, unit))
             .collect();
-        let found = each(references, async |reference| self.engine.image(reference).await);
-        found.await
+        each(&*self.engine, references, |engine, reference| engine.image(reference)).await
     }
 
     /// Declared networks without the project's label: external ones, and strangers of that name.
@@ -95,7 +95,7 @@ impl Rollout {
         });
         let names = declared.chain(attached.flatten());
         let names = names.filter(|name| !observed.networks.contains_key(name)).collect();
-        each(names, async |name| self.engine.network(name).await).await
+        each(&*self.engine, names, |engine, name| engine.network(name)).await
     }
 
     async fn other_volumes(
@@ -111,7 +111,7 @@ impl Rollout {
         });
         let names = declared.chain(mounted);
         let names = names.filter(|name| !observed.volumes.contains_key(name)).collect();
-        each(names, async |name| self.engine.volume(name).await).await
+        each(&*self.engine, names, |engine, name| engine.volume(name)).await
     }
 
     /// Containers of others under a name that the project needs and none of its own has.
@@ -132,19 +132,40 @@ impl Rollout {
                 }
             }
         }
-        let found = each(names, async |name| self.engine.container(name).await).await?;
+        let found = each(&*self.engine, names, |engine, name| engine.container(name)).await?;
         Ok(found.into_iter().map(|(name, container)| (name, container.id)).collect())
     }
 }
 
+/// A read by name.
+type Ask<T> = for<'a> fn(&'a dyn Engine, &'a str) -> Answer<'a, Option<T>>;
+
 /// Asks for each name, a few at a time, and keeps what exists.
-async fn each<T>(
+async fn each<T: Send>(
+    engine: &dyn Engine,
     names: BTreeSet<String>,
-    ask: impl AsyncFn(&str) -> Result<Option<T>, EngineError>,
+    ask: Ask<T>,
 ) -> Result<BTreeMap<String, T>, EngineError> {
-    let ask = &ask;
-    let answers = stream::iter(names)
-        .map(|name| async move { ask(&name).await.map(|found| Some((name, found?))) })
-        .buffer_unordered(DEPLOY_PARALLEL_CALLS_MAX);
-    answers.try_filter_map(|found| async move { Ok(found) }).try_collect().await
+    let mut names = names.into_iter();
+    let mut asked = FuturesUnordered::new();
+    let mut found = BTreeMap::new();
+    loop {
+        while asked.len() < DEPLOY_PARALLEL_CALLS_MAX {
+            let Some(name) = names.next() else { break };
+            asked.push(look_up(engine, name, ask));
+        }
+        match asked.next().await {
+            None => return Ok(found),
+            Some((name, answer)) => found.extend(answer?.map(|thing| (name, thing))),
+        }
+    }
+}
+
+async fn look_up<T>(
+    engine: &dyn Engine,
+    name: String,
+    ask: Ask<T>,
+) -> (String, Result<Option<T>, EngineError>) {
+    let answer = ask(engine, &name).await;
+    (name, answer)
 }
