@@ -24,7 +24,7 @@ use crate::world::docker::{
 };
 use crate::world::groups;
 use crate::world::host::{self, SystemEntropy};
-use crate::world::tasks::{Spawn as _, Supervisor};
+use crate::world::tasks::{Spawn as _, Supervisor, TaskHandle};
 
 /// Everything that lives as long as the process.
 pub(super) struct Agent {
@@ -85,13 +85,28 @@ impl Agent {
         Ok((Self { ambient, store, engine, runner, contexts, supervisor, api }, listener))
     }
 
-    /// Starts a task under the supervisor; the handle tells when it ended.
+    /// Starts a task that ends by itself when the agent stops; the handle tells when it ended.
     pub(super) fn spawn(
         &self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
-    ) -> crate::world::tasks::TaskHandle {
+    ) -> TaskHandle {
         self.supervisor.spawn(name, task.boxed())
+    }
+
+    /// Starts a task that may be dropped between any two of its steps when the agent stops.
+    pub(super) fn spawn_until_stop(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stop = self.supervisor.stop_token();
+        self.spawn(name, async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
     }
 }
 

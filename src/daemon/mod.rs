@@ -100,10 +100,10 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     );
     let mut runner = agent.spawn("runner", Arc::clone(&agent.runner).serve());
     let mut doors = agent.spawn("api", api::serve(listener, agent.api.clone()));
-    agent.spawn("readiness", announce_readiness(Arc::clone(&agent.engine)));
-    agent.spawn("housekeeping", housekeep(agent.api.clone()));
+    agent.spawn_until_stop("readiness", announce_readiness(Arc::clone(&agent.engine)));
+    agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {
-        agent.spawn("watchdog", feed_watchdog(Arc::clone(&agent.store), interval));
+        agent.spawn_until_stop("watchdog", feed_watchdog(Arc::clone(&agent.store), interval));
     }
     let mut config = config;
     let ended = loop {
