@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemCode};
+use super::wire::AgentView;
 use super::{Api, HEALTH_TIMEOUT};
 use crate::base::chain;
 use crate::facts::labels;
 use crate::world::docker::ContainerFilter;
+use crate::world::host;
 
 /// Whether the agent can work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -64,6 +66,23 @@ async fn readiness(api: &Api) -> Readiness {
         store: store.unwrap_or_else(|| "ok".to_owned()),
         engine: engine.unwrap_or_else(|| "ok".to_owned()),
     }
+}
+
+/// The agent itself
+#[utoipa::path(get, path = "/v1/agent", tag = "agent", responses((status = 200, body = AgentView)))]
+pub(super) async fn agent(State(api): State<Api>) -> axum::Json<AgentView> {
+    let found = readiness(&api).await;
+    let space = host::disk_space(&api.about.state_dir);
+    axum::Json(AgentView {
+        version: found.version,
+        started_at: api.about.started_at,
+        now: api.ambient.now(),
+        state_dir: api.about.state_dir.display().to_string(),
+        state_dir_available_bytes: space.ok().map(|space| space.available_bytes),
+        engine_address: api.about.engine_address.clone(),
+        engine: found.engine,
+        store: found.store,
+    })
 }
 
 /// The agent's series in Prometheus's text format

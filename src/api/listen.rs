@@ -66,7 +66,9 @@ pub fn bind(options: &SocketOptions) -> Result<Listener, BindError> {
     let path = &options.path;
     remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(system("listen on", path))?;
-    if let Some(group_id) = options.group_id {
+    // A confined agent may not change owners, and need not when its own group is the right one.
+    let own = std::fs::metadata(path).map_err(system("look at", path))?.gid();
+    if let Some(group_id) = options.group_id.filter(|group_id| *group_id != own) {
         std::os::unix::fs::chown(path, None, Some(group_id))
             .map_err(system("give a group to", path))?;
     }

@@ -4,6 +4,7 @@
 
 pub mod access;
 mod audit;
+mod contexts;
 mod extract;
 mod follow;
 mod health;
@@ -14,6 +15,7 @@ mod refusals;
 mod runs;
 pub mod wire;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,13 +29,17 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::Ambient;
 use crate::base::limits::REQUEST_BYTES_MAX;
+use crate::base::{Ambient, Timestamp};
 use crate::operations::Door;
 use crate::store::Store;
+use crate::world::contexts::Contexts;
 use crate::world::docker::SharedEngine;
 
-use access::Gate;
+pub use contexts::collect_contexts;
+
+use access::{Gate, Peer};
+use listen::Listener;
 use metrics::Metrics;
 use problem::{Problem, ProblemCode};
 
@@ -50,10 +56,35 @@ pub struct Api {
     pub ambient: Ambient,
     /// The agent's own series.
     pub metrics: Arc<Metrics>,
+    /// The build contexts that clients sent.
+    pub contexts: Arc<Contexts>,
     /// Who may come in.
     pub gate: Gate,
+    /// What does not change while the agent lives.
+    pub about: Arc<About>,
     /// Cancelled when the agent stops: streams end then.
     pub stop: CancellationToken,
+}
+
+/// What does not change while the agent lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// Folder of the database, the keys and the build contexts.
+    pub state_dir: PathBuf,
+    /// Where the engine listens.
+    pub engine_address: String,
+}
+
+/// Serves the API until the agent stops and the last answer is given.
+pub async fn serve(listener: Listener, api: Api) {
+    let stop = api.stop.clone();
+    let service = router(api).into_make_service_with_connect_info::<Peer>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "API ended");
+    }
 }
 
 /// Longest wait for the engine or the store when a client asks how the agent is.
@@ -79,6 +110,8 @@ struct Description;
 
 fn documented_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(contexts::wanted))
+        .routes(routes!(contexts::put))
         .routes(routes!(runs::list))
         .routes(routes!(runs::show))
         .routes(routes!(runs::follow))
@@ -87,6 +120,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(audit::show))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .routes(routes!(health::agent))
         .routes(routes!(health::metrics))
         .routes(routes!(health::openapi))
 }
@@ -148,5 +182,15 @@ fn known_method(method: &Method) -> &'static str {
         Method::PUT => "PUT",
         Method::DELETE => "DELETE",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod openapi_tests {
+    /// The description in the tree is what is served.
+    #[test]
+    fn the_description_in_the_tree_is_fresh() {
+        let text = super::openapi().to_pretty_json().unwrap();
+        crate::fresh_file("docs/openapi.json", &format!("{text}\n"));
     }
 }

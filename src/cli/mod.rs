@@ -1,4 +1,101 @@
-//! The command-line client. Owns what a user types and reads. Face: its verbs. Never decides what a
-//! project means: that is the domain's.
+//! The command line: words for people. Owns verbs, output and exit codes. Face: `run`. Never decides
+//! what a project means (that is the domain's) or what happens to it (that is the agent's).
 
-pub mod compose_config;
+mod agent_config;
+mod client;
+
+mod doctor;
+mod exit;
+mod follow;
+mod grammar;
+mod output;
+mod project_files;
+mod projects;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+pub use exit::{CliError, Exit};
+
+use client::Client;
+use grammar::{Cli, Global, Verb};
+use output::Output;
+
+/// Runs `wharf` with these arguments, the program's name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(explain(&error).code()),
+    };
+    let mut output = Output::process(cli.global.format);
+    let exit = dispatch(cli, &mut output).unwrap_or_else(|error| output.fail(&error));
+    ExitCode::from(exit.code())
+}
+
+/// Prints help, version, or what is wrong with the command line.
+fn explain(error: &clap::Error) -> Exit {
+    // A closed pipe is no fault of the command line.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Success }
+}
+
+fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, CliError> {
+    let Cli { global, verb } = cli;
+    match verb {
+        Verb::Agent(agent) => agent_config::run_agent(&agent.config),
+        Verb::Config(verb) => agent_config::config(verb, output),
+        Verb::Compose(grammar::ComposeVerb::Config(model)) => {
+            projects::print_model(&model.files, output)
+        }
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);
+            output.text(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Success)
+        }
+        verb => block_on(ask_agent(verb, &global, output)),
+    }
+}
+
+async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<Exit, CliError> {
+    if let Verb::Doctor = verb {
+        return doctor::examine(&global.socket, output).await;
+    }
+    let client = Client::new(&global.socket)?;
+    match verb {
+        Verb::Up(up) => projects::up(&client, up, output).await,
+        Verb::Plan(plan) => projects::plan(&client, plan, output).await,
+        Verb::Down(down) => projects::down(&client, down, output).await,
+        Verb::Ps(named) => projects::ps(&client, &named.files, output).await,
+        Verb::Logs(logs) => projects::logs(&client, logs, output).await,
+        Verb::Restart(restart) => projects::restart(&client, restart, output).await,
+        Verb::Pause(named) => projects::keep(&client, &named.files, "pause", output).await,
+        Verb::Resume(named) => projects::keep(&client, &named.files, "resume", output).await,
+        Verb::Run(verb) => records::runs(&client, verb, output).await,
+        Verb::Audit(verb) => records::audit(&client, verb, output).await,
+        // Handled before: they need no agent.
+        Verb::Doctor
+        | Verb::Agent(_)
+        | Verb::Config(_)
+        | Verb::Compose(_)
+        | Verb::Completions { .. } => Ok(Exit::Success),
+    }
+}
+
+/// Runs a client's future on this thread: a client waits, it does not compute.
+fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Internal, format!("cannot start: {error}")))?;
+    let result = runtime.block_on(future);
+    // A read of standard input or a name lookup must not keep a finished command alive.
+    runtime.shutdown_background();
+    result
+}

@@ -1,7 +1,9 @@
 //! Shapes the JSON of the API. Owns every wire type. Face: the types re-exported here, and their
 //! conversions from the domain. Never changes the meaning of a field within `/v1`.
 
+mod agent;
 mod audit;
+mod plans;
 mod projects;
 mod runs;
 
@@ -10,10 +12,12 @@ use utoipa::ToSchema;
 
 use crate::store;
 
+pub use agent::AgentView;
 pub use audit::{ActorView, AuditDetail, AuditRow, ContextItemView, TargetView};
+pub use plans::{CauseView, NoticeView, PlanView, PlannedStep};
 pub use projects::{
-    ApplyOptions, ContainerView, ContextsWanted, DownOptions, ProjectDetail, ProjectView,
-    RestartOptions, ServiceView,
+    Apply, ApplyOptions, ContainerView, ContextsMissing, ContextsWanted, DownOptions, LogRecord,
+    ProjectDetail, ProjectView, RestartOptions, ServiceView,
 };
 pub use runs::{
     AttemptView, Counts, FailureView, RunAccepted, RunDetail, RunView, ServiceEnd, StepView,

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::problem::Problem;
 use crate::base::Timestamp;
+use crate::domain::compose::Bundle;
 use crate::facts::{ContainerFacts, ContainerState, Health, PortBinding, Protocol};
 use crate::store::Project;
 
@@ -186,6 +188,19 @@ impl ProjectDetail {
     }
 }
 
+/// A project's files, and how they are applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Apply {
+    /// The files and variables of the project, as the client collected them. Build contexts travel
+    /// apart, under their digests.
+    #[schema(value_type = Object)]
+    pub bundle: Bundle,
+    /// How they are applied.
+    #[serde(default)]
+    pub options: ApplyOptions,
+}
+
 /// How files are applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -224,4 +239,27 @@ pub struct RestartOptions {
 pub struct ContextsWanted {
     /// Digests, 64 hexadecimal digits each.
     pub digests: Vec<String>,
+}
+
+/// Which of them the agent does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContextsMissing {
+    /// Digests, to be sent with `PUT /v1/contexts/{digest}`.
+    pub missing: Vec<String>,
+}
+
+/// One line of the stream of log lines, one JSON object each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogRecord {
+    /// The container's name.
+    pub container: String,
+    /// The service.
+    pub service: String,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// The text without its line end.
+    pub text: String,
+    /// Why this container's lines end here, when they could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Box<Problem>>,
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::limits::{ENGINE_CALL_TIMEOUT, RUN_WORKERS_MAX};
+use crate::base::limits::RUN_WORKERS_MAX;
 use crate::base::units::format_duration;
 use crate::base::yaml::{self, Fields, Node, Value};
 use crate::base::{Diagnostic, Diagnostics};
@@ -33,8 +33,6 @@ pub struct Config {
     pub socket: Socket,
     /// Where the engine listens.
     pub engine_address: String,
-    /// Longest wait for one ordinary call of the engine.
-    pub engine_call_timeout: Duration,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Least severe lines that are written.
@@ -45,7 +43,7 @@ pub struct Config {
     pub shutdown_deadline: Duration,
     /// How applied projects are kept.
     pub convergence: Convergence,
-    /// Folders of this host that projects may mount; empty means: what the applying user may read.
+    /// Folders of this host that projects of users other than root may mount.
     pub host_path_roots: Vec<PathBuf>,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
@@ -127,7 +125,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     // What follows from a missing folder is never used: the problem ends the reading.
     let state_dir = state_dir.unwrap_or_default();
     let socket = section(&root, "socket", &mut problems, |f| read_socket(f, &state_dir));
-    let engine = section(&root, "engine", &mut problems, |f| read_engine(f, docker_host));
+    let engine_address = section(&root, "engine", &mut problems, |f| read_engine(f, docker_host));
     let log = section(&root, "log", &mut problems, |f| {
         let format = f.word("format", LogFormat::WORDS).unwrap_or(LogFormat::Text);
         (format, f.word("level", LogLevel::WORDS).unwrap_or(LogLevel::Info))
@@ -156,8 +154,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     Ok(Config {
         state_dir,
         socket,
-        engine_address: engine.0,
-        engine_call_timeout: engine.1,
+        engine_address,
         log_format: log.0,
         log_level: log.1,
         workers: runs.0,
@@ -211,7 +208,7 @@ fn read_socket(fields: &mut Fields<'_>, state_dir: &Path) -> Socket {
     }
 }
 
-fn read_engine(fields: &mut Fields<'_>, docker_host: Option<&str>) -> (String, Duration) {
+fn read_engine(fields: &mut Fields<'_>, docker_host: Option<&str>) -> String {
     let given = fields.string("address");
     if let (Some(address), Some(node)) = (&given, fields.node("address"))
         && !address.starts_with("unix:///")
@@ -220,11 +217,9 @@ fn read_engine(fields: &mut Fields<'_>, docker_host: Option<&str>) -> (String, D
         let help = "an engine on another host needs an agent on that host";
         fields.report(node.problem(CODE, message).help(help));
     }
-    let address = given
+    given
         .or_else(|| docker_host.filter(|host| !host.is_empty()).map(str::to_owned))
-        .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-    let timeout = bounded(fields, "call_timeout", SECOND, HOUR);
-    (address, timeout.unwrap_or(ENGINE_CALL_TIMEOUT))
+        .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
 }
 
 fn read_roots(fields: &mut Fields<'_>) -> Vec<PathBuf> {
@@ -307,7 +302,6 @@ impl Config {
             ("socket.mode", format!("{:04o}", self.socket.mode)),
             ("socket.group", self.socket.group.clone().unwrap_or_default()),
             ("engine.address", self.engine_address.clone()),
-            ("engine.call_timeout", format_duration(self.engine_call_timeout)),
             ("log.format", name_of(LogFormat::WORDS, self.log_format)),
             ("log.level", name_of(LogLevel::WORDS, self.log_level)),
             ("runs.workers", self.workers.to_string()),

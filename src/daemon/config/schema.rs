@@ -80,18 +80,10 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "engine.address",
-        "`unix://PATH`",
+        "`unix:///PATH`",
         "(`DOCKER_HOST`, else `unix:///var/run/docker.sock`)",
         Reload::Restart,
         "Where the Docker Engine listens.",
-    ),
-    key(
-        "engine.call_timeout",
-        "duration, 1s to 1h",
-        "60s",
-        Reload::Restart,
-        "Longest wait for one ordinary call of the engine. Pulls and builds have limits of their \
-         own.",
     ),
     key("log.format", "`text` or `json`", "text", Reload::Restart, "How log lines are written."),
     key(
@@ -142,8 +134,8 @@ pub const KEYS: &[Key] = &[
         "list of absolute paths",
         "[]",
         Reload::Live,
-        "Folders of this host that projects may mount. Without any, a project may mount what the \
-         user who applied it may read.",
+        "Folders of this host that projects of users other than root may mount. What root applies \
+         may mount anything.",
     ),
     key(
         "contexts.size_max",

@@ -105,5 +105,5 @@ fn a_reload_tells_what_waits_for_a_restart() {
 
 #[test]
 fn the_manual_in_the_tree_is_fresh() {
-    crate::daemon::fresh_file("docs/configuration.md", &manual());
+    crate::fresh_file("docs/configuration.md", &manual());
 }

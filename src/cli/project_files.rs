@@ -1,66 +1,25 @@
-//! Reads a project's files from disk and prints its canonical model, without an agent. Owns the
-//! reading: bounded, and only what the loader asks for. Face: `run`, `read_bundle`. Never follows a
+//! Reads a project's files from disk. Owns the reading: bounded, and only what the loader asks
+//! for. Face: `read_project`, `read_bundle`, `list_context`. Never follows a
 //! build context out of its directory.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::base::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, YAML_BYTES_MAX};
 use crate::base::{Diagnostic, Diagnostics, Digest};
 use crate::domain::compose::dockerignore::{ContextEntry, ContextKind, Ignore, context_digest};
 use crate::domain::compose::{
-    Answer, Bundle, BundleFile, ContextRef, Files, Loaded, LocalContext, Options, Project,
-    canonical, load,
+    Answer, Bundle, BundleFile, ContextRef, Files, Loaded, LocalContext, Options, Project, load,
 };
-
-/// How the model is printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Format {
-    /// YAML, as Docker Compose does by default.
-    #[default]
-    Yaml,
-    /// JSON.
-    Json,
-}
-
-/// Prints the canonical model of a project, or what is wrong with its files.
-///
-/// # Errors
-/// When the output cannot be written.
-pub fn run(
-    options: &Options,
-    format: Format,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<ExitCode> {
-    let project = match read_project(options) {
-        Ok((project, _)) => project,
-        Err(problems) => {
-            writeln!(err, "{problems}")?;
-            return Ok(ExitCode::FAILURE);
-        }
-    };
-    for warning in &project.warnings {
-        writeln!(err, "warning: {warning}")?;
-    }
-    let model = canonical(&project);
-    let text = match format {
-        Format::Json => serde_json::to_string_pretty(&model).map_err(io::Error::other)?,
-        Format::Yaml => serde_yaml::to_string(&model).map_err(io::Error::other)?,
-    };
-    writeln!(out, "{}", text.trim_end())?;
-    Ok(ExitCode::SUCCESS)
-}
 
 /// Loads a project from this machine's files and environment.
 ///
 /// # Errors
 /// Every problem in the files.
-pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> {
+pub(super) fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -87,7 +46,7 @@ pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> 
 ///
 /// # Errors
 /// Every problem in the files; a config, secret or build context that cannot be read; a limit.
-pub fn read_bundle(options: &Options) -> Result<Bundle, Diagnostics> {
+pub(super) fn read_bundle(options: &Options) -> Result<Bundle, Diagnostics> {
     let (project, mut files) = read_project(options)?;
     for path in project.content_files().into_values() {
         files.entry(path.clone()).or_insert_with(|| read_file(Path::new(&path)));
@@ -148,7 +107,7 @@ fn read_file(path: &Path) -> Answer {
 ///
 /// # Errors
 /// When a file cannot be read, or the context passes a limit.
-pub fn list_context(root: &Path, dockerfile: &str) -> io::Result<Vec<ContextEntry>> {
+pub(super) fn list_context(root: &Path, dockerfile: &str) -> io::Result<Vec<ContextEntry>> {
     let ignore = match fs::read_to_string(root.join(".dockerignore")) {
         Ok(text) => Ignore::parse(&text, &[dockerfile, ".dockerignore"]),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
@@ -197,38 +156,4 @@ pub fn list_context(root: &Path, dockerfile: &str) -> io::Result<Vec<ContextEntr
     }
     entries.sort();
     Ok(entries)
-}
-
-/// Reads the arguments of `compose config`: a stand-in until the client's own parser calls `run`.
-///
-/// # Errors
-/// A sentence about the argument that is wrong.
-pub fn parse_arguments(
-    arguments: impl Iterator<Item = String>,
-    directory: String,
-) -> Result<(Options, Format), String> {
-    let mut options = Options { directory, ..Options::default() };
-    let mut format = Format::default();
-    let mut arguments = arguments;
-    while let Some(argument) = arguments.next() {
-        let (name, inline) = match argument.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => {
-                (name.to_owned(), Some(value.to_owned()))
-            }
-            _ => (argument, None),
-        };
-        let value = inline.or_else(|| arguments.next());
-        let value = value.ok_or_else(|| format!("`{name}` needs a value"))?;
-        match name.as_str() {
-            "-f" | "--file" => options.files.push(value),
-            "-p" | "--project-name" => options.project_name = Some(value),
-            "--env-file" => options.env_files.push(value),
-            "--profile" => options.profiles.push(value),
-            "--project-directory" => options.project_directory = Some(value),
-            "--format" if value == "json" => format = Format::Json,
-            "--format" if value == "yaml" => format = Format::Yaml,
-            _ => return Err(format!("unknown argument `{name}`")),
-        }
-    }
-    Ok((options, format))
 }

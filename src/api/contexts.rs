@@ -1,0 +1,119 @@
+//! The routes of build contexts. Owns `/v1/contexts…` and which contexts are still needed. Face: the
+//! handlers, `collect_contexts`. Never keeps a context under a name that its files do not give.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::Api;
+use super::access::Caller;
+use super::extract::{Json, Path};
+use super::problem::{Problem, ProblemCode};
+use super::wire::{ContextsMissing, ContextsWanted};
+use crate::base::{Digest, chain};
+use crate::domain::compose::Bundle;
+use crate::world::contexts::{ContextError, Contexts};
+
+/// Which build contexts the agent does not have
+#[utoipa::path(
+    post, path = "/v1/contexts/wanted", tag = "projects", request_body = ContextsWanted,
+    responses((status = 200, body = ContextsMissing), (status = 400, body = Problem))
+)]
+pub(super) async fn wanted(
+    State(api): State<Api>,
+    Json(wanted): Json<ContextsWanted>,
+) -> Result<axum::Json<ContextsMissing>, Problem> {
+    let digests = wanted.digests.iter().map(|text| digest(text));
+    let digests: BTreeSet<Digest> = digests.collect::<Result<_, _>>()?;
+    let missing = digests.iter().filter(|digest| !api.contexts.has(digest));
+    Ok(axum::Json(ContextsMissing { missing: missing.map(ToString::to_string).collect() }))
+}
+
+/// Sends one build context: a tar archive, under the digest of what it holds
+#[utoipa::path(
+    put, path = "/v1/contexts/{digest}", tag = "projects",
+    params(("digest" = String, Path, description = "64 hexadecimal digits")),
+    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    responses(
+        (status = 204, description = "kept"),
+        (status = 413, body = Problem),
+        (status = 422, body = Problem)
+    )
+)]
+pub(super) async fn put(
+    State(api): State<Api>,
+    _: Caller,
+    Path(name): Path<String>,
+    archive: Bytes,
+) -> Result<StatusCode, Problem> {
+    let digest = digest(&name)?;
+    on_contexts(&api, move |contexts| contexts.put(&digest, &archive)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn digest(text: &str) -> Result<Digest, Problem> {
+    Digest::from_hex(text).ok_or_else(|| {
+        Problem::new(ProblemCode::BadRequest, format!("{text:?} is not a SHA-256 digest"))
+    })
+}
+
+/// Removes build contexts that were sent before `before` and that no stored bundle names. Returns
+/// how many.
+///
+/// # Errors
+/// When the store or the folder cannot be read.
+pub async fn collect_contexts(api: &Api, before: SystemTime) -> Result<usize, Problem> {
+    let mut needed = BTreeSet::new();
+    for project in api.store.projects(api.store.scope().workspace_id).await? {
+        let revisions = [project.revision_id, project.deployed_revision_id];
+        for revision in revisions.into_iter().flatten() {
+            let content = api.store.revision_content(revision).await?;
+            match serde_json::from_slice::<Bundle>(content.expose()) {
+                Ok(bundle) => {
+                    needed.extend(bundle.build_contexts.iter().map(|context| context.digest));
+                }
+                // Then nothing is known to be superfluous.
+                Err(_) => return Ok(0),
+            }
+        }
+    }
+    on_contexts(api, move |contexts| contexts.collect(&needed, before)).await
+}
+
+async fn on_contexts<T: Send + 'static>(
+    api: &Api,
+    act: impl FnOnce(&Contexts) -> Result<T, ContextError> + Send + 'static,
+) -> Result<T, Problem> {
+    let contexts = Arc::clone(&api.contexts);
+    let acted = tokio::task::spawn_blocking(move || act(&contexts)).await;
+    match acted {
+        Ok(result) => result.map_err(Problem::from),
+        Err(lost) => Err(Problem::new(ProblemCode::Internal, lost.to_string())),
+    }
+}
+
+impl From<ContextError> for Problem {
+    fn from(error: ContextError) -> Self {
+        let (code, hint) = match &error {
+            ContextError::Digest { .. } => {
+                (ProblemCode::InvalidProject, "a file changed while it was packed: try again")
+            }
+            ContextError::Entry(_) => {
+                (ProblemCode::InvalidProject, "leave it out in .dockerignore")
+            }
+            ContextError::TooLarge => (ProblemCode::TooLarge, "leave files out in .dockerignore"),
+            ContextError::NoRoom(_) => {
+                (ProblemCode::DiskFull, "raise `contexts.size_max` in the agent's configuration")
+            }
+            ContextError::Missing(_) => (ProblemCode::ContextsMissing, "send it first"),
+            ContextError::System { .. } => {
+                (ProblemCode::Unavailable, "check the state folder of the agent")
+            }
+        };
+        Self::new(code, chain(&error)).hint(hint)
+    }
+}

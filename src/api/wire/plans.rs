@@ -1,0 +1,108 @@
+//! The wire form of plans. Owns the shape. Face: `PlanView`. Never shows a value that may be
+//! secret: plans name fields, not contents.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::base::CanonicalError;
+use crate::domain::rollout::{Notice, Plan, Step};
+
+/// What would be done to make a project as declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanView {
+    /// The project.
+    pub project: String,
+    /// Two plans with one digest do the same to the same things for the same reasons.
+    pub digest: String,
+    /// Whether there is anything to do.
+    pub has_changes: bool,
+    /// Steps, each after those it waits for.
+    pub steps: Vec<PlannedStep>,
+    /// What the operator should know, although nothing is done about it.
+    pub notices: Vec<NoticeView>,
+    /// The plan as a table, for people.
+    pub text: String,
+}
+
+/// One atomic effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedStep {
+    /// Its place, from 1.
+    pub id: u32,
+    /// What is done.
+    #[schema(example = "create container")]
+    pub action: String,
+    /// What it is done to.
+    pub subject: String,
+    /// Why.
+    pub cause: CauseView,
+    /// Steps that must have succeeded before.
+    pub depends_on: Vec<u32>,
+    /// Steps that must have ended before, well or not.
+    pub after: Vec<u32>,
+    /// How its effect is taken back.
+    pub undo: String,
+    /// Whether it changes something on the engine.
+    pub writes_to_engine: bool,
+}
+
+/// Why a step is in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CauseView {
+    /// For programs.
+    #[schema(example = "contract_changed")]
+    pub code: String,
+    /// For people.
+    pub text: String,
+}
+
+/// Something worth knowing that no step changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoticeView {
+    /// For programs.
+    pub code: String,
+    /// What it is about.
+    pub subject: String,
+    /// For people.
+    pub message: String,
+}
+
+impl TryFrom<&Plan> for PlanView {
+    type Error = CanonicalError;
+
+    fn try_from(plan: &Plan) -> Result<Self, CanonicalError> {
+        Ok(Self {
+            project: plan.project.clone(),
+            digest: plan.digest()?.to_string(),
+            has_changes: !plan.is_empty(),
+            steps: plan.steps.iter().map(PlannedStep::from).collect(),
+            notices: plan.notices.iter().map(NoticeView::from).collect(),
+            text: plan.to_string(),
+        })
+    }
+}
+
+impl From<&Step> for PlannedStep {
+    fn from(step: &Step) -> Self {
+        Self {
+            id: step.id.0,
+            action: step.action.title().to_owned(),
+            subject: step.subject.clone(),
+            cause: CauseView { code: step.cause.code().to_owned(), text: step.cause_text.clone() },
+            depends_on: step.depends_on.iter().map(|id| id.0).collect(),
+            after: step.after.iter().map(|id| id.0).collect(),
+            undo: step.undo.clone(),
+            writes_to_engine: step.action.writes_to_engine(),
+        }
+    }
+}
+
+impl From<&Notice> for NoticeView {
+    fn from(notice: &Notice) -> Self {
+        Self {
+            code: notice.code.clone(),
+            subject: notice.subject.clone(),
+            message: notice.message.clone(),
+        }
+    }
+}

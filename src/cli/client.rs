@@ -1,0 +1,218 @@
+//! Talks to the agent over its socket. Owns requests, answers and what they mean for the command.
+//! Face: `Client`. Never sends a request twice that may have been acted upon.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use reqwest::{Method, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::exit::{CliError, Exit};
+use crate::api::problem::{Problem, ProblemCode};
+use crate::base::chain;
+use crate::base::limits::RESPONSE_BYTES_MAX;
+
+/// How long the agent may take to answer an ordinary request; a plan looks at the engine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A connection to an agent.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client of the agent behind a socket. Nothing is sent yet.
+    pub(super) fn new(socket: &Path) -> Result<Self, CliError> {
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            .no_proxy()
+            .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| CliError::new(Exit::Internal, chain(&error)))?;
+        Ok(Self { http, socket: socket.to_owned() })
+    }
+
+    /// Asks for something.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        let request = self.request(Method::GET, path).timeout(ANSWER_TIMEOUT);
+        self.answer(request).await
+    }
+
+    /// Asks with parameters.
+    pub(super) async fn find<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+    ) -> Result<T, CliError> {
+        let mut address = String::from(path);
+        for (name, value) in query {
+            if let Some(value) = value {
+                address.push(if address.contains('?') { '&' } else { '?' });
+                address.push_str(&format!("{name}={}", encode(value)));
+            }
+        }
+        self.get(&address).await
+    }
+
+    /// Asks for an act.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let request = self.request(Method::POST, path).timeout(ANSWER_TIMEOUT).json(body);
+        self.answer(request).await
+    }
+
+    /// Sends a file.
+    pub(super) async fn put(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<(), CliError> {
+        let request = self
+            .request(Method::PUT, path)
+            .timeout(ANSWER_TIMEOUT)
+            .header(reqwest::header::CONTENT_TYPE, kind)
+            .body(body);
+        self.send(request).await.map(|_| ())
+    }
+
+    /// Opens a stream that goes on until the agent ends it.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        last_event_id: Option<&str>,
+    ) -> Result<Response, CliError> {
+        let mut request = self.request(Method::GET, path);
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        self.send(request).await
+    }
+
+    /// Asks for something whose refusal carries the same body, such as `/readyz`.
+    pub(super) async fn get_any<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        let request = self.request(Method::GET, path).timeout(ANSWER_TIMEOUT);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        parse(&read(response).await?)
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("http://wharf{path}"))
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, CliError> {
+        parse(&read(self.send(request).await?).await?)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, CliError> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = read(response).await?;
+        Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => refused(problem),
+            Err(_) => not_an_agent(status),
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> CliError {
+        let socket = self.socket.display();
+        if error.is_timeout() {
+            let message = format!("the agent at {socket} does not answer in time");
+            return CliError::new(Exit::Unreachable, message)
+                .hint("look at its log; `wharf doctor` examines engine and host");
+        }
+        let message = format!("no agent answers at {socket}: {}", root_cause(error));
+        CliError::new(Exit::Unreachable, message).hint(
+            "start it with `wharf agent --config FILE`, or name its socket with --socket or \
+             WHARF_SOCKET; `wharf doctor` examines both",
+        )
+    }
+}
+
+/// What the system said; the library's own words around it say nothing new.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+fn not_an_agent(status: StatusCode) -> CliError {
+    CliError::new(Exit::Internal, format!("whatever listens there is no agent: it said {status}"))
+}
+
+async fn read(response: Response) -> Result<Vec<u8>, CliError> {
+    let mut body = Vec::new();
+    let mut parts = response.bytes_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| {
+            let message = format!("the agent's answer broke off: {}", root_cause(&error));
+            CliError::new(Exit::Unreachable, message)
+        })?;
+        body.extend_from_slice(&part);
+        if body.len() > RESPONSE_BYTES_MAX {
+            return Err(CliError::new(Exit::Internal, "the agent's answer is too large"));
+        }
+    }
+    Ok(body)
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
+    serde_json::from_slice(body).map_err(|error| {
+        CliError::new(Exit::Internal, format!("the agent's answer cannot be read: {error}"))
+            .hint("agent and client may be of different versions: compare `wharf --version`")
+    })
+}
+
+/// What a refusal of the agent means for the command.
+pub(super) fn refused(problem: Problem) -> CliError {
+    let exit = match problem.code {
+        ProblemCode::BadRequest => Exit::Usage,
+        ProblemCode::InvalidProject | ProblemCode::TooLarge => Exit::Data,
+        ProblemCode::Forbidden => Exit::Denied,
+        ProblemCode::NotFound => Exit::NotFound,
+        ProblemCode::Conflict | ProblemCode::ContextsMissing => Exit::Blocked,
+        ProblemCode::Engine | ProblemCode::Unavailable | ProblemCode::DiskFull => Exit::Unavailable,
+        ProblemCode::BadJson
+        | ProblemCode::MethodNotAllowed
+        | ProblemCode::UnsupportedMediaType
+        | ProblemCode::Internal => Exit::Internal,
+    };
+    let details = problem.diagnostics.into_iter().map(|diagnostic| diagnostic.text).collect();
+    CliError { hint: problem.hint, ..CliError::new(exit, problem.detail) }.details(details)
+}
+
+/// A value for the query string (RFC 3986, unreserved characters stay).
+pub(super) fn encode(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte));
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_encoded() {
+        let check = |value, expect| assert_eq!(encode(value), expect);
+        check("shop-1", "shop-1");
+        check("a b&c=ä", "a%20b%26c%3D%C3%A4");
+    }
+}

@@ -1,0 +1,320 @@
+//! Says which words `wharf` understands. Owns verbs, options and their help. Face: `Cli`. Never
+//! does anything.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::exit::Exit;
+
+/// Where clients look for the agent when nobody says otherwise.
+pub(super) const SOCKET_DEFAULT: &str = "/run/wharfinger/wharf.sock";
+
+/// Keeps Docker Compose projects running as declared.
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, after_long_help = Exit::table(), propagate_version = true)]
+#[command(subcommand_required = true, arg_required_else_help = false, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// The agent's Unix socket
+    #[arg(long, global = true, env = "WHARF_SOCKET", default_value = SOCKET_DEFAULT)]
+    #[arg(value_name = "PATH", help_heading = "Global options")]
+    pub socket: PathBuf,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(help_heading = "Global options")]
+    pub format: Format,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[value(alias = "yaml")]
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Bring a project to the state that its files declare
+    Up(Up),
+    /// Show what `up` would do; exits 0 for nothing, 2 for changes
+    Plan(Plan),
+    /// Remove a project's containers and networks
+    Down(Down),
+    /// Show what runs of a project, or all projects
+    Ps(Named),
+    /// Show the output of a project's containers
+    Logs(Logs),
+    /// Restart a project's containers
+    Restart(Restart),
+    /// Leave a project alone: no convergence until `resume`
+    Pause(Named),
+    /// Keep a paused project as declared again
+    Resume(Named),
+    /// See and control runs
+    #[command(subcommand)]
+    Run(RunVerb),
+    /// Read the audit log
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Work with compose files, without agent or engine
+    #[command(subcommand)]
+    Compose(ComposeVerb),
+    /// Work with the agent's configuration, without agent or engine
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Examine agent, engine and host, and say how to mend what is wrong
+    Doctor,
+    /// Run the agent in the foreground
+    Agent(Agent),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Where a project's files are. Found as Docker Compose finds them: `compose.yaml`, `compose.yml`,
+/// `docker-compose.yaml`, `docker-compose.yml`, here or in a folder above.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Files {
+    /// A compose file; several are merged in order
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The project's name; else `name:` of the files, else the folder's name
+    #[arg(short, long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// The folder that relative paths start from, instead of the first file's
+    #[arg(long, value_name = "DIR")]
+    pub project_directory: Option<PathBuf>,
+    /// A file of variables for the compose files, instead of `.env`
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub env_files: Vec<PathBuf>,
+    /// A profile to activate
+    #[arg(long = "profile", value_name = "NAME")]
+    pub profiles: Vec<String>,
+}
+
+/// A project that is known by name; files are read only for the name.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Named {
+    #[command(flatten)]
+    pub files: Files,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    #[command(flatten)]
+    pub files: Files,
+    /// Only these services and what they depend on
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Show the plan and stop: nothing is changed
+    #[arg(long, conflicts_with = "detach")]
+    pub dry_run: bool,
+    /// Do not wait for the run's end
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Replace containers even when nothing changed
+    #[arg(long)]
+    pub force_recreate: bool,
+    /// Build images even when one of the same files exists
+    #[arg(long)]
+    pub build: bool,
+    /// Keep containers of services that the files no longer declare
+    #[arg(long)]
+    pub keep_orphans: bool,
+    /// Longest wait for health, over what the project says
+    #[arg(long, value_name = "SECONDS")]
+    pub wait_timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub files: Files,
+    /// Only these services and what they depend on
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Plan as if containers had to be replaced
+    #[arg(long)]
+    pub force_recreate: bool,
+    /// Keep containers of services that the files no longer declare
+    #[arg(long)]
+    pub keep_orphans: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Down {
+    #[command(flatten)]
+    pub files: Files,
+    /// Remove the named volumes too: their data is lost
+    #[arg(long)]
+    pub volumes: bool,
+    /// Do not wait for the run's end
+    #[arg(short, long)]
+    pub detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restart {
+    #[command(flatten)]
+    pub files: Files,
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Do not wait for the run's end
+    #[arg(short, long)]
+    pub detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    #[command(flatten)]
+    pub files: Files,
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Go on as lines are written (`-f` names a file)
+    #[arg(long)]
+    pub follow: bool,
+    /// Only the last lines of each container
+    #[arg(long, value_name = "N")]
+    pub tail: Option<usize>,
+    /// Begin each line with its time
+    #[arg(short, long)]
+    pub timestamps: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RunVerb {
+    /// List runs, newest first
+    Ls(RunLs),
+    /// Show a run with its attempts, steps and failures
+    Show {
+        /// The run's id
+        id: String,
+    },
+    /// Show what a run does until it ends
+    Follow {
+        /// The run's id
+        id: String,
+    },
+    /// Cancel a run: at once when nobody works on it, else before its next step
+    Cancel {
+        /// The run's id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunLs {
+    /// Only of this project
+    #[arg(short, long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// Only of these types, separated by commas
+    #[arg(long = "type", value_name = "TYPE")]
+    pub run_type: Option<String>,
+    /// Only in these statuses, separated by commas
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
+    /// Only with these outcomes, separated by commas
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    #[command(flatten)]
+    pub part: Part,
+}
+
+/// Which part of a list.
+#[derive(Debug, Args)]
+pub(super) struct Part {
+    /// Most items, up to 500
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Go on where the last part ended
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditVerb {
+    /// List events, newest first
+    Ls(AuditLs),
+    /// Show an event with all that is known about it
+    Show {
+        /// The event's id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditLs {
+    /// Only with this text in the summary
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Only of these types, separated by commas
+    #[arg(long = "type", value_name = "TYPE")]
+    pub event_type: Option<String>,
+    /// Only with these outcomes, separated by commas
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    /// Only by this actor: a name, or a kind such as `human`
+    #[arg(long, value_name = "ACTOR")]
+    pub actor: Option<String>,
+    /// Only on this project
+    #[arg(short, long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// Only written by this run
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Only from this time on, such as `2026-11-21T08:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    #[command(flatten)]
+    pub part: Part,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ComposeVerb {
+    /// Print the canonical model of a project, as YAML or (`--format json`) as JSON
+    Config(Model),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Model {
+    #[command(flatten)]
+    pub files: Files,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigVerb {
+    /// Say everything that is wrong with a configuration file
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// List every key with its default and what it does
+    Keys,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Agent {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}

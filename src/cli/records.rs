@@ -1,0 +1,259 @@
+//! The verbs that read and control records: `run …` and `audit …`. Owns their text. Face: `runs`,
+//! `audit`. Never hides a column that a script needs: `--format json` gives the wire's own form.
+
+use super::client::Client;
+use super::exit::{CliError, Exit};
+use super::follow::{end_line, failure_lines, follow};
+use super::grammar::{AuditLs, AuditVerb, Part, RunLs, RunVerb};
+use super::output::{Output, Table, ago, duration};
+use crate::api::wire::{AuditDetail, AuditRow, Page, RunDetail, RunView};
+use crate::base::time::between;
+use crate::base::{Clock as _, Timestamp};
+use crate::domain::runs::{Outcome, Status, StepStatus};
+use crate::world::clock::SystemClock;
+
+/// `wharf run …`.
+pub(super) async fn runs(
+    client: &Client,
+    verb: RunVerb,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    match verb {
+        RunVerb::Ls(options) => list_runs(client, options, output).await,
+        RunVerb::Show { id } => {
+            let detail: RunDetail = client.get(&format!("/v1/runs/{id}")).await?;
+            if output.is_json() {
+                output.json(&detail)?;
+            } else {
+                output.text(&run_text(&detail, now()))?;
+            }
+            Ok(Exit::Success)
+        }
+        RunVerb::Follow { id } => {
+            let run = follow(client, output, &id).await?;
+            end(client, run, output).await
+        }
+        RunVerb::Cancel { id } => {
+            let path = format!("/v1/runs/{id}/cancel");
+            let run: RunView = client.post(&path, &serde_json::json!({})).await?;
+            if output.is_json() {
+                output.json(&serde_json::json!({ "run": run }))?;
+            } else if run.status == Status::Completed {
+                output.line(format!("run {} was cancelled", run.id))?;
+            } else {
+                output.line(format!("run {} is cancelled before its next step", run.id))?;
+            }
+            Ok(Exit::Success)
+        }
+    }
+}
+
+/// Prints how a run ended, and ends the command accordingly.
+pub(super) async fn end(
+    client: &Client,
+    run: RunView,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    let exit = Exit::of_outcome(run.outcome);
+    if output.is_json() {
+        let detail: RunDetail = client.get(&format!("/v1/runs/{}", run.id)).await?;
+        output.json(&detail)?;
+        return Ok(exit);
+    }
+    if run.outcome == Outcome::Succeeded {
+        output.line(end_line(&run))?;
+        return Ok(exit);
+    }
+    for service in &run.services {
+        let reason = service.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        output.line(format!("  {} is {}{reason}", service.service, service.state))?;
+    }
+    Err(CliError::new(exit, end_line(&run))
+        .details(failure_lines(&run))
+        .hint(format!("`wharf run show {}` tells every step", run.id)))
+}
+
+async fn list_runs(client: &Client, options: RunLs, output: &mut Output) -> Result<Exit, CliError> {
+    let RunLs { project_name, run_type, status, outcome, part } = options;
+    let Part { limit, after } = part;
+    let query = [
+        ("project", project_name),
+        ("type", run_type),
+        ("status", status),
+        ("outcome", outcome),
+        ("limit", Some(limit.to_string())),
+        ("after", after),
+    ];
+    let page: Page<RunView> = client.find("/v1/runs", &query).await?;
+    if output.is_json() {
+        output.json(&page)?;
+        return Ok(Exit::Success);
+    }
+    let mut table =
+        Table::new(&["ID", "TYPE", "PROJECT", "STATUS", "OUTCOME", "STARTED BY", "AGE"]);
+    for run in &page.items {
+        table.row([
+            run.id.clone(),
+            run.run_type.to_string(),
+            run.project.clone(),
+            status_word(run),
+            outcome_word(run.outcome),
+            run.initiator_name.clone(),
+            ago(Some(run.created_at), now()),
+        ]);
+    }
+    output.text(&table.render())?;
+    more(output, page.next.as_deref());
+    Ok(Exit::Success)
+}
+
+fn more(output: &mut Output, next: Option<&str>) {
+    if let Some(next) = next {
+        output.note(format!("there are more: --after {next}"));
+    }
+}
+
+fn status_word(run: &RunView) -> String {
+    match &run.waiting {
+        Some(waiting) => format!("waiting for {}", waiting.waits_for),
+        None => run.status.to_string(),
+    }
+}
+
+fn outcome_word(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Pending => "-".to_owned(),
+        ended => ended.to_string(),
+    }
+}
+
+/// A run for people.
+fn run_text(detail: &RunDetail, now: Timestamp) -> String {
+    let run = &detail.run;
+    let mut text = format!("run {}\n", run.id);
+    let mut fact = |name: &str, value: String| text.push_str(&format!("  {name:<11}{value}\n"));
+    fact("type", format!("{} of {}", run.run_type, run.project));
+    fact("status", format!("{}, {}", status_word(run), run.outcome));
+    fact("started by", format!("{} through {}", run.initiator_name, run.source));
+    fact("accepted", format!("{} ({})", run.created_at, ago(Some(run.created_at), now)));
+    if let (Some(started), Some(completed)) = (run.started_at, run.completed_at) {
+        fact("took", duration(between(started, completed)));
+    }
+    let counts: Vec<String> =
+        run.summary_counts.iter().map(|(key, count)| format!("{count} {key}")).collect();
+    if !counts.is_empty() {
+        fact("counts", counts.join(", "));
+    }
+    for attempt in &detail.attempts {
+        let end = attempt.end.as_deref().unwrap_or("under way");
+        fact("attempt", format!("{}, begun {}, {end}", attempt.number, attempt.started_at));
+    }
+    for step in &detail.steps {
+        let took = step.ended_at.map(|ended| duration(between(step.started_at, ended)));
+        let took = took.unwrap_or_else(|| "-".to_owned());
+        text.push_str(&format!("  {}.{:<3}", step.attempt, step.index));
+        text.push_str(&format!("{:<10}{:>6}  {}", step.status, took, step.description));
+        if !step.cause.is_empty() {
+            text.push_str(&format!("  ({})", step.cause));
+        }
+        text.push('\n');
+        if let Some(detail) = step.detail.as_ref().filter(|_| step.status != StepStatus::Succeeded)
+        {
+            text.push_str(&format!("       {}\n", detail.replace('\n', "\n       ")));
+        }
+    }
+    for service in &run.services {
+        let reason = service.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        text.push_str(&format!("  service {} is {}{reason}\n", service.service, service.state));
+    }
+    for failure in failure_lines(run) {
+        text.push_str(&format!("{failure}\n"));
+    }
+    text
+}
+
+/// `wharf audit …`.
+pub(super) async fn audit(
+    client: &Client,
+    verb: AuditVerb,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    match verb {
+        AuditVerb::Ls(options) => list_events(client, options, output).await,
+        AuditVerb::Show { id } => {
+            let detail: AuditDetail = client.get(&format!("/v1/audit/{id}")).await?;
+            if output.is_json() {
+                output.json(&detail)?;
+            } else {
+                output.text(&event_text(&detail))?;
+            }
+            Ok(Exit::Success)
+        }
+    }
+}
+
+async fn list_events(
+    client: &Client,
+    options: AuditLs,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    let target_type = options.project_name.as_ref().map(|_| "project".to_owned());
+    let query = [
+        ("search", options.search),
+        ("event_type", options.event_type),
+        ("outcome", options.outcome),
+        ("actor", options.actor),
+        ("target_type", target_type),
+        ("target_id", options.project_name),
+        ("run", options.run),
+        ("date_from", options.from),
+        ("date_until", options.until),
+        ("limit", Some(options.part.limit.to_string())),
+        ("after", options.part.after),
+    ];
+    let page: Page<AuditRow> = client.find("/v1/audit", &query).await?;
+    if output.is_json() {
+        output.json(&page)?;
+        return Ok(Exit::Success);
+    }
+    let mut table = Table::new(&["SEQ", "WHEN", "TYPE", "OUTCOME", "ACTOR", "SUMMARY"]);
+    for event in &page.items {
+        table.row([
+            event.seq.to_string(),
+            format!("{:.0}", event.occurred_at),
+            event.event_type.clone(),
+            event.outcome.clone(),
+            event.actor_label.clone(),
+            event.summary.lines().next().unwrap_or_default().to_owned(),
+        ]);
+    }
+    output.text(&table.render())?;
+    more(output, page.next.as_deref());
+    Ok(Exit::Success)
+}
+
+/// An event for people.
+fn event_text(event: &AuditDetail) -> String {
+    let mut text = format!("{}\n", event.summary);
+    let mut fact = |name: &str, value: &str| text.push_str(&format!("  {name:<16}{value}\n"));
+    fact("when", &event.occurred_at.to_string());
+    fact("type", &event.event_type);
+    fact("outcome", &event.outcome);
+    fact("actor", &format!("{} ({})", event.actor.actor_label, event.actor.actor_type));
+    if let Some(target) = &event.target {
+        fact("target", &format!("{} ({})", target.target_label, target.target_type));
+    }
+    if let Some(run) = &event.operation_run_id {
+        fact("run", run);
+    }
+    for item in &event.context_items {
+        fact(&item.label.to_lowercase(), &item.value);
+    }
+    fact("id", &event.id);
+    fact("place in the log", &event.seq.to_string());
+    text
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
+}

@@ -1,0 +1,170 @@
+//! Puts the agent together. Owns which part gets which. Face: `Agent::assemble`. Never contains a
+//! rule: it connects what others decided.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+
+use super::RunError;
+use super::config::Config;
+use super::state_dir;
+use crate::api::access::Gate;
+use crate::api::listen::{self, Listener, SocketOptions};
+use crate::api::metrics::Metrics;
+use crate::api::{About, Api};
+use crate::base::{Ambient, CrashPoints};
+use crate::operations::{Operations, Runner, RunnerOptions};
+use crate::store::Store;
+use crate::store::keys::Keys;
+use crate::store::sqlite::{self, Mode, Opening};
+use crate::world::clock::SystemClock;
+use crate::world::contexts::Contexts;
+use crate::world::docker::{
+    CallObserver, DockerEngine, EngineAddress, ObservedEngine, SharedEngine,
+};
+use crate::world::groups;
+use crate::world::host::{self, SystemEntropy};
+use crate::world::tasks::{Spawn as _, Supervisor, TaskHandle};
+
+/// Everything that lives as long as the process.
+pub(super) struct Agent {
+    pub(super) ambient: Ambient,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) engine: SharedEngine,
+    pub(super) runner: Arc<Runner>,
+    pub(super) contexts: Arc<Contexts>,
+    pub(super) supervisor: Supervisor,
+    pub(super) api: Api,
+}
+
+impl Agent {
+    /// Opens what is there and makes what is not, without starting anything. The store comes first:
+    /// its lock keeps a second agent from touching the rest.
+    pub(super) fn assemble(config: &Config) -> Result<(Self, Listener), RunError> {
+        state_dir::prepare(&config.state_dir).map_err(RunError::StateDir)?;
+        let ambient = Ambient {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            crash_points: crash_points()?,
+        };
+        let keys =
+            Keys::open_or_create(&config.state_dir, &*ambient.entropy).map_err(RunError::Store)?;
+        let store = open_store(config, &keys, &ambient)?;
+        let metrics = Arc::new(Metrics::new().map_err(RunError::Metrics)?);
+        let engine = engine(config, &ambient, &metrics)?;
+        let contexts = Contexts::open(&config.state_dir, config.contexts_bytes_max);
+        let contexts = Arc::new(contexts.map_err(RunError::Contexts)?);
+        let supervisor = Supervisor::new();
+        let options = RunnerOptions {
+            workers_max: config.workers,
+            ..RunnerOptions::new(instance(&ambient)?)
+        };
+        let runner = Runner::new(
+            Arc::clone(&store),
+            ambient.clone(),
+            Operations::default(),
+            Arc::new(supervisor.clone()),
+            options,
+        );
+        let listener = listen::bind(&socket(config)?).map_err(RunError::Bind)?;
+        let api = Api {
+            store: Arc::clone(&store),
+            door: runner.door(),
+            engine: Arc::clone(&engine),
+            ambient: ambient.clone(),
+            metrics,
+            contexts: Arc::clone(&contexts),
+            gate: Gate { own_uid: host::os_user().uid, group_id: listener.group_id().ok() },
+            about: Arc::new(About {
+                started_at: ambient.now(),
+                state_dir: config.state_dir.clone(),
+                engine_address: config.engine_address.clone(),
+            }),
+            stop: supervisor.stop_token(),
+        };
+        Ok((Self { ambient, store, engine, runner, contexts, supervisor, api }, listener))
+    }
+
+    /// Starts a task that ends by itself when the agent stops; the handle tells when it ended.
+    pub(super) fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> TaskHandle {
+        self.supervisor.spawn(name, task.boxed())
+    }
+
+    /// Starts a task that may be dropped between any two of its steps when the agent stops.
+    pub(super) fn spawn_until_stop(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stop = self.supervisor.stop_token();
+        self.spawn(name, async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+}
+
+fn open_store(config: &Config, keys: &Keys, ambient: &Ambient) -> Result<Arc<dyn Store>, RunError> {
+    let opened = sqlite::open(Opening {
+        state_dir: &config.state_dir,
+        keys,
+        ambient,
+        os_user: &host::os_user().name,
+        hostname: &host::hostname(),
+        agent_version: env!("CARGO_PKG_VERSION"),
+        mode: Mode::Threaded,
+    });
+    Ok(opened.map_err(RunError::Store)?.store)
+}
+
+fn engine(
+    config: &Config,
+    ambient: &Ambient,
+    metrics: &Arc<Metrics>,
+) -> Result<SharedEngine, RunError> {
+    let address = EngineAddress::parse(&config.engine_address).map_err(RunError::EngineAddress)?;
+    let metrics = Arc::clone(metrics);
+    let observer: CallObserver = Arc::new(move |call| {
+        let outcome = if call.failure.is_none() { "ok" } else { "failed" };
+        metrics.engine_call(call.method, outcome, call.duration);
+    });
+    let engine = Arc::new(DockerEngine::at(address));
+    Ok(Arc::new(ObservedEngine::new(engine, Arc::clone(&ambient.crash_points), observer)))
+}
+
+fn socket(config: &Config) -> Result<SocketOptions, RunError> {
+    let group_id = match &config.socket.group {
+        Some(name) => Some(groups::group_id(name).ok_or_else(|| RunError::Group(name.clone()))?),
+        None => None,
+    };
+    Ok(SocketOptions { path: config.socket.path.clone(), mode: config.socket.mode, group_id })
+}
+
+/// Names this process among all that ever wrote to the store.
+fn instance(ambient: &Ambient) -> Result<String, RunError> {
+    let boot =
+        host::boot_id().map_err(|source| RunError::System { act: "read the boot id", source })?;
+    Ok(format!("{boot}/{:016x}", ambient.entropy.next_u64()))
+}
+
+/// A debug build crashes where `WHARF_CRASH_AT` says, and lists the places in `WHARF_CRASH_LOG`.
+#[cfg(debug_assertions)]
+fn crash_points() -> Result<Arc<dyn CrashPoints>, RunError> {
+    let at = std::env::var("WHARF_CRASH_AT").ok().and_then(|text| text.parse().ok());
+    let log = std::env::var_os("WHARF_CRASH_LOG").map(std::path::PathBuf::from);
+    let points = crate::world::crash::CrashAt::new(at, log.as_deref())
+        .map_err(|source| RunError::System { act: "open the log of crash points", source })?;
+    Ok(Arc::new(points))
+}
+
+/// A release build never crashes on purpose.
+#[cfg(not(debug_assertions))]
+fn crash_points() -> Result<Arc<dyn CrashPoints>, RunError> {
+    Ok(Arc::new(crate::base::crash_points::NoCrashPoints))
+}
