@@ -164,7 +164,8 @@ async fn send_contexts(client: &Client, bundle: &Bundle) -> Result<(), CliError>
             continue;
         };
         let root = Path::new(&context.path);
-        let packed = list_context(root).and_then(|entries| contexts::pack(root, &entries));
+        let listed = list_context(root, &context.dockerfile);
+        let packed = listed.and_then(|entries| contexts::pack(root, &entries));
         let archive = packed.map_err(|error| {
             let message = format!("cannot pack the build context {}: {error}", context.path);
             CliError::new(Exit::SystemFile, message)
