@@ -136,9 +136,8 @@ fn check_line(
 ) {
     for (target, target_floor) in FLOORS {
         let uphill = *target_floor > floor;
-        let sideways = *target_floor == floor
-            && *target != module
-            && !PEERS.contains(&(module, target));
+        let sideways =
+            *target_floor == floor && *target != module && !PEERS.contains(&(module, target));
         if (uphill || sideways) && uses(line, &format!("crate::{target}")) {
             found.push(format!("{at}: {module} uses {target}, which is not below it"));
         }
@@ -167,7 +166,9 @@ fn check_domain_pair(at: &str, name: &str, line: &str, found: &mut Vec<String>) 
         let other: String =
             rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
         if !other.is_empty() && other != own && !DOMAIN_PAIRS.contains(&(own, other.as_str())) {
-            found.push(format!("{at}: domain::{own} uses domain::{other}, a pair that is not listed"));
+            found.push(format!(
+                "{at}: domain::{own} uses domain::{other}, a pair that is not listed"
+            ));
         }
     }
 }
