@@ -6,15 +6,16 @@
 mod engine_suite;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use engine_suite::{Bench, assert_fails};
 use futures_util::FutureExt;
 use wharfinger::base::Timestamp;
+use wharfinger::base::crash_points::CrashPoints;
 use wharfinger::base::time::TestClock;
 use wharfinger::facts::{ContainerState, NetworkSpec, RestartPolicy};
 use wharfinger::world::docker::fake::FakeEngine;
-use wharfinger::world::docker::{ContainerFilter, Engine, EngineErrorKind};
+use wharfinger::world::docker::{ContainerFilter, Engine, EngineErrorKind, ObservedEngine};
 
 fn fake() -> Arc<FakeEngine> {
     FakeEngine::new(Arc::new(TestClock::at(Timestamp::from_second(1_700_000_000).unwrap())))
@@ -91,5 +92,41 @@ async fn restarted_engine_runs_again_what_its_policies_say() {
             (bench.name("always"), ContainerState::Running),
             (bench.name("no"), ContainerState::Exited),
         ]
+    );
+}
+
+#[derive(Default)]
+struct Passed(Mutex<Vec<&'static str>>);
+
+impl CrashPoints for Passed {
+    fn reached(&self, point: &'static str) {
+        self.0.lock().unwrap().push(point);
+    }
+}
+
+#[tokio::test]
+async fn observed_call_passes_its_points_and_is_counted() {
+    let engine = fake();
+    engine.fail_next("remove_network", EngineErrorKind::TimedOut);
+    let (points, finished) = (Arc::new(Passed::default()), Arc::new(Mutex::new(Vec::new())));
+    let noted = Arc::clone(&finished);
+    let observer = Arc::new(move |call: wharfinger::world::docker::FinishedCall| {
+        noted.lock().unwrap().push((call.method, call.is_write, call.failure));
+    });
+    let observed = ObservedEngine::new(engine.clone(), points.clone(), observer);
+    observed.ping().await.unwrap();
+    assert_fails(observed.remove_network("front").await, EngineErrorKind::TimedOut);
+    assert_eq!(
+        *points.0.lock().unwrap(),
+        [
+            "engine.ping.before",
+            "engine.ping.after",
+            "engine.remove_network.before",
+            "engine.remove_network.after",
+        ]
+    );
+    assert_eq!(
+        *finished.lock().unwrap(),
+        [("ping", false, None), ("remove_network", true, Some(EngineErrorKind::TimedOut)),]
     );
 }

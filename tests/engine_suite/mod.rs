@@ -123,7 +123,7 @@ impl Bench {
             archive.append_data(&mut header, name, bytes).unwrap();
         }
         let context = archive.into_inner().unwrap().into();
-        // The engine's search for earlier layers fails when another test removes an image meanwhile.
+        // The engine's search for earlier layers fails when another test removes an image.
         let build = BuildSpec {
             dockerfile: "Dockerfile".to_owned(),
             no_cache: true,

@@ -1,6 +1,6 @@
 //! An engine in memory, for tests only. Owns `FakeEngine`, its script and its faults. Face:
-//! `FakeEngine::new`, the script methods, then `Engine`. Never lets an unexpected call pass: a write
-//! to something that never existed panics, and so does a forbidden method.
+//! `FakeEngine::new`, the script methods, then `Engine`. Never lets an unexpected call pass: a
+//! write to something that never existed panics, and so does a forbidden method.
 //!
 //! Time passes by looking: a container becomes healthy, or exits, after it was inspected as often
 //! as its [`Behaviour`] says. One suite proves that it answers like the real engine.
