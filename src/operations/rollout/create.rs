@@ -8,9 +8,10 @@ use super::{Declared, Rollout};
 use crate::base::ids::RunId;
 use crate::base::{CanonicalError, Digest};
 use crate::domain::rollout::{
-    Contract, Observed, container_name, image_reference, parents, replacement_name,
+    Contract, Observed, container_name, image_reference, networks_in_order, parents,
+    replacement_name,
 };
-use crate::facts::{Condition, Instance, Mount, MountKind, ServiceUnit, labels};
+use crate::facts::{Condition, Instance, Mount, MountKind, NetworkMode, ServiceUnit, labels};
 use crate::world::content_files::name_of;
 use crate::world::docker::NewContainer;
 
@@ -43,6 +44,11 @@ impl Making<'_> {
         let image = image_reference(&self.declared.spec, &instance.service, unit);
         let mut spec = unit.spec.clone();
         spec.image.clone_from(&image);
+        // The plan has a step of its own for each further network.
+        if let Some((first, attachment)) = networks_in_order(&unit.spec).first() {
+            let only = [((*first).to_owned(), (*attachment).clone())];
+            spec.network_mode = NetworkMode::Networks(only.into());
+        }
         for (target, file) in &unit.files {
             let digest = name_of(file, &self.rollout.key);
             let path = self.rollout.files.path(&self.declared.spec.name, &digest);
