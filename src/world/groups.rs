@@ -28,7 +28,8 @@ fn is_member_in(text: &str, user: &str, group_id: u32) -> bool {
     text.lines().any(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         let [_, _, number, members] = fields[..] else { return false };
-        number.parse() == Ok(group_id) && members.split(',').any(|member| member.trim() == user)
+        let is_group = !user.is_empty() && number.parse() == Ok(group_id);
+        is_group && members.split(',').any(|member| member.trim() == user)
     })
 }
 
