@@ -2,15 +2,14 @@
 //! `Peer`, `Gate`, `Caller`, `admit`. Never trusts a name that a client sent.
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, ProblemCode};
-use crate::domain::audit::{Actor, ActorType};
-use crate::domain::runs::{Inputs, Source};
-use crate::operations;
-use crate::store::Scope;
+use crate::domain::runs::Source;
+use crate::operations::projects::Asker;
 use crate::world::{groups, host};
 
 /// Who is on the other end of a connection, as the kernel tells.
@@ -54,32 +53,14 @@ pub struct Caller {
     pub uid: u32,
     /// The name of the user.
     pub name: String,
+    /// Through which door they came: our own client names itself.
+    pub source: Source,
 }
 
 impl Caller {
-    /// The caller as the audit log keeps them. The user who owns the host has an id of the
-    /// agent's own; every other user of the machine is known by number.
-    pub fn actor(&self, scope: &Scope) -> Actor {
-        if self.name == scope.owner_name {
-            return Actor::human(scope.owner_id, &scope.owner_name);
-        }
-        Actor {
-            actor_type: ActorType::Human,
-            actor_id: Some(format!("uid:{}", self.uid)),
-            actor_label: self.name.clone(),
-            actor_email: None,
-        }
-    }
-
-    /// A request for a run by this caller.
-    pub fn request(&self, scope: &Scope, source: Source, inputs: Inputs) -> operations::Request {
-        let is_owner = self.name == scope.owner_name;
-        operations::Request {
-            user_id: is_owner.then_some(scope.owner_id),
-            initiator_name: self.name.clone(),
-            actor: self.actor(scope),
-            ..operations::Request::by_owner(scope, source, inputs)
-        }
+    /// The caller as operations know them.
+    pub fn asker(&self) -> Asker {
+        Asker { uid: self.uid, name: self.name.clone(), source: self.source }
     }
 }
 
@@ -104,7 +85,10 @@ pub(super) async fn admit(
         tracing::warn!(uid = peer.uid, user = %user.name, "connection refused");
         return refusal(&user.name).into_response();
     }
-    request.extensions_mut().insert(Caller { uid: user.uid, name: user.name });
+    let agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let is_cli = agent.is_some_and(|agent| agent.starts_with("wharf/"));
+    let source = if is_cli { Source::Cli } else { Source::Api };
+    request.extensions_mut().insert(Caller { uid: user.uid, name: user.name, source });
     next.run(request).await
 }
 

@@ -9,8 +9,10 @@ mod extract;
 mod follow;
 mod health;
 pub mod listen;
+mod logs;
 pub mod metrics;
 pub mod problem;
+mod projects;
 mod refusals;
 mod runs;
 pub mod wire;
@@ -29,9 +31,10 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::limits::REQUEST_BYTES_MAX;
+use crate::base::limits::{BUNDLE_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::base::{Ambient, Timestamp};
 use crate::operations::Door;
+use crate::operations::projects::Projects;
 use crate::store::Store;
 use crate::world::contexts::Contexts;
 use crate::world::docker::SharedEngine;
@@ -50,6 +53,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     /// Where runs are asked for.
     pub door: Door,
+    /// Where files are applied, and projects removed, restarted and paused.
+    pub projects: Projects,
     /// The Docker Engine.
     pub engine: SharedEngine,
     /// Time and randomness.
@@ -110,8 +115,14 @@ struct Description;
 
 fn documented_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(projects::list))
+        .routes(routes!(projects::show))
+        .routes(routes!(projects::down))
+        .routes(routes!(projects::restart))
+        .routes(routes!(projects::pause))
+        .routes(routes!(projects::resume))
+        .routes(routes!(logs::stream))
         .routes(routes!(contexts::wanted))
-        .routes(routes!(contexts::put))
         .routes(routes!(runs::list))
         .routes(routes!(runs::show))
         .routes(routes!(runs::follow))
@@ -123,6 +134,17 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::agent))
         .routes(routes!(health::metrics))
         .routes(routes!(health::openapi))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .merge(large_routes())
+}
+
+/// Routes that take a project's files.
+fn large_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(projects::plan))
+        .routes(routes!(projects::up))
+        .routes(routes!(contexts::put))
+        .layer(DefaultBodyLimit::max(BUNDLE_BYTES_MAX))
 }
 
 /// The description of the API that is served and kept in the tree.
@@ -136,7 +158,6 @@ pub fn router(api: Api) -> Router {
     router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .layer(middleware::from_fn_with_state(api.gate, access::admit))
         .layer(middleware::from_fn_with_state(Arc::clone(&api.metrics), observe))
         .with_state(api)

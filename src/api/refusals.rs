@@ -1,8 +1,10 @@
 //! Turns errors of the lower floors into problem documents. Owns the mapping. Face: the `From`
 //! implementations for `Problem`. Never shows more of a cause than its own words.
 
-use super::problem::{Problem, ProblemCode};
+use super::problem::{DiagnosticView, Problem, ProblemCode};
 use crate::base::{CanonicalError, chain};
+use crate::operations::projects::ApplyError;
+use crate::operations::rollout::PreviewError;
 use crate::operations::{CancelError, SubmitError};
 use crate::store::StoreError;
 use crate::world::docker::{EngineError, EngineErrorKind};
@@ -50,6 +52,73 @@ impl From<SubmitError> for Problem {
 impl From<CanonicalError> for Problem {
     fn from(error: CanonicalError) -> Self {
         Self::new(ProblemCode::Internal, chain(&error))
+    }
+}
+
+impl From<ApplyError> for Problem {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Files(found) => Self::from(found),
+            ApplyError::OtherProject { .. } => {
+                Self::new(ProblemCode::InvalidProject, error.to_string())
+            }
+            ApplyError::HostPaths(ref refusals) => {
+                let views = refusals.iter().map(|refusal| view(refusal.code(), refusal, None));
+                let diagnostics = views.collect();
+                Self { diagnostics, ..Self::new(ProblemCode::Forbidden, error.to_string()) }
+                    .hint("ask root to apply it, or to add the folder to `host_paths.roots`")
+            }
+            ApplyError::ContextsMissing(ref digests) => {
+                let missing_contexts = digests.iter().map(ToString::to_string).collect();
+                let problem = Self::new(ProblemCode::ContextsMissing, error.to_string());
+                Self { missing_contexts, ..problem }.hint("send them with `PUT /v1/contexts/…`")
+            }
+            ApplyError::Unknown(_) => Self::new(ProblemCode::NotFound, error.to_string())
+                .hint("`wharf ps` lists projects; `wharf up` makes the agent keep one"),
+            ApplyError::Preview(source) => Self::from(source),
+            ApplyError::Submit(source) => Self::from(source),
+            ApplyError::Store(source) => Self::from(source),
+        }
+    }
+}
+
+impl From<PreviewError> for Problem {
+    fn from(error: PreviewError) -> Self {
+        match error {
+            PreviewError::Files(found) => Self::from(found),
+            PreviewError::Engine(source) => Self::from(source),
+            PreviewError::Store(source) => Self::from(source),
+            PreviewError::Plan(ref errors) => {
+                let views = errors.0.iter().map(|e| view(e.code(), e, Some(e.hint())));
+                let diagnostics = views.collect();
+                let detail = match errors.0.as_slice() {
+                    [only] => only.to_string(),
+                    several => format!("{} things stand in the way of a plan", several.len()),
+                };
+                Self { diagnostics, ..Self::new(ProblemCode::InvalidProject, detail) }
+            }
+            PreviewError::Revision { .. } | PreviewError::Bundle(_) => {
+                Self::new(ProblemCode::Internal, chain(&error))
+            }
+        }
+    }
+}
+
+/// A problem that has no place in a file.
+fn view(code: &str, message: impl ToString, help: Option<&str>) -> DiagnosticView {
+    let message = message.to_string();
+    let text = match help {
+        Some(help) => format!("{message}\n help: {help}"),
+        None => message.clone(),
+    };
+    DiagnosticView {
+        code: code.to_owned(),
+        message,
+        file: None,
+        line: None,
+        column: None,
+        help: help.map(str::to_owned),
+        text,
     }
 }
 

@@ -148,7 +148,7 @@ pub(super) async fn cancel(
 ) -> Result<(axum::http::StatusCode, axum::Json<RunView>), Problem> {
     let scope = api.store.scope();
     let id: RunId = parse("id", &id)?;
-    let run = api.door.cancel(scope.workspace_id, id, caller.actor(&scope)).await?;
+    let run = api.door.cancel(scope.workspace_id, id, caller.asker().actor(&scope)).await?;
     Ok((axum::http::StatusCode::ACCEPTED, axum::Json(RunView::from(&run))))
 }
 

@@ -13,11 +13,19 @@ use crate::api::listen::{self, Listener, SocketOptions};
 use crate::api::metrics::Metrics;
 use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
+use crate::domain::rollout::HostPathPolicy;
+use crate::domain::runs::RunType;
+use crate::operations::deploy_project::DeployProject;
+use crate::operations::projects::Projects;
+use crate::operations::remove_project::RemoveProject;
+use crate::operations::restart_project::RestartProject;
+use crate::operations::rollout::Rollout;
 use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
 use crate::store::keys::Keys;
 use crate::store::sqlite::{self, Mode, Opening};
 use crate::world::clock::SystemClock;
+use crate::world::content_files::FilesOnDisk;
 use crate::world::contexts::Contexts;
 use crate::world::docker::{
     CallObserver, DockerEngine, EngineAddress, ObservedEngine, SharedEngine,
@@ -59,17 +67,27 @@ impl Agent {
             workers_max: config.workers,
             ..RunnerOptions::new(instance(&ambient)?)
         };
+        let rollout = Rollout {
+            engine: Arc::clone(&engine),
+            store: Arc::clone(&store),
+            key: keys.hash_key().clone(),
+            files: Arc::new(FilesOnDisk::below(&config.state_dir)),
+            contexts: Arc::clone(&contexts),
+        };
         let runner = Runner::new(
             Arc::clone(&store),
             ambient.clone(),
-            Operations::default(),
+            operations(&rollout),
             Arc::new(supervisor.clone()),
             options,
         );
         let listener = listen::bind(&socket(config)?).map_err(RunError::Bind)?;
+        let policy = host_path_policy(config);
+        let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let api = Api {
             store: Arc::clone(&store),
             door: runner.door(),
+            projects,
             engine: Arc::clone(&engine),
             ambient: ambient.clone(),
             metrics,
@@ -108,6 +126,19 @@ impl Agent {
             }
         });
     }
+}
+
+fn operations(rollout: &Rollout) -> Operations {
+    Operations::default()
+        .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
+        .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
+        .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
+}
+
+/// Which host paths users other than root may mount.
+pub(super) fn host_path_policy(config: &Config) -> HostPathPolicy {
+    let roots = config.host_path_roots.iter().map(|root| root.to_string_lossy().into_owned());
+    HostPathPolicy { roots: roots.collect() }
 }
 
 fn open_store(config: &Config, keys: &Keys, ambient: &Ambient) -> Result<Arc<dyn Store>, RunError> {

@@ -149,6 +149,7 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
             let changes = config::changes(config, &new);
             logs.set_level(new.log_level);
             agent.contexts.set_bytes_max(new.contexts_bytes_max);
+            agent.api.projects.set_host_paths(agent::host_path_policy(&new));
             tracing::info!(
                 applied = changes.applied.join(","),
                 needs_restart = changes.needs_restart.join(","),

@@ -6,6 +6,7 @@ mod context;
 pub mod deploy_project;
 mod door;
 mod events;
+pub mod projects;
 pub mod remove_project;
 pub mod restart_project;
 pub mod rollout;

@@ -9,4 +9,5 @@ pub mod crash;
 pub mod docker;
 pub mod groups;
 pub mod host;
+pub mod host_paths;
 pub mod tasks;

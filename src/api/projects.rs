@@ -1,0 +1,181 @@
+//! The routes of projects. Owns `/v1/projects…`. Face: the handlers. Never opens a path that a
+//! request names: files come in the request.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::Api;
+use super::access::Caller;
+use super::extract::{Json, JsonOrDefault, Path};
+use super::problem::Problem;
+use super::wire::{
+    Apply, ApplyOptions, DownOptions, Page, PlanView, ProjectDetail, ProjectView, RestartOptions,
+    RunAccepted,
+};
+use crate::facts::{ContainerFacts, labels};
+use crate::operations::Admitted;
+use crate::operations::projects::ApplyChoices;
+use crate::world::docker::ContainerFilter;
+
+impl From<ApplyOptions> for ApplyChoices {
+    fn from(options: ApplyOptions) -> Self {
+        Self {
+            services: options.services,
+            force_recreate: options.force_recreate,
+            keep_orphans: options.keep_orphans,
+            rebuild: options.rebuild,
+            wait_timeout_seconds: options.wait_timeout_seconds,
+        }
+    }
+}
+
+type Accepted = (StatusCode, axum::Json<RunAccepted>);
+
+fn accepted(admitted: &Admitted) -> Accepted {
+    (StatusCode::ACCEPTED, axum::Json(RunAccepted::from(admitted)))
+}
+
+/// Projects that the agent keeps, by name
+#[utoipa::path(
+    get, path = "/v1/projects", tag = "projects",
+    responses((status = 200, body = Page<ProjectView>))
+)]
+pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Page<ProjectView>>, Problem> {
+    let projects = api.store.projects(api.store.scope().workspace_id).await?;
+    let items = projects.iter().map(ProjectView::from).collect();
+    Ok(axum::Json(Page { items, next: None }))
+}
+
+/// A project and what runs of it
+///
+/// A project that only containers with Compose's labels tell of is shown too.
+#[utoipa::path(
+    get, path = "/v1/projects/{name}", tag = "projects",
+    params(("name" = String, Path, description = "The project's name")),
+    responses(
+        (status = 200, body = ProjectDetail),
+        (status = 404, body = Problem),
+        (status = 502, body = Problem)
+    )
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<axum::Json<ProjectDetail>, Problem> {
+    let known = api.store.project(api.store.scope().workspace_id, name.clone()).await?;
+    let containers = containers_of(&api, &name).await?;
+    let project = match known {
+        Some(project) => ProjectView::from(&project),
+        None if containers.is_empty() => return Err(Problem::not_found("project", &name)),
+        None => ProjectView::unknown(&name),
+    };
+    Ok(axum::Json(ProjectDetail::of(project, &containers)))
+}
+
+/// All containers that carry the project's name, by service and number.
+pub(super) async fn containers_of(api: &Api, name: &str) -> Result<Vec<ContainerFacts>, Problem> {
+    let filter = ContainerFilter::label(labels::COMPOSE_PROJECT, name);
+    let mut containers = api.engine.containers(&filter).await?;
+    containers.sort_by(|left, right| left.instance.cmp(&right.instance));
+    Ok(containers)
+}
+
+/// What applying files would do; nothing is changed
+#[utoipa::path(
+    post, path = "/v1/projects/{name}/plan", tag = "projects", request_body = Apply,
+    params(("name" = String, Path, description = "The project's name")),
+    responses((status = 200, body = PlanView), (status = 422, body = Problem))
+)]
+pub(super) async fn plan(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(apply): Json<Apply>,
+) -> Result<axum::Json<PlanView>, Problem> {
+    let choices = apply.options.into();
+    let preview = api.projects.preview(&name, &apply.bundle, choices, &caller.asker()).await?;
+    Ok(axum::Json(PlanView::try_from(&preview.plan)?))
+}
+
+/// Applies files: the project is kept as they declare from now on
+#[utoipa::path(
+    post, path = "/v1/projects/{name}/up", tag = "projects", request_body = Apply,
+    params(("name" = String, Path, description = "The project's name")),
+    responses(
+        (status = 202, body = RunAccepted),
+        (status = 409, body = Problem),
+        (status = 422, body = Problem)
+    )
+)]
+pub(super) async fn up(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(apply): Json<Apply>,
+) -> Result<Accepted, Problem> {
+    let choices = apply.options.into();
+    let admitted = api.projects.apply(&name, &apply.bundle, choices, &caller.asker()).await?;
+    Ok(accepted(&admitted))
+}
+
+/// Removes a project's containers and networks
+#[utoipa::path(
+    post, path = "/v1/projects/{name}/down", tag = "projects", request_body = DownOptions,
+    params(("name" = String, Path, description = "The project's name")),
+    responses((status = 202, body = RunAccepted))
+)]
+pub(super) async fn down(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+    JsonOrDefault(options): JsonOrDefault<DownOptions>,
+) -> Result<Accepted, Problem> {
+    let admitted = api.projects.remove(&name, options.volumes, &caller.asker()).await?;
+    Ok(accepted(&admitted))
+}
+
+/// Restarts a project's containers
+#[utoipa::path(
+    post, path = "/v1/projects/{name}/restart", tag = "projects", request_body = RestartOptions,
+    params(("name" = String, Path, description = "The project's name")),
+    responses((status = 202, body = RunAccepted), (status = 404, body = Problem))
+)]
+pub(super) async fn restart(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+    JsonOrDefault(options): JsonOrDefault<RestartOptions>,
+) -> Result<Accepted, Problem> {
+    let admitted = api.projects.restart(&name, options.services, &caller.asker()).await?;
+    Ok(accepted(&admitted))
+}
+
+/// Leaves a project alone until it is resumed
+#[utoipa::path(
+    post, path = "/v1/projects/{name}/pause", tag = "projects",
+    params(("name" = String, Path, description = "The project's name")),
+    responses((status = 200, body = ProjectView), (status = 404, body = Problem))
+)]
+pub(super) async fn pause(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<axum::Json<ProjectView>, Problem> {
+    let project = api.projects.pause(&name, &caller.asker()).await?;
+    Ok(axum::Json(ProjectView::from(&project)))
+}
+
+/// Keeps a paused project as declared again
+#[utoipa::path(
+    post, path = "/v1/projects/{name}/resume", tag = "projects",
+    params(("name" = String, Path, description = "The project's name")),
+    responses((status = 200, body = ProjectView), (status = 404, body = Problem))
+)]
+pub(super) async fn resume(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<axum::Json<ProjectView>, Problem> {
+    let project = api.projects.resume(&name, &caller.asker()).await?;
+    Ok(axum::Json(ProjectView::from(&project)))
+}
