@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use wharfinger::cli::compose_config::read_project;
+use wharfinger::cli::project_files::read_project;
 use wharfinger::domain::compose::{Options, canonical};
 
 /// The share that must be equal: all of them.

@@ -9,7 +9,7 @@ mod exit;
 mod follow;
 mod grammar;
 mod output;
-mod project_files;
+pub mod project_files;
 mod projects;
 mod records;
 #[cfg(test)]

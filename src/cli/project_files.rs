@@ -19,7 +19,7 @@ use crate::domain::compose::{
 ///
 /// # Errors
 /// Every problem in the files.
-pub(super) fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> {
+pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
