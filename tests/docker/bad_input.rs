@@ -40,7 +40,10 @@ fn bad_files_are_refused_with_their_place() {
             "services:\n  web:\n    image: @IMAGE@\n    env_file: [missing.env]\n",
             &["compose.yaml:4:", "missing.env"],
         ),
-        ("services:\n  web: {image: @IMAGE@}\n  web: {image: @IMAGE@}\n", &["compose.yaml:3:3", "web"]),
+        (
+            "services:\n  web: {image: @IMAGE@}\n  web: {image: @IMAGE@}\n",
+            &["compose.yaml:3:3", "web"],
+        ),
     ];
     for (compose, words) in cases {
         let project = Project::new("wharfbad-file", compose);

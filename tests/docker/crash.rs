@@ -50,7 +50,11 @@ fn deploy_converges_after_a_kill_at_any_point() {
         }
     });
     let killed = killed.load(Ordering::SeqCst);
-    println!("kills: {killed} of {} points tried ({} exist); all converged", chosen.len(), points.len());
+    println!(
+        "kills: {killed} of {} points tried ({} exist); all converged",
+        chosen.len(),
+        points.len()
+    );
     // The number of polls while waiting for health differs from run to run, so that the very last
     // points may lie behind the end of a shorter deploy.
     assert!(killed * 10 >= chosen.len() * 8, "too few kills took place: {killed}");
@@ -78,7 +82,12 @@ fn record_points() -> Vec<String> {
     agent.must(&project, "up", &[]);
     agent.stop();
     let recorded = std::fs::read_to_string(&log).expect("the agent recorded its points");
-    recorded.lines().map(str::to_owned).collect()
+    // Each line is a number and a name.
+    recorded
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, name)| name.to_owned())
+        .collect()
 }
 
 /// One kill and what follows. False when the deploy ended before it reached the point.
@@ -120,7 +129,8 @@ fn kill_at(lane: usize, at: usize, point: &str) -> bool {
     });
     wait_until(&format!("the run ended after {context}"), || outcome_of(&agent, &id).is_some());
     let outcome = outcome_of(&agent, &id).expect("just seen");
-    assert_eq!(outcome, "succeeded", "{context}:\n{}", agent.log());
+    let told = || text(&agent.wharf(&["run", "show", &id]).stdout);
+    assert_eq!(outcome, "succeeded", "{context}:\n{}\n{}", agent.log(), told());
     check_engine(&project.name, &context);
     let plan = agent.on(&project, "plan", &[]);
     assert_eq!(plan.status.code(), Some(0), "{context}: {}", text(&plan.stdout));

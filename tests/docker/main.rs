@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 
+mod bad_input;
+mod crash;
 mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
 mod support;
+mod zero_writes;
