@@ -43,22 +43,22 @@ impl DeployProject {
             plan(&declared.spec, observed, options, &self.rollout.key)
         };
         let options = options_of(&inputs);
-        let carried = carry_out(&run, &self.rollout, &declared, options, &make, true).await;
+        let carried = carry_out(&run, &self.rollout, &declared, options, &make).await;
         let observed = match carried {
             Carried::Stopped(stop) => return RunEnd::stopped(stop),
             Carried::Failed { partly } => {
                 // The truth about what runs now, as far as the engine tells.
                 let found = self.rollout.observe(run.run().workspace_id, &declared.spec).await;
-                if let Ok(observed) = found {
-                    run.describe(details(&declared, &observed));
-                }
-                let end = if partly { End::PartiallySucceeded } else { End::Failed };
+                let observed = found.unwrap_or_default();
+                run.describe(details(&declared, &observed));
+                let is_partial = partly && runs_anything(&declared, &observed);
+                let end = if is_partial { End::PartiallySucceeded } else { End::Failed };
                 return RunEnd::ended(end);
             }
             Carried::Done(observed) => observed,
         };
         run.describe(details(&declared, &observed));
-        if let Err(error) = self.rollout.collect_files(&declared.spec) {
+        if let Err(error) = self.rollout.collect_files(&declared.spec, &observed) {
             // The project is as declared; a file too many harms nobody and goes the next time.
             run.log(format!("old files stay for now: {}", chain(&error)));
         }
@@ -66,6 +66,10 @@ impl DeployProject {
     }
 
     async fn deployed(&self, run: &RunContext, inputs: &DeployInputs) -> RunEnd {
+        if !inputs.services.is_empty() {
+            // Some services alone are not the whole revision.
+            return RunEnd::ended(End::Succeeded);
+        }
         let workspace = run.run().workspace_id;
         match self.rollout.store.project(workspace, inputs.project.clone()).await {
             Ok(Some(project)) => RunEnd::ended(End::Succeeded).write(Write::PutProject(Project {
@@ -111,6 +115,17 @@ pub(super) fn wrong_inputs(run: &RunContext) -> RunEnd {
     let message = "the run was queued with the inputs of another type; please report it";
     run.fail(Failure::new(ReasonCode::Internal, "agent", message));
     RunEnd::ended(End::Failed)
+}
+
+/// A deploy that failed is a partial success when it did something and a declared service runs
+/// now: then the project is of use, however little. Otherwise it failed.
+fn runs_anything(declared: &Declared, observed: &Observed) -> bool {
+    observed.containers.iter().any(|container| {
+        let instance = container.instance.as_ref();
+        instance.is_some_and(|found| declared.spec.services.contains_key(&found.service))
+            && container.state == ContainerState::Running
+            && !container.oneoff
+    })
 }
 
 /// How each declared service stands.

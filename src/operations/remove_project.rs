@@ -43,12 +43,13 @@ impl RemoveProject {
             Ok(plan_removal(&declared.spec, observed, wanted))
         };
         let options = PlanOptions::explicit();
-        match carry_out(&run, &self.rollout, &declared, options, &make, true).await {
+        match carry_out(&run, &self.rollout, &declared, options, &make).await {
             Carried::Stopped(stop) => RunEnd::stopped(stop),
             Carried::Failed { partly: true } => RunEnd::ended(End::PartiallySucceeded),
             Carried::Failed { partly: false } => RunEnd::ended(End::Failed),
-            Carried::Done(_) => {
-                if let Err(error) = self.rollout.files.keep_only(&inputs.project, &[].into()) {
+            Carried::Done(observed) => {
+                let nothing = ProjectSpec { name: inputs.project.clone(), ..Default::default() };
+                if let Err(error) = self.rollout.collect_files(&nothing, &observed) {
                     run.log(format!("files stay: {}", crate::base::chain(&error)));
                 }
                 let name = inputs.project;

@@ -1,6 +1,8 @@
 //! Restarts a project's containers, dependencies first. Owns nothing but its order. Face:
 //! `RestartProject`. Never changes what a container is.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 
 use super::deploy_project::wrong_inputs;
@@ -8,6 +10,7 @@ use super::rollout::{Carried, Rollout, carry_out, failures_of};
 use super::{Operation, RunContext, RunEnd, store_failure};
 use crate::domain::rollout::{Observed, PlanOptions, plan_restart};
 use crate::domain::runs::{End, Failure, Inputs, ReasonCode};
+use crate::facts::ContainerFacts;
 
 /// The operation.
 pub struct RestartProject {
@@ -47,14 +50,19 @@ impl RestartProject {
                 return RunEnd::ended(End::Failed);
             }
         };
-        let services = inputs.services.into_iter().collect();
+        let services: BTreeSet<String> = inputs.services.into_iter().collect();
+        // What was started since the run began has been restarted, whoever did it; so the plan
+        // becomes empty, and neither a lost answer nor a crash makes a container restart twice.
+        let began = run.run().started_at.unwrap_or(run.run().created_at);
         let make = |observed: &Observed, options: &PlanOptions| {
-            plan_restart(&declared.spec, observed, options.services.as_ref())
+            let mut left = observed.clone();
+            let is_left = |found: &ContainerFacts| found.started_at.is_none_or(|at| at < began);
+            left.containers.retain(is_left);
+            plan_restart(&declared.spec, &left, options.services.as_ref())
         };
         let mut options = PlanOptions::explicit();
-        options.services =
-            Some(services).filter(|asked: &std::collections::BTreeSet<String>| !asked.is_empty());
-        match carry_out(&run, &self.rollout, &declared, options, &make, false).await {
+        options.services = Some(services).filter(|asked| !asked.is_empty());
+        match carry_out(&run, &self.rollout, &declared, options, &make).await {
             Carried::Stopped(stop) => RunEnd::stopped(stop),
             Carried::Failed { partly: true } => RunEnd::ended(End::PartiallySucceeded),
             Carried::Failed { partly: false } => RunEnd::ended(End::Failed),

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::{Digest, HashKey};
@@ -61,12 +62,14 @@ pub fn name_of(file: &ContentFile, key: &HashKey) -> Digest {
 /// The files below a state directory.
 pub struct FilesOnDisk {
     root: PathBuf,
+    /// Files begun: two services may want the same file at the same time.
+    begun: AtomicU64,
 }
 
 impl FilesOnDisk {
     /// Files below `<state_dir>/files`.
     pub fn below(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("files") }
+        Self { root: state_dir.join("files"), begun: AtomicU64::new(0) }
     }
 
     fn folder(&self, project: &str) -> PathBuf {
@@ -99,11 +102,13 @@ impl ContentFiles for FilesOnDisk {
             .create(&folder)
             .map_err(failed("create", &folder))?;
         let path = self.path(project, name);
-        let part = path.with_extension("part");
+        let begun = self.begun.fetch_add(1, Ordering::Relaxed);
+        let part = path.with_extension(format!("{begun}.part"));
         // What a crash left half-written is in the way of nobody else.
         let _ = fs::remove_file(&part);
-        let written = write_whole(&part, file);
-        if let Err(source) = written.and_then(|()| fs::rename(&part, &path)) {
+        let written = write_whole(&part, file).and_then(|()| fs::rename(&part, &path));
+        let kept = written.and_then(|()| fs::File::open(&folder)?.sync_all());
+        if let Err(source) = kept {
             let _ = fs::remove_file(&part);
             return Err(ContentFileError { attempt: "write", path, source });
         }
@@ -140,9 +145,11 @@ fn failed<'a>(
 fn write_whole(path: &Path, file: &ContentFile) -> io::Result<()> {
     let mut handle = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     handle.write_all(file.content.expose())?;
-    // Only root may give a file away; to itself, anybody may.
+    // Only root may give a file away. An agent that is not root keeps those that nobody else was
+    // named for: root in a container reads them all the same.
     let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if (file.uid, file.gid) != own {
+    let may_stay = own.0 != 0 && (file.uid, file.gid) == (0, 0);
+    if (file.uid, file.gid) != own && !may_stay {
         std::os::unix::fs::fchown(&handle, Some(file.uid), Some(file.gid))?;
     }
     handle.set_permissions(fs::Permissions::from_mode(file.mode))?;
@@ -218,6 +225,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         suite(&FilesOnDisk::below(folder.path()));
         suite(&FilesInMemory::default());
+    }
+
+    #[test]
+    fn services_may_write_the_same_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = FilesOnDisk::below(folder.path());
+        let large = file(&"x".repeat(1 << 20), 0o400);
+        let name = name_of(&large, &HashKey::new([7; 32]));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| files.write("shop", &name, &large).unwrap());
+            }
+        });
+        assert_eq!(fs::read(files.path("shop", &name)).unwrap(), large.content.expose().as_slice());
+        assert_eq!(fs::read_dir(folder.path().join("files/shop")).unwrap().count(), 1);
     }
 
     #[test]

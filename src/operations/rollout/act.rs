@@ -1,14 +1,14 @@
 //! Performs one step of a plan: one effect. Owns the mapping from actions to calls, and the ids of
 //! the containers that this plan makes. Face: `Acting`. Never chooses what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::create::{Making, keyed_labels};
 use super::report::ActError;
 use super::wait::wait_for;
-use super::{Declared, Rollout};
+use super::{Declared, Preview, Rollout};
 use crate::base::limits::HEALTHY_WAIT_TIMEOUT;
 use crate::domain::audit::{Actor, AuditEvents, EventType, Outcome};
 use crate::domain::rollout::{Action, CONTEXT_LABEL, Contract, Observed, Step, Target};
@@ -18,15 +18,6 @@ use crate::operations::{RunContext, run_event};
 use crate::store::{Adoption, Write};
 use crate::world::content_files::name_of;
 use crate::world::docker::{EngineError, RemoveContainer};
-
-/// What a step yields besides its effect.
-pub(super) enum Done {
-    Plain,
-    /// An image of this name is new.
-    Image(String),
-    /// A container of this id is new.
-    Container(String),
-}
 
 /// Everything that the steps of one plan share.
 pub(super) struct Acting<'a> {
@@ -43,68 +34,73 @@ impl<'a> Acting<'a> {
         run: &'a RunContext,
         rollout: &'a Rollout,
         declared: &'a Declared,
-        observed: &'a Observed,
+        preview: &'a Preview,
     ) -> Self {
-        let known = observed.containers.iter().filter(|container| !container.oneoff);
+        let observed = &preview.observed;
+        // Of two containers of an instance, the plan removes the one that does not stay.
+        let steps = preview.plan.steps.iter();
+        let leaving: BTreeSet<&String> = steps
+            .filter_map(|step| match &step.action {
+                Action::RemoveContainer { container } => container.id.as_ref(),
+                _ => None,
+            })
+            .collect();
+        let known = observed.containers.iter();
+        let known = known.filter(|found| !found.oneoff && !leaving.contains(&found.id));
         let ids =
             known.filter_map(|found| Some((found.instance.clone()?, found.id.clone()))).collect();
         Self { run, rollout, declared, observed, ids: Mutex::new(ids) }
     }
 
     /// Performs the step.
-    pub(super) async fn act(&self, step: &Step) -> Result<Done, ActError> {
+    pub(super) async fn act(&self, step: &Step) -> Result<(), ActError> {
         let engine = &*self.rollout.engine;
         let subject = step.subject.as_str();
         match &step.action {
-            Action::BuildImage { service, image } => return self.build(service, image).await,
+            Action::BuildImage { service, image } => self.build(service, image).await,
             Action::PullImage { image, platform } => {
                 let progress = |line: String| self.run.log(line);
-                let pulled = engine.pull_image(image, platform.as_deref(), &progress).await;
-                pulled.map_err(ActError::Engine)?;
-                return Ok(Done::Image(image.clone()));
+                plain(engine.pull_image(image, platform.as_deref(), &progress).await)
             }
             Action::CreateContainer { instance, replaces } => {
-                return self.create(instance, replaces.as_deref()).await;
+                self.create(instance, replaces.as_deref()).await
             }
-            Action::CreateNetwork { key } => self.create_network(key).await?,
-            Action::CreateVolume { key } => self.create_volume(key).await?,
-            Action::RemoveNetwork => plain(engine.remove_network(subject).await)?,
-            Action::RemoveVolume => plain(engine.remove_volume(subject).await)?,
-            Action::RemoveImage => plain(engine.remove_image(subject).await)?,
-            Action::WriteFiles { service } => self.write_files(service).await?,
-            Action::ConnectNetwork { container, network } => {
-                self.connect(container, network).await?;
-            }
+            Action::CreateNetwork { key } => self.create_network(key).await,
+            Action::CreateVolume { key } => self.create_volume(key).await,
+            Action::RemoveNetwork => plain(engine.remove_network(subject).await),
+            Action::RemoveVolume => plain(engine.remove_volume(subject).await),
+            Action::RemoveImage => plain(engine.remove_image(subject).await),
+            Action::WriteFiles { service } => self.write_files(service).await,
+            Action::ConnectNetwork { container, network } => self.connect(container, network).await,
             Action::DisconnectNetwork { container, network } => {
                 let id = self.id(container)?;
-                plain(engine.disconnect_network(network, &id).await)?;
+                plain(engine.disconnect_network(network, &id).await)
             }
             Action::StartContainer { container } => {
-                plain(engine.start_container(&self.id(container)?).await)?;
+                plain(engine.start_container(&self.id(container)?).await)
             }
             Action::StopContainer { container } => {
                 let grace = self.grace(container);
-                plain(engine.stop_container(&self.id(container)?, grace).await)?;
+                plain(engine.stop_container(&self.id(container)?, grace).await)
             }
             Action::RestartContainer { container } => {
                 let grace = self.grace(container);
-                plain(engine.restart_container(&self.id(container)?, grace).await)?;
+                plain(engine.restart_container(&self.id(container)?, grace).await)
             }
             Action::RenameContainer { container, name } => {
-                plain(engine.rename_container(&self.id(container)?, name).await)?;
+                plain(engine.rename_container(&self.id(container)?, name).await)
             }
             Action::RemoveContainer { container } => {
                 let how = RemoveContainer::default();
-                plain(engine.remove_container(&self.id(container)?, how).await)?;
+                plain(engine.remove_container(&self.id(container)?, how).await)
             }
-            Action::AdoptContainer { container } => self.adopt(container).await?,
+            Action::AdoptContainer { container } => self.adopt(container).await,
             Action::WaitFor { container, condition } => {
                 let id = self.id(container)?;
                 let waited = wait_for(self.run, engine, &id, *condition, self.deadline()).await;
-                waited.map_err(ActError::Wait)?;
+                waited.map_err(ActError::Wait)
             }
         }
-        Ok(Done::Plain)
     }
 
     fn unit(&self, service: &str) -> Result<&'a ServiceUnit, ActError> {
@@ -135,7 +131,7 @@ impl<'a> Acting<'a> {
         }
     }
 
-    async fn build(&self, service: &str, image: &str) -> Result<Done, ActError> {
+    async fn build(&self, service: &str, image: &str) -> Result<(), ActError> {
         let unit = self.unit(service)?;
         let Some(declared) = &unit.build else {
             return Err(ActError::Undeclared(format!("build of {service}")));
@@ -154,11 +150,10 @@ impl<'a> Acting<'a> {
         tags.extend(build.tags.iter().cloned());
         let progress = |line: String| self.run.log(line);
         let built = self.rollout.engine.build_image(&build, &tags, context, &progress).await;
-        built.map_err(ActError::Engine)?;
-        Ok(Done::Image(image.to_owned()))
+        built.map(drop).map_err(ActError::Engine)
     }
 
-    async fn create(&self, instance: &Instance, replaces: Option<&str>) -> Result<Done, ActError> {
+    async fn create(&self, instance: &Instance, replaces: Option<&str>) -> Result<(), ActError> {
         let unit = self.unit(&instance.service)?;
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let making = Making {
@@ -172,8 +167,8 @@ impl<'a> Acting<'a> {
         let new = new.map_err(|error| ActError::Undeclared(error.to_string()))?;
         let id = self.rollout.engine.create_container(&new).await.map_err(ActError::Engine)?;
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.insert(instance.clone(), id.clone());
-        Ok(Done::Container(id))
+        ids.insert(instance.clone(), id);
+        Ok(())
     }
 
     async fn create_network(&self, key: &str) -> Result<(), ActError> {

@@ -28,17 +28,18 @@ pub(super) async fn wait_for_engine(run: &RunContext, engine: &dyn Engine) -> Re
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
+        // First of all a pause: an engine that answers this and not that would be asked too often.
+        tokio::select! {
+            biased;
+            stop = run.stopped() => return Err(GivenUp::Stopped(stop)),
+            () = tokio::time::sleep(pause) => {}
+        }
         match engine.ping().await {
             Ok(()) => return Ok(()),
             Err(error) if began.elapsed() >= ENGINE_RETURN_TIMEOUT => {
                 return Err(GivenUp::Lost(error));
             }
             Err(error) => run.log(format!("waiting for the engine: {error}")),
-        }
-        tokio::select! {
-            biased;
-            stop = run.stopped() => return Err(GivenUp::Stopped(stop)),
-            () = tokio::time::sleep(pause) => {}
         }
         pause = (pause * 2).min(LAST_PAUSE);
     }

@@ -3,6 +3,7 @@
 //! what a plan holds: `domain::rollout` does.
 
 mod act;
+mod carry;
 mod create;
 mod engine_loss;
 mod execute;
@@ -11,19 +12,20 @@ mod report;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::ids::{RevisionId, WorkspaceId};
 use crate::base::{Diagnostics, Digest, HashKey};
 use crate::domain::compose::{Bundle, load_bundle, lower};
 use crate::domain::rollout::{Observed, Plan, PlanErrors, PlanOptions, plan};
-use crate::facts::{ProjectSpec, ServiceUnit};
+use crate::facts::{MountKind, ProjectSpec, ServiceUnit};
 use crate::store::{Store, StoreError};
-use crate::world::content_files::{ContentFiles, name_of};
+use crate::world::content_files::{ContentFileError, ContentFiles, name_of};
 use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
 
-pub use execute::{Carried, MakePlan, carry_out};
+pub use carry::{Carried, MakePlan, carry_out};
 pub use report::{failures_of, plan_failures};
 
 /// What every operation on a project works with. Cheap to clone.
@@ -146,16 +148,30 @@ impl Rollout {
         missing.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Removes the files of the project that nothing declares any more.
+    /// Removes the files of the project that are neither declared nor mounted by a container that
+    /// was found: an orphan that stays keeps its files.
     ///
     /// # Errors
     /// When a file cannot be removed.
     pub fn collect_files(
         &self,
         spec: &ProjectSpec,
-    ) -> Result<(), crate::world::content_files::ContentFileError> {
+        observed: &Observed,
+    ) -> Result<(), ContentFileError> {
         let files = spec.services.values().flat_map(|unit| unit.files.values());
-        let names = files.map(|file| name_of(file, &self.key)).collect();
+        let declared = files.map(|file| name_of(file, &self.key));
+        let mounts = observed.containers.iter().flat_map(|found| found.spec.mounts.values());
+        let mounted = mounts.filter_map(|mount| match &mount.kind {
+            MountKind::Bind { source, .. } => self.name_at(&spec.name, source),
+            _ => None,
+        });
+        let names = declared.chain(mounted).collect();
         self.files.keep_only(&spec.name, &names)
+    }
+
+    /// The name of the project's file that lies there, if it is one.
+    fn name_at(&self, project: &str, path: &str) -> Option<Digest> {
+        let name = Digest::from_hex(path.rsplit('/').next()?)?;
+        (self.files.path(project, &name) == Path::new(path)).then_some(name)
     }
 }

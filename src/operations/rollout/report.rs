@@ -7,7 +7,7 @@ use super::wait::WaitError;
 use crate::base::chain;
 use crate::domain::rollout::PlanErrors;
 use crate::domain::runs::{Failure, ReasonCode};
-use crate::operations::store_failure;
+use crate::operations::{Stop, store_failure};
 use crate::world::content_files::ContentFileError;
 use crate::world::contexts::ContextError;
 use crate::world::docker::{EngineError, EngineErrorKind};
@@ -46,6 +46,14 @@ impl ActError {
                 error.is_outcome_unknown()
             }
             _ => false,
+        }
+    }
+
+    /// Why the run is to stop, when the step noticed that.
+    pub(super) fn stop(&self) -> Option<Stop> {
+        match self {
+            Self::Wait(WaitError::Stopped(stop)) => Some(*stop),
+            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::engine_loss::{GivenUp, wait_for_engine};
 use crate::base::limits::ERROR_LOG_LINES_MAX;
 use crate::facts::{Condition, ContainerFacts, ContainerState, Health};
 use crate::operations::{RunContext, Stop};
@@ -51,6 +52,15 @@ fn tail(log: &[String]) -> String {
     if log.is_empty() { String::new() } else { format!("; its last words: {}", log.join(" | ")) }
 }
 
+impl From<GivenUp> for WaitError {
+    fn from(given_up: GivenUp) -> Self {
+        match given_up {
+            GivenUp::Stopped(stop) => Self::Stopped(stop),
+            GivenUp::Lost(error) => Self::Engine(error),
+        }
+    }
+}
+
 /// What one look at a container says.
 enum Look {
     Ready,
@@ -71,7 +81,14 @@ pub(super) async fn wait_for(
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let found = engine.container(id).await.map_err(WaitError::Engine)?;
+        let found = match engine.container(id).await {
+            // Looking is repeated without harm. The wait goes on when the engine does.
+            Err(error) if error.is_outcome_unknown() => {
+                wait_for_engine(run, engine).await?;
+                continue;
+            }
+            found => found.map_err(WaitError::Engine)?,
+        };
         let Some(found) = found else {
             return Err(WaitError::Gone { name: id.to_owned() });
         };
@@ -121,6 +138,8 @@ fn judge(found: &ContainerFacts, condition: Condition) -> Look {
         },
         Condition::ServiceHealthy => match found.health {
             _ if ended => Look::Exited,
+            // What its health was before it ended says nothing about the next start.
+            _ if found.state == ContainerState::Restarting => Look::NotYet,
             Health::Healthy => Look::Ready,
             Health::Unhealthy => Look::Unhealthy,
             Health::None if found.state == ContainerState::Running => Look::NoHealthcheck,

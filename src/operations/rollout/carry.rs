@@ -1,0 +1,193 @@
+//! Carries a project to where a plan maker wants it, in rounds: look, plan, execute. Owns when a
+//! further round helps. Face: `carry_out`, `Carried`. Never repeats a step whose outcome is
+//! unknown: it looks first and plans anew.
+
+use super::engine_loss::{GivenUp, wait_for_engine};
+use super::execute::{Executed, How, count, execute};
+use super::report::ActError;
+use super::wait::{WaitError, last_words};
+use super::{Declared, Preview, PreviewError, Rollout, failures_of};
+use crate::domain::rollout::{Action, Observed, Plan, PlanErrors, PlanOptions, Step, Target};
+use crate::domain::runs::{CountKey, Failure, ReasonCode};
+use crate::facts::{ContainerState, labels};
+use crate::operations::{RunContext, Stop};
+
+/// Rounds in one attempt. Each round after the first has a reason: images that were fetched, an
+/// engine that went away, somebody else's change.
+const ROUNDS_MAX: usize = 12;
+
+/// How a project was carried.
+#[derive(Debug)]
+pub enum Carried {
+    /// Nothing is left to do; this is how the project was found then.
+    Done(Box<Observed>),
+    /// Something is in the way; the run was told what.
+    Failed {
+        /// Did any step of this attempt succeed?
+        partly: bool,
+    },
+    /// The run is to stop.
+    Stopped(Stop),
+}
+
+/// Makes the plan of one round; an empty one ends the rounds.
+pub type MakePlan<'a> =
+    &'a (dyn Fn(&Observed, &PlanOptions) -> Result<Plan, PlanErrors> + Send + Sync);
+
+/// Looks, plans and executes until nothing is left to do.
+pub async fn carry_out(
+    run: &RunContext,
+    rollout: &Rollout,
+    declared: &Declared,
+    options: PlanOptions,
+    make_plan: MakePlan<'_>,
+) -> Carried {
+    let mut rounds = Rounds { run, rollout, declared, options, partly: false, last: None };
+    for _ in 0..ROUNDS_MAX {
+        if let Some(carried) = rounds.next(make_plan).await {
+            return carried;
+        }
+    }
+    rounds.exhausted()
+}
+
+struct Rounds<'a> {
+    run: &'a RunContext,
+    rollout: &'a Rollout,
+    declared: &'a Declared,
+    options: PlanOptions,
+    /// Did any step succeed?
+    partly: bool,
+    /// The plan that was executed last, and what came of it.
+    last: Option<(Plan, Executed)>,
+}
+
+impl Rounds<'_> {
+    /// One round; none when another one is due.
+    async fn next(&mut self, make_plan: MakePlan<'_>) -> Option<Carried> {
+        let preview = match self.look(make_plan).await {
+            Ok(preview) => preview,
+            Err(PreviewError::Engine(error)) if error.is_outcome_unknown() => {
+                return self.engine_returns().await;
+            }
+            Err(error) => return Some(self.fail(failures_of(&error, &self.declared.spec.name))),
+        };
+        if preview.plan.is_empty() {
+            return Some(Carried::Done(Box::new(preview.observed)));
+        }
+        let futile = self.why_futile(&preview).await;
+        if !futile.is_empty() {
+            return Some(self.fail(futile));
+        }
+        if self.last.is_none() {
+            count(self.run, CountKey::Total, preview.plan.steps.len());
+        }
+        self.run.log(preview.plan.to_string().trim_end());
+        let executed = execute(self.run, self.rollout, self.declared, &preview).await;
+        self.partly |= executed.succeeded > 0;
+        self.options.fresh_images.extend(executed.fresh_images.iter().cloned());
+        match executed.how {
+            How::Stopped(stop) => Some(Carried::Stopped(stop)),
+            How::Failed => Some(self.fail(executed.failures)),
+            How::Wholly | How::ImagesOnly | How::EngineLost | How::Outrun => {
+                self.last = Some((preview.plan, executed));
+                None
+            }
+        }
+    }
+
+    async fn look(&mut self, make_plan: MakePlan<'_>) -> Result<Preview, PreviewError> {
+        let run = self.run.run();
+        let observed = self.rollout.observe(run.workspace_id, &self.declared.spec).await?;
+        // By their label, so that those are known whose creation a crash or a lost answer hid.
+        let own = (labels::RUN, run.id.to_string());
+        let made = observed.containers.iter().filter(|c| c.all_labels.get(own.0) == Some(&own.1));
+        self.options.fresh_containers = made.map(|container| container.id.clone()).collect();
+        let plan = make_plan(&observed, &self.options).map_err(PreviewError::Plan)?;
+        Ok(Preview { plan, observed })
+    }
+
+    async fn engine_returns(&self) -> Option<Carried> {
+        match wait_for_engine(self.run, &*self.rollout.engine).await {
+            Ok(()) => None,
+            Err(GivenUp::Stopped(stop)) => Some(Carried::Stopped(stop)),
+            Err(GivenUp::Lost(error)) => {
+                let error = PreviewError::Engine(error);
+                Some(self.fail(failures_of(&error, &self.declared.spec.name)))
+            }
+        }
+    }
+
+    /// Why executing this plan would not help, judging by what the execution before came to.
+    async fn why_futile(&self, preview: &Preview) -> Vec<Failure> {
+        let Some((plan, executed)) = &self.last else { return Vec::new() };
+        let is_same = *plan == preview.plan;
+        match executed.how {
+            // Nobody outran us: the engine refuses what the plan wants.
+            How::Outrun if is_same => executed.failures.clone(),
+            How::Wholly => {
+                let ended = self.ended_at_once(plan, preview).await;
+                if ended.is_empty() && is_same { still_needed(plan) } else { ended }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Containers that were started a round ago and have to be started again: a third start would
+    /// end like the first.
+    async fn ended_at_once(&self, before: &Plan, preview: &Preview) -> Vec<Failure> {
+        let started = |action: &Action| match action {
+            Action::StartContainer { container } | Action::RestartContainer { container } => {
+                Some(container.clone())
+            }
+            _ => None,
+        };
+        let earlier: Vec<Target> =
+            before.steps.iter().filter_map(|step| started(&step.action)).collect();
+        let mut failures = Vec::new();
+        for step in &preview.plan.steps {
+            let Action::StartContainer { container: target } = &step.action else { continue };
+            if !earlier.iter().any(|earlier| earlier.instance == target.instance) {
+                continue;
+            }
+            let mut found = preview.observed.containers.iter();
+            let found = found.find(|container| {
+                target.id.as_ref() == Some(&container.id)
+                    && container.state == ContainerState::Exited
+            });
+            let Some(found) = found else { continue };
+            let exited = WaitError::Exited {
+                name: found.name.clone(),
+                exit_code: found.exit_code,
+                error: found.state_error.clone(),
+                log: last_words(&*self.rollout.engine, &found.id).await,
+            };
+            failures.push(ActError::Wait(exited).failure(&step.subject));
+        }
+        failures
+    }
+
+    fn fail(&self, failures: Vec<Failure>) -> Carried {
+        for failure in failures {
+            self.run.fail(failure);
+        }
+        Carried::Failed { partly: self.partly }
+    }
+
+    fn exhausted(self) -> Carried {
+        let message = format!("the project is still not as wanted after {ROUNDS_MAX} rounds");
+        let code = ReasonCode::DeadlineExceeded;
+        let mut failures = vec![Failure::new(code, &self.declared.spec.name, message)];
+        failures.extend(self.last.iter().flat_map(|(_, executed)| executed.failures.clone()));
+        self.fail(failures)
+    }
+}
+
+fn still_needed(plan: &Plan) -> Vec<Failure> {
+    let failure = |step: &Step| {
+        let what = step.action.title();
+        let message = format!("done, and still needed: {what} ({})", step.cause_text);
+        Failure::new(ReasonCode::EngineRefused, &step.subject, message)
+    };
+    plan.steps.iter().map(failure).collect()
+}
