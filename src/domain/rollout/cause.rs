@@ -39,6 +39,11 @@ pub enum Cause {
         /// Names of the differing fields.
         fields: Vec<String>,
     },
+    /// The project has several networks of this name, which no container can tell apart.
+    NetworkDoubled {
+        /// Their name.
+        network: String,
+    },
     /// The container belongs to a network that was removed and made again since.
     NetworkReplaced {
         /// Its name.
@@ -103,6 +108,7 @@ impl Cause {
             Self::ContextChanged => "context_changed",
             Self::PullAlways => "pull_always",
             Self::NetworkChanged { .. } => "network_changed",
+            Self::NetworkDoubled { .. } => "network_doubled",
             Self::NetworkReplaced { .. } => "network_replaced",
             Self::NotConnected { .. } => "not_connected",
             Self::ParentReplaced { .. } => "parent_replaced",
@@ -137,6 +143,9 @@ impl fmt::Display for Cause {
             Self::PullAlways => f.write_str("pull_policy is always"),
             Self::NetworkChanged { network, fields } => {
                 write!(f, "network {network} changed: {}", Fields(fields))
+            }
+            Self::NetworkDoubled { network } => {
+                write!(f, "network {network} exists more than once")
             }
             Self::NetworkReplaced { network } => write!(f, "network {network} was replaced"),
             Self::NotConnected { network } => write!(f, "not connected to {network}"),

@@ -15,6 +15,10 @@ pub struct Observed {
     pub containers: Vec<ContainerFacts>,
     /// Networks of the project, and declared external ones, by name on the engine.
     pub networks: BTreeMap<String, NetworkFacts>,
+    /// Further networks of the project under a name that another one has. An engine accepts a
+    /// second network of the same name when two creations overlap: an agent that was killed leaves
+    /// a request behind, and the engine works on it while the next attempt looks.
+    pub surplus_networks: Vec<NetworkFacts>,
     /// Volumes of the project, and declared ones, by name on the engine.
     pub volumes: BTreeMap<String, VolumeFacts>,
     /// Images by the reference that was asked for; an absent key is an absent image.
@@ -101,6 +105,28 @@ impl PlanOptions {
 }
 
 impl Observed {
+    /// Takes in the project's networks. Of several with one name the one in use is kept, else the
+    /// one with the lowest id, so that every look keeps the same.
+    pub fn add_networks(&mut self, mut found: Vec<NetworkFacts>) {
+        let used: BTreeSet<&str> = self
+            .containers
+            .iter()
+            .flat_map(|container| container.addresses.values())
+            .map(|address| address.network_id.as_str())
+            .collect();
+        found.sort_by(|a, b| {
+            let rank = |network: &NetworkFacts| !used.contains(network.id.as_str());
+            (rank(a), &a.id).cmp(&(rank(b), &b.id))
+        });
+        for network in found {
+            if self.networks.contains_key(&network.name) {
+                self.surplus_networks.push(network);
+            } else {
+                self.networks.insert(network.name.clone(), network);
+            }
+        }
+    }
+
     /// The contract that a container was made from or adopted under; `None` for one that is not
     /// ours.
     pub fn contract_of(&self, container: &ContainerFacts) -> Option<Contract> {

@@ -118,6 +118,11 @@ impl Removal<'_> {
         let is_external = |name: &str| {
             self.desired.networks.values().any(|network| network.external && network.name == name)
         };
+        let mut surplus = Vec::new();
+        for doubled in &self.observed.surplus_networks {
+            let cause = Cause::NetworkDoubled { network: doubled.name.clone() };
+            surplus.push(self.draft.add(Action::RemoveNetwork, doubled.id.clone(), cause));
+        }
         for (name, network) in &self.observed.networks {
             if is_external(name) || !belongs_to(&network.labels, &self.desired.name) {
                 continue;
@@ -129,6 +134,8 @@ impl Removal<'_> {
             }
             let step = self.draft.add(Action::RemoveNetwork, name.clone(), Cause::Requested);
             self.draft.need(step, removed.values().copied());
+            // The name alone is ambiguous as long as another network has it too.
+            self.draft.need(step, surplus.iter().copied());
         }
     }
 

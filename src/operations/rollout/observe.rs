@@ -54,8 +54,7 @@ impl Rollout {
         )
         .await?;
         let mut observed = Observed { containers, images, ..Observed::default() };
-        observed.networks =
-            networks.into_iter().map(|network| (network.name.clone(), network)).collect();
+        observed.add_networks(networks);
         observed.volumes =
             volumes.into_iter().map(|volume| (volume.name.clone(), volume)).collect();
         let (networks, volumes, name_holders) = futures_util::future::try_join3(

@@ -64,6 +64,7 @@ pub(super) fn by_message(message: &str) -> Option<Kind> {
         || says("already exists in network")
         || says("is not connected to")
         || says("pool overlaps")
+        || says("is ambiguous")
     {
         Some(Kind::Conflict)
     } else if says("invalid reference format") || says("invalid argument") {
@@ -121,6 +122,7 @@ mod tests {
         check(403, "Address already in use", Kind::Conflict);
         check(403, "network x id 1 has active endpoints", Kind::Conflict);
         check(500, "container 1 is not connected to network x", Kind::Conflict);
+        check(400, "network x is ambiguous (2 matches found on name)", Kind::Conflict);
         check(403, "Pool overlaps with other one on this address space", Kind::Conflict);
         check(500, "write /var/lib: no space left on device", Kind::DiskFull);
     }

@@ -65,6 +65,11 @@ impl<'a> Planner<'a> {
                 self.files.insert((*service).to_owned(), step);
             }
         }
+        for surplus in &self.observed().surplus_networks {
+            let cause = Cause::NetworkDoubled { network: surplus.name.clone() };
+            let step = self.draft.add(Action::RemoveNetwork, &surplus.id, cause);
+            self.networks.insert(surplus.name.clone(), step);
+        }
         for (key, network) in &self.judge.desired.networks {
             if networks.contains(network.name.as_str()) && !network.external {
                 self.network(key, &network.name);

@@ -220,3 +220,16 @@ fn foreign_containers_are_adopted_only_on_demand() {
     let taken = planned(&shop(), &world, &PlanOptions::explicit());
     assert_eq!(taken.steps[0].cause, Cause::AdoptionDiffers { fields: vec!["user".to_owned()] });
 }
+
+#[test]
+fn doubled_network_goes_and_the_one_in_use_stays() {
+    let double = |_: &mut ProjectSpec, world: &mut World| {
+        let used = world.observed.networks.remove("shop_back").unwrap();
+        // The surplus one has the lower id, and nobody uses it.
+        let mut surplus = used.clone();
+        surplus.id = "a".to_owned();
+        world.observed.add_networks(vec![surplus, used.clone()]);
+        assert_eq!(world.observed.networks["shop_back"].id, used.id);
+    };
+    check(double, &["remove network a: network_doubled"]);
+}
