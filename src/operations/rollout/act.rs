@@ -45,9 +45,12 @@ impl<'a> Acting<'a> {
         declared: &'a Declared,
         observed: &'a Observed,
     ) -> Self {
-        let known = observed.containers.iter().filter(|container| !container.oneoff);
+        // Where an interrupted replacement left two, the younger one is the one that stays.
+        let mut known: Vec<_> = observed.containers.iter().filter(|found| !found.oneoff).collect();
+        known.sort_by_key(|found| found.created_at);
+        let named = known.into_iter();
         let ids =
-            known.filter_map(|found| Some((found.instance.clone()?, found.id.clone()))).collect();
+            named.filter_map(|found| Some((found.instance.clone()?, found.id.clone()))).collect();
         Self { run, rollout, declared, observed, ids: Mutex::new(ids) }
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -20,6 +21,11 @@ use crate::operations::{RunContext, StepError, Stop, store_failure};
 /// Rounds of looking, planning and executing in one attempt. Each round after the first has a
 /// reason: images that were fetched, an engine that went away, somebody else's change.
 const ROUNDS_MAX: usize = 12;
+/// How often the engine may refuse the same plan because of something that the plan does not
+/// know: a container that is just being removed passes, a stranger in the way does not.
+const REFUSALS_MAX: u32 = 4;
+/// How long such a thing is given to pass.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a project was carried to its declaration.
 #[derive(Debug)]
@@ -49,17 +55,13 @@ pub async fn carry_out(
     make_plan: MakePlan<'_>,
     repeats: bool,
 ) -> Carried {
-    let workspace = run.run().workspace_id;
     let mut partly = false;
     let mut executed = false;
     let mut last_plan = None;
+    let mut refusals = 0;
+    let mut refusal: Option<Failure> = None;
     for _ in 0..ROUNDS_MAX {
-        let preview = match rollout.observe(workspace, &declared.spec).await {
-            Ok(observed) => make_plan(&observed, &options)
-                .map(|plan| Preview { plan, observed })
-                .map_err(PreviewError::Plan),
-            Err(error) => Err(error),
-        };
+        let preview = look(run, rollout, declared, make_plan, &options).await;
         let preview = match preview {
             Ok(preview) => preview,
             Err(PreviewError::Engine(error)) if error.is_outcome_unknown() => {
@@ -86,7 +88,17 @@ pub async fn carry_out(
             tell(run, still_not_as_declared(&preview.plan));
             return Carried::Failed { partly };
         }
-        let round = execute(run, rollout, declared, &preview).await;
+        if let Some(failure) = refusal.take().filter(|_| last_plan.as_ref() == Some(&preview.plan))
+        {
+            refusals += 1;
+            if refusals > REFUSALS_MAX {
+                run.fail(failure);
+                return Carried::Failed { partly };
+            }
+            tokio::time::sleep(REFUSAL_PAUSE).await;
+        }
+        let mut round = execute(run, rollout, declared, &preview).await;
+        refusal = round.refusal.take();
         partly |= round.succeeded > 0;
         options.fresh_images.extend(round.fresh_images);
         options.fresh_containers.extend(round.fresh_containers);
@@ -103,6 +115,18 @@ pub async fn carry_out(
     let code = crate::domain::runs::ReasonCode::DeadlineExceeded;
     run.fail(Failure::new(code, &declared.spec.name, message));
     Carried::Failed { partly }
+}
+
+async fn look(
+    run: &RunContext,
+    rollout: &Rollout,
+    declared: &Declared,
+    make_plan: MakePlan<'_>,
+    options: &PlanOptions,
+) -> Result<Preview, PreviewError> {
+    let observed = rollout.observe(run.run().workspace_id, &declared.spec).await?;
+    let plan = make_plan(&observed, options).map_err(PreviewError::Plan)?;
+    Ok(Preview { plan, observed })
 }
 
 fn give_up(run: &RunContext, given_up: GivenUp, project: &str, partly: bool) -> Carried {
@@ -151,6 +175,8 @@ struct Round {
     fresh_containers: BTreeSet<String>,
     /// Set when only the plan's images were fetched, because what follows depends on their ids.
     fetched_only: Option<()>,
+    /// What the engine said of a step that did not fit what it holds.
+    refusal: Option<Failure>,
     end: RoundEnd,
 }
 
@@ -191,6 +217,7 @@ async fn execute(
         .map(|step| (step.id, Progress::Waiting))
         .collect();
     let mut look_again = false;
+    let mut refusal = None;
     let mut stopped = None;
     let fresh = Mutex::new((BTreeSet::new(), BTreeSet::new()));
     let mut in_flight = FuturesUnordered::new();
@@ -214,6 +241,9 @@ async fn execute(
             }
             Err(StepError::Failed(error)) if error.loses_engine() || error.is_stale() => {
                 run.log(format!("{}: {error}; looking again", step.subject));
+                if error.is_stale() {
+                    refusal = Some(error.failure(&step.subject));
+                }
                 look_again = true;
                 Progress::Failed
             }
@@ -246,7 +276,7 @@ async fn execute(
     let fresh = std::mem::take(&mut *fresh.lock().unwrap_or_else(PoisonError::into_inner));
     let (fresh_images, fresh_containers) = fresh;
     let fetched_only = only_images.then_some(());
-    Round { succeeded, fresh_images, fresh_containers, fetched_only, end }
+    Round { succeeded, fresh_images, fresh_containers, fetched_only, refusal, end }
 }
 
 /// The next step whose turn it is. Steps that can never begin are marked on the way.
