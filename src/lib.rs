@@ -12,6 +12,7 @@ pub mod store;
 pub mod world;
 // 4 shell
 pub mod operations;
+pub mod watchers;
 // 5 doors
 pub mod api;
 // 6 roof

@@ -63,7 +63,13 @@ fn a_foreign_compose_project_is_adopted_without_a_recreate() {
         label("config-hash", "made-by-somebody-else"),
     ];
     engine::docker_text(&[
-        "network", "create", "--label", &labels[0], "--label", &label("network", "default"), network,
+        "network",
+        "create",
+        "--label",
+        &labels[0],
+        "--label",
+        &label("network", "default"),
+        network,
     ]);
     let mut args = vec!["run", "-d", "--name", "wharfkeep-adopt-web-1", "--init"];
     for label in &labels {

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod crash;
+mod desired_state;
 mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;

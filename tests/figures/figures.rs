@@ -1,6 +1,14 @@
 //! `make bench`: our figures beside a bound measured in the same run, as ratios. Nothing here
 //! passes or fails: machines are noisy, so look at the ratios.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement that cannot go on panics"
+)]
+#![expect(clippy::print_stdout, reason = "figures are printed")]
+#![expect(unreachable_pub, reason = "the modules of a program have no outside")]
+
 #[path = "../docker/support/mod.rs"]
 #[expect(dead_code, reason = "the proofs use more of the shared support than the figures do")]
 mod support;

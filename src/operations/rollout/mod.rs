@@ -7,8 +7,13 @@ mod carry;
 mod create;
 mod engine_loss;
 mod execute;
+mod exits;
 mod observe;
 mod report;
+#[cfg(test)]
+pub(crate) mod stage;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +31,7 @@ use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
 
 pub use carry::{Carried, MakePlan, carry_out};
+pub use exits::ExitLog;
 pub use report::{failures_of, plan_failures};
 
 /// What every operation on a project works with. Cheap to clone.
@@ -41,6 +47,8 @@ pub struct Rollout {
     pub files: Arc<dyn ContentFiles>,
     /// The build contexts that clients sent.
     pub contexts: Arc<Contexts>,
+    /// How containers ended, as far as somebody watched.
+    pub exits: Arc<ExitLog>,
 }
 
 /// A project as its files declare it.

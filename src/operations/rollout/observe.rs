@@ -2,6 +2,7 @@
 //! are. Face: `Rollout::observe`. Never changes anything, and never looks at other projects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -9,10 +10,17 @@ use futures_util::stream::FuturesUnordered;
 use super::{PreviewError, Rollout};
 use crate::base::ids::WorkspaceId;
 use crate::base::limits::DEPLOY_PARALLEL_CALLS_MAX;
+use crate::base::time::after;
 use crate::domain::rollout::{Contract, Exit, Observed, container_name, image_reference};
-use crate::facts::{ImageFacts, Instance, MountKind, NetworkFacts, NetworkMode, ProjectSpec};
+use crate::facts::{
+    ContainerFacts, ImageFacts, Instance, MountKind, NetworkFacts, NetworkMode, ProjectSpec,
+};
 use crate::facts::{VolumeFacts, labels};
+use crate::store::ContainerExit;
 use crate::world::docker::{Answer, ContainerFilter, Engine, EngineError};
+
+/// How far the times of the engine and of the agent may be apart.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 impl Rollout {
     /// How the project is now.
@@ -36,11 +44,29 @@ impl Rollout {
             .into_iter()
             .map(|kept| (kept.container_id, Contract::of_digest(kept.spec_hash)))
             .collect();
-        // Only exits that nobody asked for are kept.
-        observed.exits =
-            exits.into_iter().map(|exit| (exit.container_id, Exit::OnItsOwn)).collect();
+        observed.exits = self.known_exits(&observed, &exits);
         observed.files_missing = self.files_missing(spec);
         Ok(observed)
+    }
+
+    /// What was watched in this process; else what an earlier one recorded, which are exits that
+    /// nobody asked for. A record of an earlier end than the container's last says nothing.
+    fn known_exits(
+        &self,
+        observed: &Observed,
+        recorded: &[ContainerExit],
+    ) -> BTreeMap<String, Exit> {
+        let is_of_last_end = |exit: &ContainerExit, container: &ContainerFacts| {
+            let seen_at = after(exit.seen_at, CLOCK_TOLERANCE);
+            exit.container_id == container.id
+                && container.finished_at.is_none_or(|at| at <= seen_at)
+        };
+        let known = observed.containers.iter().filter_map(|container| {
+            let is_recorded = recorded.iter().any(|exit| is_of_last_end(exit, container));
+            let exit = self.exits.get(&container.id);
+            Some((container.id.clone(), exit.or(is_recorded.then_some(Exit::OnItsOwn))?))
+        });
+        known.collect()
     }
 
     async fn look(&self, spec: &ProjectSpec) -> Result<Observed, EngineError> {

@@ -1,0 +1,357 @@
+//! Keeps projects as they were applied: notices that one is not, and asks for its deployment. Owns
+//! when a project is looked at. Face: `Convergence`. Never submits a run when nothing is to be
+//! done, never touches a paused project, and never floods the queue with a broken one.
+
+mod endings;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use endings::Endings;
+use pace::Pace;
+
+use crate::base::ids::RunId;
+use crate::base::{Timestamp, chain};
+use crate::domain::rollout::Plan;
+use crate::domain::runs::{DeployCause, DeployProject, Inputs, Outcome, Source, Status, Subject};
+use crate::facts::{ContainerState, labels};
+use crate::operations::deploy_project::options_of;
+use crate::operations::rollout::{PreviewError, Rollout};
+use crate::operations::{Door, Request, SubmitError};
+use crate::store::{ContainerExit, Desired, PageRequest, Project, RunFilter, StoreError};
+use crate::world::docker::{EngineError, EngineEvent};
+
+/// First pause before the engine's events are followed again; doubles up to the last.
+const RECONNECT_FIRST: Duration = Duration::from_millis(500);
+/// Last pause before the engine's events are followed again.
+const RECONNECT_LAST: Duration = Duration::from_secs(15);
+/// How soon a project is looked at again while a run works on it.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
+/// How projects are watched.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvergenceOptions {
+    /// How often every project is looked at, whatever happened.
+    pub sweep_interval: Duration,
+    /// How long further events are waited for before a project is looked at.
+    pub debounce: Duration,
+}
+
+/// Watches the engine and the projects on it.
+pub struct Convergence {
+    rollout: Rollout,
+    door: Door,
+    now: Arc<dyn crate::base::Clock>,
+    options: ConvergenceOptions,
+    wake: Arc<Notify>,
+    projects: BTreeMap<String, Watched>,
+    endings: Endings,
+}
+
+/// What is remembered of a project.
+#[derive(Debug, Default)]
+struct Watched {
+    /// When it is to be looked at.
+    due: Option<Instant>,
+    pace: Pace,
+    /// The run that was asked for last.
+    asked: Option<RunId>,
+}
+
+/// Why a look led to nothing.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error("the store does not answer")]
+    Store(#[source] StoreError),
+    #[error("the project cannot be planned")]
+    Preview(#[source] PreviewError),
+    #[error("the deployment could not be asked for")]
+    Submit(#[source] SubmitError),
+}
+
+impl Convergence {
+    /// A watcher that does nothing yet.
+    pub fn new(
+        rollout: Rollout,
+        door: Door,
+        clock: Arc<dyn crate::base::Clock>,
+        options: ConvergenceOptions,
+    ) -> Self {
+        Self {
+            rollout,
+            door,
+            now: clock,
+            options,
+            wake: Arc::new(Notify::new()),
+            projects: BTreeMap::new(),
+            endings: Endings::default(),
+        }
+    }
+
+    /// Notified by who changed what the agent keeps, such as a project that goes on after a
+    /// pause: everything is looked at soon.
+    pub fn waker(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Watches until told to stop. A lost engine is waited for, however long it takes.
+    pub async fn watch(mut self, stop: CancellationToken) {
+        let mut pause = RECONNECT_FIRST;
+        let mut since = None;
+        loop {
+            let began = Instant::now();
+            let end = tokio::select! {
+                () = stop.cancelled() => return,
+                end = self.follow(since) => end,
+            };
+            let Err(error) = end;
+            warn!(%error, "the engine's events ended; following them again soon");
+            since = self.endings.last_event_at();
+            self.endings.engine_lost(&self.rollout.exits);
+            if began.elapsed() > RECONNECT_LAST {
+                pause = RECONNECT_FIRST;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(RECONNECT_LAST);
+        }
+    }
+
+    /// Follows the engine until the connection breaks. Everything is looked at in the beginning,
+    /// because nobody knows what happened before.
+    async fn follow(
+        &mut self,
+        since: Option<Timestamp>,
+    ) -> Result<std::convert::Infallible, EngineError> {
+        let engine = Arc::clone(&self.rollout.engine);
+        engine.ping().await?;
+        let mut events = engine.events(since);
+        let mut sweep = tokio::time::interval(self.options.sweep_interval);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let wake = self.waker();
+        loop {
+            let next_look = self.projects.values().filter_map(|watched| watched.due).min();
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.happened(&event).await,
+                    Some(Err(error)) => return Err(error),
+                    None => return Err(ended()),
+                },
+                () = at(next_look) => self.look_at_due().await?,
+                _ = sweep.tick() => self.all_are_due().await,
+                () = wake.notified() => self.all_are_due().await,
+            }
+        }
+    }
+
+    /// Takes note of an event, and decides whether its project is worth a look.
+    async fn happened(&mut self, event: &EngineEvent) {
+        let Some(project) = event.attributes.get(labels::COMPOSE_PROJECT).cloned() else { return };
+        let has_ended_itself = self.endings.happened(event, &self.rollout.exits);
+        if has_ended_itself {
+            self.record_exit(event).await;
+        }
+        if matches!(event.action.as_str(), "die" | "stop" | "destroy" | "rename" | "oom") {
+            self.due_in(&project, self.options.debounce);
+        }
+    }
+
+    /// Keeps an exit that nobody asked for beyond the life of this process.
+    async fn record_exit(&self, event: &EngineEvent) {
+        let Some(instance) = labels::instance_of(&event.attributes) else { return };
+        let status = event.attributes.get("exitCode").and_then(|status| status.parse().ok());
+        let exit = ContainerExit {
+            workspace_id: self.rollout.store.scope().workspace_id,
+            project: instance.project,
+            service: instance.service,
+            number: instance.number,
+            container_id: event.container_id.clone(),
+            exit_code: status.unwrap_or_default(),
+            count: 1,
+            seen_at: self.now.now(),
+        };
+        if let Err(error) = self.rollout.store.record_exit(exit).await {
+            warn!(error = %chain(&error), "exit not recorded");
+        }
+    }
+
+    /// The first event decides when: a stream of events must not put the look off for ever.
+    fn due_in(&mut self, project: &str, pause: Duration) {
+        let watched = self.projects.entry(project.to_owned()).or_default();
+        let then = Instant::now() + pause;
+        watched.due = Some(watched.due.map_or(then, |due| due.min(then)));
+    }
+
+    async fn all_are_due(&mut self) {
+        let workspace = self.rollout.store.scope().workspace_id;
+        match self.rollout.store.projects(workspace).await {
+            Ok(projects) => {
+                let kept: BTreeMap<_, _> =
+                    projects.into_iter().map(|project| (project.name, ())).collect();
+                self.projects.retain(|name, _| kept.contains_key(name));
+                for name in kept.keys() {
+                    self.due_in(name, self.options.debounce);
+                }
+            }
+            Err(error) => warn!(error = %chain(&error), "the projects cannot be listed"),
+        }
+    }
+
+    async fn look_at_due(&mut self) -> Result<(), EngineError> {
+        let now = Instant::now();
+        let is_due = |watched: &Watched| watched.due.is_some_and(|due| due <= now);
+        let due = self.projects.iter().filter(|(_, watched)| is_due(watched));
+        let names: Vec<String> = due.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(watched) = self.projects.get_mut(&name) {
+                watched.due = None;
+            }
+            match self.look(&name).await {
+                Ok(()) => {}
+                // Whoever follows the events notices the same, and waits for the engine.
+                Err(LookError::Preview(PreviewError::Engine(error)))
+                    if error.is_outcome_unknown() =>
+                {
+                    return Err(error);
+                }
+                Err(LookError::Submit(SubmitError::Closed)) => {
+                    debug!(project = name, "the agent is shutting down");
+                }
+                Err(error) => {
+                    warn!(project = name, error = %chain(&error), "project not looked at");
+                    let watched = self.projects.entry(name).or_default();
+                    let pause = watched.pace.tried(Instant::now());
+                    watched.due = Some(Instant::now() + pause);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one project, and asks for its deployment if something has to be done.
+    async fn look(&mut self, name: &str) -> Result<(), LookError> {
+        let workspace = self.rollout.store.scope().workspace_id;
+        let project = self.rollout.store.project(workspace, name.to_owned()).await;
+        let Some(project) = project.map_err(LookError::Store)? else {
+            self.projects.remove(name);
+            return Ok(());
+        };
+        let Some(inputs) = self.inputs(&project).await? else { return Ok(()) };
+        if self.is_busy(name).await? {
+            self.due_in(name, BUSY_PAUSE);
+            return Ok(());
+        }
+        self.learn_from_last_run(name).await?;
+        let watched = self.projects.entry(name.to_owned()).or_default();
+        if let Some(wait) = watched.pace.wait(Instant::now()) {
+            self.due_in(name, wait);
+            return Ok(());
+        }
+        let plan = self.plan(&inputs).await?;
+        let now = Instant::now();
+        if plan.is_empty() {
+            self.projects.entry(name.to_owned()).or_default().pace.settled(now);
+            return Ok(());
+        }
+        self.submit(name, inputs, &plan).await
+    }
+
+    /// What a deployment of the project would be asked to do; `None` when it is to be left alone.
+    async fn inputs(&self, project: &Project) -> Result<Option<DeployProject>, LookError> {
+        if project.desired != Desired::Running {
+            return Ok(None);
+        }
+        let Some(revision_id) = project.revision_id else { return Ok(None) };
+        let revision = self.rollout.store.revision(revision_id).await.map_err(LookError::Store)?;
+        Ok(revision.map(|revision| DeployProject {
+            project: project.name.clone(),
+            revision_id,
+            revision_digest: revision.digest,
+            services: Vec::new(),
+            cause: DeployCause::Convergence,
+            force_recreate: false,
+            keep_orphans: true,
+            rebuild: false,
+            adopt: false,
+            wait_timeout_seconds: None,
+        }))
+    }
+
+    /// Does a run work on the project, or is one about to?
+    async fn is_busy(&self, project: &str) -> Result<bool, LookError> {
+        let filter = RunFilter {
+            statuses: vec![Status::Queued, Status::Running],
+            subject: Some(Subject::project(project)),
+            ..RunFilter::workspace(self.rollout.store.scope().workspace_id)
+        };
+        let runs = self.rollout.store.runs(filter, PageRequest::first(1)).await;
+        Ok(!runs.map_err(LookError::Store)?.items.is_empty())
+    }
+
+    async fn learn_from_last_run(&mut self, name: &str) -> Result<(), LookError> {
+        let Some(watched) = self.projects.get_mut(name) else { return Ok(()) };
+        let Some(id) = watched.asked.take() else { return Ok(()) };
+        let run = self.rollout.store.run(id).await.map_err(LookError::Store)?;
+        if run.is_some_and(|run| run.outcome() != Outcome::Succeeded) {
+            watched.pace.failed(Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn plan(&mut self, inputs: &DeployProject) -> Result<Plan, LookError> {
+        let workspace = self.rollout.store.scope().workspace_id;
+        let declared = self.rollout.declared(inputs.revision_id).await;
+        let declared = declared.map_err(LookError::Preview)?;
+        let preview = self.rollout.preview(workspace, &declared, &options_of(inputs)).await;
+        let preview = preview.map_err(LookError::Preview)?;
+        let containers = preview.observed.containers.iter();
+        let running = containers.filter(|found| found.state == ContainerState::Running);
+        self.endings.are_running(running.map(|found| found.id.clone()));
+        Ok(preview.plan)
+    }
+
+    async fn submit(
+        &mut self,
+        name: &str,
+        inputs: DeployProject,
+        plan: &Plan,
+    ) -> Result<(), LookError> {
+        let scope = self.rollout.store.scope();
+        let inputs = Inputs::DeployProject(inputs);
+        let request = Request::by_agent(&scope, Source::Convergence, inputs);
+        let admitted = self.door.submit(request).await.map_err(LookError::Submit)?;
+        let run_id = admitted.run().id;
+        let cause = plan.steps.first().map(|step| format!("{}: {}", step.subject, step.cause_text));
+        info!(project = name, %run_id, steps = plan.steps.len(), cause, "project is not as applied");
+        let watched = self.projects.entry(name.to_owned()).or_default();
+        watched.asked = Some(run_id);
+        watched.pace.tried(Instant::now());
+        self.due_in(name, BUSY_PAUSE);
+        Ok(())
+    }
+}
+
+/// Sleeps until then; for ever without a time.
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn ended() -> EngineError {
+    let kind = crate::world::docker::EngineErrorKind::Unreachable;
+    EngineError::new(kind, "follow the engine's events", "the engine closed the connection")
+}

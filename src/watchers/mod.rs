@@ -1,0 +1,5 @@
+//! Those who notice and submit. Owns one module per thing that is watched. Face: one `watch` each.
+//! Never acts on the world: what has to be done goes through the door, and an observation is not
+//! a run.
+
+pub mod convergence;
