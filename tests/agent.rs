@@ -1,5 +1,6 @@
 //! The agent as a real process, and the command line as its client, without an engine: start, stop,
 //! reload, refusals, problem documents, exit codes, closed pipes.
+#![expect(clippy::unwrap_used, reason = "a test's helper fails the test")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
