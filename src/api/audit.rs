@@ -49,7 +49,7 @@ pub(super) struct AuditQuery {
 
 /// What happened, newest first
 #[utoipa::path(
-    get, path = "/v1/audit", tag = "audit", params(AuditQuery),
+    get, path = "/v1/audit", operation_id = "list_audit_events", tag = "audit", params(AuditQuery),
     responses((status = 200, body = Page<AuditRow>), (status = 400, body = Problem))
 )]
 pub(super) async fn list(
@@ -78,7 +78,7 @@ pub(super) async fn list(
 
 /// One event with all that is known about it
 #[utoipa::path(
-    get, path = "/v1/audit/{id}", tag = "audit",
+    get, path = "/v1/audit/{id}", operation_id = "show_audit_event", tag = "audit",
     params(("id" = String, Path, description = "The event's id")),
     responses((status = 200, body = AuditDetail), (status = 404, body = Problem))
 )]

@@ -20,7 +20,7 @@ use crate::world::contexts::{ContextError, Contexts};
 
 /// Which build contexts the agent does not have
 #[utoipa::path(
-    post, path = "/v1/contexts/wanted", tag = "projects", request_body = ContextsWanted,
+    post, path = "/v1/contexts/wanted", operation_id = "ask_wanted_contexts", tag = "projects", request_body = ContextsWanted,
     responses((status = 200, body = ContextsMissing), (status = 400, body = Problem))
 )]
 pub(super) async fn wanted(
@@ -35,9 +35,9 @@ pub(super) async fn wanted(
 
 /// Sends one build context: a tar archive, under the digest of what it holds
 #[utoipa::path(
-    put, path = "/v1/contexts/{digest}", tag = "projects",
+    put, path = "/v1/contexts/{digest}", operation_id = "send_context", tag = "projects",
     params(("digest" = String, Path, description = "64 hexadecimal digits")),
-    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    request_body(content = inline(String), content_type = "application/x-tar"),
     responses(
         (status = 204, description = "kept"),
         (status = 413, body = Problem),

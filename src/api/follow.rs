@@ -55,7 +55,8 @@ impl Cursor {
         for (place, step) in log.iter().enumerate() {
             let has_ended = step.status != StepStatus::Started;
             let is_new = place >= self.begun;
-            if !is_new && !(has_ended && self.open.contains(&place)) {
+            let ends_now = has_ended && self.open.contains(&place);
+            if !is_new && !ends_now {
                 continue;
             }
             self.begun = self.begun.max(place + 1);

@@ -29,14 +29,14 @@ pub(crate) struct Readiness {
 }
 
 /// The process lives
-#[utoipa::path(get, path = "/healthz", tag = "agent", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "tell_alive", tag = "agent", responses((status = 200, body = String)))]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// The agent can work: its database and its engine answer
 #[utoipa::path(
-    get, path = "/readyz", tag = "agent",
+    get, path = "/readyz", operation_id = "tell_ready", tag = "agent",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness))
 )]
 pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, axum::Json<Readiness>) {
@@ -69,7 +69,7 @@ async fn readiness(api: &Api) -> Readiness {
 }
 
 /// The agent itself
-#[utoipa::path(get, path = "/v1/agent", tag = "agent", responses((status = 200, body = AgentView)))]
+#[utoipa::path(get, path = "/v1/agent", operation_id = "show_agent", tag = "agent", responses((status = 200, body = AgentView)))]
 pub(super) async fn agent(State(api): State<Api>) -> axum::Json<AgentView> {
     let found = readiness(&api).await;
     let space = host::disk_space(&api.about.state_dir);
@@ -87,7 +87,7 @@ pub(super) async fn agent(State(api): State<Api>) -> axum::Json<AgentView> {
 
 /// The agent's series in Prometheus's text format
 #[utoipa::path(
-    get, path = "/metrics", tag = "agent",
+    get, path = "/metrics", operation_id = "read_metrics", tag = "agent",
     responses((status = 200, content_type = "text/plain", body = String))
 )]
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
@@ -138,7 +138,7 @@ fn word(value: &impl Serialize) -> String {
 
 /// The description of this API
 #[utoipa::path(
-    get, path = "/v1/openapi.json", tag = "agent",
+    get, path = "/v1/openapi.json", operation_id = "describe_api", tag = "agent",
     responses((status = 200, content_type = "application/json", body = Object))
 )]
 pub(super) async fn openapi() -> axum::Json<utoipa::openapi::OpenApi> {

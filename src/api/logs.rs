@@ -39,7 +39,7 @@ pub(super) struct LogQuery {
 
 /// The output of a project's containers, one JSON object per line
 #[utoipa::path(
-    get, path = "/v1/projects/{name}/logs", tag = "projects",
+    get, path = "/v1/projects/{name}/logs", operation_id = "read_project_logs", tag = "projects",
     params(("name" = String, Path, description = "The project's name"), LogQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson", body = LogRecord),

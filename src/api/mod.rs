@@ -28,6 +28,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
+use utoipa::openapi::{self, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -148,8 +149,31 @@ fn large_routes() -> OpenApiRouter<Api> {
 }
 
 /// The description of the API that is served and kept in the tree.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented_routes().into_openapi()
+pub fn openapi() -> openapi::OpenApi {
+    let mut description = documented_routes().into_openapi();
+    for path in description.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.post, &mut path.put];
+        for operation in operations.into_iter().flatten() {
+            operation.responses.responses.values_mut().for_each(name_problem_type);
+        }
+    }
+    description
+}
+
+/// Problem documents have a media type of their own, which the attributes would repeat everywhere.
+fn name_problem_type(response: &mut RefOr<openapi::Response>) {
+    let RefOr::T(response) = response else { return };
+    let is_problem = |content: &RefOr<openapi::Content>| match content {
+        RefOr::T(openapi::Content { schema: Some(RefOr::Ref(schema)), .. }) => {
+            schema.ref_location.ends_with("/Problem")
+        }
+        _ => false,
+    };
+    if response.content.get("application/json").is_some_and(is_problem)
+        && let Some(content) = response.content.shift_remove("application/json")
+    {
+        response.content.insert("application/problem+json".to_owned(), content);
+    }
 }
 
 /// All routes, behind the check of who comes in.

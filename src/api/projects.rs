@@ -37,7 +37,7 @@ fn accepted(admitted: &Admitted) -> Accepted {
 
 /// Projects that the agent keeps, by name
 #[utoipa::path(
-    get, path = "/v1/projects", tag = "projects",
+    get, path = "/v1/projects", operation_id = "list_projects", tag = "projects",
     responses((status = 200, body = Page<ProjectView>))
 )]
 pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Page<ProjectView>>, Problem> {
@@ -50,7 +50,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Page<Proje
 ///
 /// A project that only containers with Compose's labels tell of is shown too.
 #[utoipa::path(
-    get, path = "/v1/projects/{name}", tag = "projects",
+    get, path = "/v1/projects/{name}", operation_id = "show_project", tag = "projects",
     params(("name" = String, Path, description = "The project's name")),
     responses(
         (status = 200, body = ProjectDetail),
@@ -82,7 +82,7 @@ pub(super) async fn containers_of(api: &Api, name: &str) -> Result<Vec<Container
 
 /// What applying files would do; nothing is changed
 #[utoipa::path(
-    post, path = "/v1/projects/{name}/plan", tag = "projects", request_body = Apply,
+    post, path = "/v1/projects/{name}/plan", operation_id = "plan_project", tag = "projects", request_body = Apply,
     params(("name" = String, Path, description = "The project's name")),
     responses((status = 200, body = PlanView), (status = 422, body = Problem))
 )]
@@ -99,7 +99,7 @@ pub(super) async fn plan(
 
 /// Applies files: the project is kept as they declare from now on
 #[utoipa::path(
-    post, path = "/v1/projects/{name}/up", tag = "projects", request_body = Apply,
+    post, path = "/v1/projects/{name}/up", operation_id = "apply_project", tag = "projects", request_body = Apply,
     params(("name" = String, Path, description = "The project's name")),
     responses(
         (status = 202, body = RunAccepted),
@@ -120,7 +120,7 @@ pub(super) async fn up(
 
 /// Removes a project's containers and networks
 #[utoipa::path(
-    post, path = "/v1/projects/{name}/down", tag = "projects", request_body = DownOptions,
+    post, path = "/v1/projects/{name}/down", operation_id = "remove_project", tag = "projects", request_body = DownOptions,
     params(("name" = String, Path, description = "The project's name")),
     responses((status = 202, body = RunAccepted))
 )]
@@ -136,7 +136,7 @@ pub(super) async fn down(
 
 /// Restarts a project's containers
 #[utoipa::path(
-    post, path = "/v1/projects/{name}/restart", tag = "projects", request_body = RestartOptions,
+    post, path = "/v1/projects/{name}/restart", operation_id = "restart_project", tag = "projects", request_body = RestartOptions,
     params(("name" = String, Path, description = "The project's name")),
     responses((status = 202, body = RunAccepted), (status = 404, body = Problem))
 )]
@@ -152,7 +152,7 @@ pub(super) async fn restart(
 
 /// Leaves a project alone until it is resumed
 #[utoipa::path(
-    post, path = "/v1/projects/{name}/pause", tag = "projects",
+    post, path = "/v1/projects/{name}/pause", operation_id = "pause_project", tag = "projects",
     params(("name" = String, Path, description = "The project's name")),
     responses((status = 200, body = ProjectView), (status = 404, body = Problem))
 )]
@@ -167,7 +167,7 @@ pub(super) async fn pause(
 
 /// Keeps a paused project as declared again
 #[utoipa::path(
-    post, path = "/v1/projects/{name}/resume", tag = "projects",
+    post, path = "/v1/projects/{name}/resume", operation_id = "resume_project", tag = "projects",
     params(("name" = String, Path, description = "The project's name")),
     responses((status = 200, body = ProjectView), (status = 404, body = Problem))
 )]

@@ -53,7 +53,7 @@ pub(super) const PAGE_ITEMS_DEFAULT: usize = 50;
 
 /// Runs, newest first
 #[utoipa::path(
-    get, path = "/v1/runs", tag = "runs", params(RunQuery),
+    get, path = "/v1/runs", operation_id = "list_runs", tag = "runs", params(RunQuery),
     responses((status = 200, body = Page<RunView>), (status = 400, body = Problem))
 )]
 pub(super) async fn list(
@@ -81,7 +81,7 @@ pub(super) fn page_request(limit: Option<usize>, after: Option<String>) -> PageR
 
 /// One run with its attempts and steps
 #[utoipa::path(
-    get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+    get, path = "/v1/runs/{id}", operation_id = "show_run", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     responses((status = 200, body = RunDetail), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
@@ -103,7 +103,7 @@ pub(super) async fn show(
 /// `run` when its record changed, `step` when a step began or ended, `log` for lines that are not
 /// kept, `end` last. Send `Last-Event-ID` to go on after a broken connection.
 #[utoipa::path(
-    get, path = "/v1/runs/{id}/events", tag = "runs",
+    get, path = "/v1/runs/{id}/events", operation_id = "follow_run", tag = "runs",
     params(
         ("id" = String, Path, description = "The run's id"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")
@@ -133,7 +133,7 @@ pub(super) async fn follow(
 
 /// Cancels a run: at once when nobody works on it, else before its next step
 #[utoipa::path(
-    post, path = "/v1/runs/{id}/cancel", tag = "runs",
+    post, path = "/v1/runs/{id}/cancel", operation_id = "cancel_run", tag = "runs",
     params(("id" = String, Path, description = "The run's id")),
     responses(
         (status = 202, body = RunView),

@@ -194,7 +194,9 @@ impl Progress {
     }
 
     fn log(&mut self, output: &mut Output, line: &str) -> Result<(), CliError> {
-        self.print(output, &format!("         {line}"))?;
+        for line in line.lines() {
+            self.print(output, &format!("  {line}"))?;
+        }
         self.draw(output);
         Ok(())
     }

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 
 use super::RunError;
 use super::config::Config;
+use super::counted_store::CountedStore;
 use super::state_dir;
 use crate::api::access::Gate;
 use crate::api::listen::{self, Listener, SocketOptions};
@@ -59,6 +60,7 @@ impl Agent {
             Keys::open_or_create(&config.state_dir, &*ambient.entropy).map_err(RunError::Store)?;
         let store = open_store(config, &keys, &ambient)?;
         let metrics = Arc::new(Metrics::new().map_err(RunError::Metrics)?);
+        let store: Arc<dyn Store> = Arc::new(CountedStore::new(store, Arc::clone(&metrics)));
         let engine = engine(config, &ambient, &metrics)?;
         let contexts = Contexts::open(&config.state_dir, config.contexts_bytes_max);
         let contexts = Arc::new(contexts.map_err(RunError::Contexts)?);

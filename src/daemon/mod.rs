@@ -4,6 +4,7 @@
 
 mod agent;
 pub mod config;
+mod counted_store;
 mod error;
 mod logs;
 mod records;

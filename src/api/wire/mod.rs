@@ -20,8 +20,7 @@ pub use projects::{
     ProjectDetail, ProjectView, RestartOptions, ServiceView,
 };
 pub use runs::{
-    AttemptView, Counts, FailureView, RunAccepted, RunDetail, RunView, ServiceEnd, StepView,
-    WaitingView,
+    AttemptView, FailureView, RunAccepted, RunDetail, RunView, ServiceEnd, StepView, WaitingView,
 };
 
 /// One part of a list.

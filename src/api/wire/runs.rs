@@ -13,9 +13,6 @@ use crate::domain::runs::{
 };
 use crate::operations::Admitted;
 
-/// Flat numbers about a run, by registered key.
-pub type Counts = BTreeMap<String, u64>;
-
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunView {
@@ -55,7 +52,7 @@ pub struct RunView {
     /// Equal for runs that ask for the same.
     pub run_identity_hash: String,
     /// How much was done.
-    pub summary_counts: Counts,
+    pub summary_counts: BTreeMap<String, u64>,
     /// What went wrong, first things first.
     pub failure_summary: Vec<FailureView>,
     /// How each service stands at the end.

@@ -1,0 +1,464 @@
+//! The API through its real router, over a real socket, on a real store and a pretended engine:
+//! applying, following, cancelling, listing, and what is refused.
+#![expect(clippy::unwrap_used, reason = "a test's helper fails the test")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use wharfinger::api::access::Gate;
+use wharfinger::api::listen::{self, SocketOptions};
+use wharfinger::api::metrics::Metrics;
+use wharfinger::api::{self, About, Api};
+use wharfinger::base::crash_points::NoCrashPoints;
+use wharfinger::base::{Ambient, Clock as _};
+use wharfinger::domain::compose::{Bundle, BundleFile, Options};
+use wharfinger::domain::rollout::HostPathPolicy;
+use wharfinger::domain::runs::RunType;
+use wharfinger::facts::{ImageFacts, ServiceSpec};
+use wharfinger::operations::deploy_project::DeployProject;
+use wharfinger::operations::projects::Projects;
+use wharfinger::operations::remove_project::RemoveProject;
+use wharfinger::operations::restart_project::RestartProject;
+use wharfinger::operations::rollout::Rollout;
+use wharfinger::operations::{Operations, Runner, RunnerOptions};
+use wharfinger::store::Store;
+use wharfinger::store::keys::Keys;
+use wharfinger::store::sqlite::{self, Mode, Opening};
+use wharfinger::world::clock::SystemClock;
+use wharfinger::world::content_files::FilesInMemory;
+use wharfinger::world::contexts::Contexts;
+use wharfinger::world::docker::fake::{Behaviour, FakeEngine};
+use wharfinger::world::host::SystemEntropy;
+use wharfinger::world::tasks::Supervisor;
+
+const WEB: &str = "services:\n  web: {image: 'web:1', command: [serve]}\n";
+
+/// An agent's inside with its doors open, and a client in front of them.
+struct Fixture {
+    dir: tempfile::TempDir,
+    engine: Arc<FakeEngine>,
+    runner: Arc<Runner>,
+    supervisor: Supervisor,
+    http: reqwest::Client,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ambient = Ambient {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            crash_points: Arc::new(NoCrashPoints),
+        };
+        let keys = Keys::open_or_create(dir.path(), &*ambient.entropy).unwrap();
+        let opening = Opening {
+            state_dir: dir.path(),
+            keys: &keys,
+            ambient: &ambient,
+            os_user: "root",
+            hostname: "host",
+            agent_version: "test",
+            mode: Mode::Threaded,
+        };
+        let store: Arc<dyn Store> = sqlite::open(opening).unwrap().store;
+        let engine = FakeEngine::new(Arc::clone(&ambient.clock));
+        engine.add_image(image("web:1"));
+        let rollout = Rollout {
+            engine: engine.clone(),
+            store: Arc::clone(&store),
+            key: keys.hash_key().clone(),
+            files: Arc::new(FilesInMemory::default()),
+            contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
+        };
+        let operations = Operations::default()
+            .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
+            .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
+            .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())));
+        let supervisor = Supervisor::new();
+        let spawn = Arc::new(supervisor.clone());
+        let options = RunnerOptions::new("test");
+        let runner = Runner::new(Arc::clone(&store), ambient.clone(), operations, spawn, options);
+        let policy = HostPathPolicy::default();
+        let contexts = Arc::clone(&rollout.contexts);
+        let path = dir.path().join("wharf.sock");
+        let listener =
+            listen::bind(&SocketOptions { path: path.clone(), mode: 0o600, group_id: None })
+                .unwrap();
+        let api = Api {
+            store,
+            door: runner.door(),
+            projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
+            engine: engine.clone(),
+            ambient: ambient.clone(),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            contexts,
+            gate: Gate { own_uid: rustix::process::geteuid().as_raw(), group_id: None },
+            about: Arc::new(About {
+                started_at: SystemClock.now(),
+                state_dir: dir.path().to_owned(),
+                engine_address: "fake".to_owned(),
+            }),
+            stop: supervisor.stop_token(),
+        };
+        tokio::spawn(api::serve(listener, api));
+        let http = reqwest::Client::builder().unix_socket(path).build().unwrap();
+        Self { dir, engine, runner, supervisor, http }
+    }
+
+    /// The same, with a worker.
+    async fn working() -> Self {
+        let fixture = Self::new().await;
+        tokio::spawn(Arc::clone(&fixture.runner).serve());
+        fixture
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, format!("http://wharf{path}"));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.ask(Method::GET, path, None).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    async fn post(&self, path: &str, body: Value, expect: u16) -> Value {
+        let (status, answer) = self.ask(Method::POST, path, Some(body)).await;
+        assert_eq!(status, expect, "{path}: {answer}");
+        answer
+    }
+
+    async fn up(&self, compose: &str) -> String {
+        let answer = self.post("/v1/projects/shop/up", apply(compose), 202).await;
+        answer["run"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The events of a run, as (name, id, data), until the agent ends the stream or `limit`.
+    async fn events(&self, run: &str, last: Option<&str>, limit: usize) -> Vec<Sent> {
+        let mut request = self.http.get(format!("http://wharf/v1/runs/{run}/events"));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let mut stream = request.send().await.unwrap().bytes_stream();
+        let mut text = String::new();
+        let mut events = Vec::new();
+        while events.len() < limit
+            && let Some(part) = stream.next().await
+        {
+            text.push_str(&String::from_utf8_lossy(&part.unwrap()));
+            while let Some((event, rest)) = text.split_once("\n\n") {
+                events.extend(Sent::parse(event));
+                text = rest.to_owned();
+            }
+        }
+        events.truncate(limit);
+        events
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.supervisor.stop_token().cancel();
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Sent {
+    name: String,
+    id: Option<String>,
+    data: Value,
+}
+
+impl Sent {
+    fn parse(text: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let values: Vec<&str> = lines.map(|line| line.trim_start()).collect();
+            (!values.is_empty()).then(|| values.join("\n"))
+        };
+        let data = field("data")?;
+        let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
+        Some(Self { name: field("event")?, id: field("id"), data })
+    }
+}
+
+fn image(reference: &str) -> ImageFacts {
+    ImageFacts {
+        id: format!("sha256:{:0>64}", hex::encode(reference)),
+        tags: vec![reference.to_owned()],
+        digests: Vec::new(),
+        defaults: ServiceSpec { command: Some(vec!["run".to_owned()]), ..ServiceSpec::default() },
+        platform: "linux/amd64".to_owned(),
+        size_bytes: 1,
+        created_at: None,
+    }
+}
+
+fn apply(compose: &str) -> Value {
+    let text = |text: &str| BundleFile::Text(text.to_owned());
+    let bundle = Bundle {
+        options: Options {
+            directory: "/project".to_owned(),
+            files: vec!["compose.yaml".to_owned()],
+            project_name: Some("shop".to_owned()),
+            ..Options::default()
+        },
+        files: BTreeMap::from([
+            ("/project/compose.yaml".to_owned(), text(compose)),
+            ("/project/.env".to_owned(), BundleFile::Missing),
+        ]),
+        ..Bundle::default()
+    };
+    json!({ "bundle": bundle })
+}
+
+#[tokio::test]
+async fn applying_is_recorded_followed_and_shown() {
+    let agent = Fixture::working().await;
+    let run = agent.up(WEB).await;
+    let events = agent.events(&run, None, usize::MAX).await;
+    let end = events.last().unwrap();
+    assert_eq!(
+        (end.name.as_str(), &end.data["outcome"]),
+        ("end", &json!("succeeded")),
+        "{events:?}"
+    );
+
+    let detail = agent.get(&format!("/v1/runs/{run}")).await;
+    assert_eq!(detail["run"], end.data);
+    assert_eq!(detail["attempts"][0]["end"], "completed");
+    let steps: Vec<&str> =
+        detail["steps"].as_array().unwrap().iter().map(|s| s["status"].as_str().unwrap()).collect();
+    assert!(!steps.is_empty() && steps.iter().all(|status| *status == "succeeded"), "{steps:?}");
+
+    let project = agent.get("/v1/projects/shop").await;
+    assert_eq!(project["project"]["desired"], "running");
+    assert_eq!(project["project"]["deployed_revision_id"], project["project"]["revision_id"]);
+    assert_eq!(project["containers"][0]["name"], "shop-web-1");
+    assert_eq!(project["containers"][0]["state"], "running");
+
+    let audit = agent.get(&format!("/v1/audit?run={run}")).await;
+    let types: Vec<&str> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["event_type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, ["deployment.completed", "deployment.started", "operation_run.queued"]);
+    let id = audit["items"][2]["id"].as_str().unwrap();
+    let event = agent.get(&format!("/v1/audit/{id}")).await;
+    assert_eq!(event["actor"]["actor_type"], "human");
+    assert_eq!(event["related_link"], format!("/v1/runs/{run}"));
+
+    let plan = agent.post("/v1/projects/shop/plan", apply(WEB), 200).await;
+    assert_eq!(plan["has_changes"], false, "{plan}");
+}
+
+#[tokio::test]
+async fn a_follower_goes_on_where_it_was() {
+    let agent = Fixture::working().await;
+    let run = agent.up(WEB).await;
+    let all = agent.events(&run, None, usize::MAX).await;
+    let kept: Vec<&Sent> = all.iter().filter(|event| event.name == "step").collect();
+    // The last thing seen of a finished run: only the end is left to tell.
+    let last = kept.last().unwrap().id.as_deref().unwrap();
+    let rest = agent.events(&run, Some(last), usize::MAX).await;
+    assert_eq!(rest.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["end"]);
+    let (status, problem) = {
+        let request = agent.http.get(format!("http://wharf/v1/runs/{run}/events"));
+        let response = request.header("last-event-id", "nonsense").send().await.unwrap();
+        (response.status(), response.json::<Value>().await.unwrap())
+    };
+    assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("bad_request")));
+}
+
+#[tokio::test]
+async fn asking_twice_gives_one_run_and_a_queued_one_is_cancelled_at_once() {
+    let agent = Fixture::new().await;
+    let first = agent.post("/v1/projects/shop/up", apply(WEB), 202).await;
+    let second = agent.post("/v1/projects/shop/up", apply(WEB), 202).await;
+    assert_eq!((&first["is_new"], &second["is_new"]), (&json!(true), &json!(false)));
+    assert_eq!(first["run"]["id"], second["run"]["id"]);
+
+    let path = format!("/v1/runs/{}/cancel", first["run"]["id"].as_str().unwrap());
+    let run = agent.post(&path, json!({}), 202).await;
+    assert_eq!((&run["status"], &run["outcome"]), (&json!("completed"), &json!("cancelled")));
+    let problem = agent.post(&path, json!({}), 409).await;
+    assert_eq!(problem["code"], "conflict");
+    assert_eq!(agent.engine.writes(), [], "nothing was begun");
+}
+
+#[tokio::test]
+async fn a_plan_writes_nothing_and_tells_why() {
+    let agent = Fixture::working().await;
+    let plan = agent.post("/v1/projects/shop/plan", apply(WEB), 200).await;
+    assert_eq!(plan["has_changes"], true);
+    let causes: Vec<&str> = plan["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["cause"]["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(causes, ["missing", "missing", "never_started"], "{plan}");
+    assert_eq!(agent.engine.writes(), []);
+    assert_eq!(agent.get("/v1/projects").await["items"], json!([]));
+    assert_eq!(agent.get("/v1/runs").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_files_has_its_place() {
+    let agent = Fixture::working().await;
+    let wrong = "services:\n  web:\n    imag: x\n";
+    for verb in ["plan", "up"] {
+        let path = format!("/v1/projects/shop/{verb}");
+        let problem = agent.post(&path, apply(wrong), 422).await;
+        assert_eq!(problem["code"], "invalid_project");
+        let found = &problem["diagnostics"][0];
+        assert_eq!((&found["line"], &found["column"]), (&json!(3), &json!(5)), "{problem}");
+        assert!(found["text"].as_str().unwrap().contains("image"), "{problem}");
+    }
+    let problem = agent.post("/v1/projects/other/up", apply(WEB), 422).await;
+    assert!(problem["detail"].as_str().unwrap().contains("\"shop\", not \"other\""), "{problem}");
+    assert_eq!(agent.get("/v1/runs").await["items"], json!([]), "a refusal made a run");
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_there_fails_the_run_and_is_named() {
+    let agent = Fixture::working().await;
+    let absent = "services:\n  web: {image: 'absent:1', pull_policy: never}\n";
+    let run = agent.up(absent).await;
+    let events = agent.events(&run, None, usize::MAX).await;
+    let end = &events.last().unwrap().data;
+    assert_eq!(end["outcome"], "failed", "{end}");
+    assert!(end["failure_summary"].to_string().contains("absent:1"), "{end}");
+}
+
+#[tokio::test]
+async fn lists_go_on_where_they_ended() {
+    let agent = Fixture::working().await;
+    for command in ["one", "two", "three"] {
+        let run = agent.up(&WEB.replace("serve", command)).await;
+        agent.events(&run, None, usize::MAX).await;
+    }
+    let whole = agent.get("/v1/runs?project=shop&outcome=succeeded").await;
+    let mut parts = Vec::new();
+    let mut after = String::new();
+    loop {
+        let part = agent.get(&format!("/v1/runs?limit=2{after}")).await;
+        parts.extend(part["items"].as_array().unwrap().clone());
+        let Some(next) = part["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(parts.len(), 3);
+    assert_eq!(Value::Array(parts), whole["items"]);
+    let none = agent.get("/v1/runs?type=restart_project").await;
+    assert_eq!(none["items"], json!([]));
+}
+
+#[tokio::test]
+async fn pausing_restarting_and_removing_are_recorded() {
+    let agent = Fixture::working().await;
+    let run = agent.up(WEB).await;
+    agent.events(&run, None, usize::MAX).await;
+    let project = agent.post("/v1/projects/shop/pause", json!({}), 200).await;
+    assert_eq!(project["desired"], "paused");
+    let project = agent.post("/v1/projects/shop/resume", json!({}), 200).await;
+    assert_eq!(project["desired"], "running");
+    for (verb, body) in [("restart", json!({"services": ["web"]})), ("down", json!({}))] {
+        let accepted = agent.post(&format!("/v1/projects/shop/{verb}"), body, 202).await;
+        let run = accepted["run"]["id"].as_str().unwrap();
+        let events = agent.events(run, None, usize::MAX).await;
+        assert_eq!(events.last().unwrap().data["outcome"], "succeeded", "{verb}: {events:?}");
+    }
+    let (status, _) = agent.ask(Method::GET, "/v1/projects/shop", None).await;
+    assert_eq!(status, 404, "the project is gone");
+    for verb in ["pause", "resume", "restart"] {
+        let problem = agent.post(&format!("/v1/projects/shop/{verb}"), json!({}), 404).await;
+        assert_eq!(problem["code"], "not_found", "{verb}");
+    }
+    let audit = agent.get("/v1/audit?target_type=project&target_id=shop&limit=500").await;
+    let types = audit["items"].to_string();
+    for event_type in ["project.applied", "project.paused", "project.resumed", "project.removed"] {
+        assert!(types.contains(event_type), "{event_type}: {types}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_is_said() {
+    let agent = Fixture::working().await;
+    agent.engine.set_unreachable(true);
+    let problem = agent.post("/v1/projects/shop/plan", apply(WEB), 502).await;
+    assert_eq!(problem["code"], "engine");
+    let (status, ready) = agent.ask(Method::GET, "/readyz", None).await;
+    assert_eq!((status.as_u16(), &ready["ready"]), (503, &json!(false)));
+    agent.engine.set_unreachable(false);
+    assert_eq!(agent.get("/readyz").await["ready"], true);
+}
+
+#[tokio::test]
+async fn build_contexts_are_checked_and_asked_for() {
+    let agent = Fixture::new().await;
+    let digest = "ab".repeat(32);
+    let wanted = agent.post("/v1/contexts/wanted", json!({ "digests": [digest] }), 200).await;
+    assert_eq!(wanted["missing"], json!([digest]));
+    let request = agent.http.put(format!("http://wharf/v1/contexts/{digest}"));
+    let archive = tar::Builder::new(Vec::new()).into_inner().unwrap();
+    let response = request.body(archive).send().await.unwrap();
+    assert_eq!(response.status(), 422, "an archive under a wrong name");
+    assert!(!agent.dir.path().join(format!("contexts/{digest}.tar")).exists());
+}
+
+#[tokio::test]
+async fn output_is_read_line_by_line() {
+    let agent = Fixture::working().await;
+    let output = vec![(false, "hello".to_owned()), (true, "oh".to_owned())];
+    agent.engine.behave("shop-web-1", Behaviour { output, ..Behaviour::default() });
+    let run = agent.up(WEB).await;
+    agent.events(&run, None, usize::MAX).await;
+    let url = "http://wharf/v1/projects/shop/logs";
+    let text = agent.http.get(url).send().await.unwrap().text().await.unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines.iter().map(|line| (&line["stream"], &line["text"])).collect();
+    assert_eq!(told, [(&json!("stdout"), &json!("hello")), (&json!("stderr"), &json!("oh"))]);
+    assert_eq!(lines[0]["container"], "shop-web-1");
+
+    // A follower goes on until the agent stops.
+    let mut stream =
+        agent.http.get(format!("{url}?follow=true")).send().await.unwrap().bytes_stream();
+    assert!(stream.next().await.is_some());
+    agent.supervisor.stop_token().cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(10), async {
+        while stream.next().await.is_some() {}
+    });
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn series_count_what_runs() {
+    let agent = Fixture::working().await;
+    let run = agent.up(WEB).await;
+    agent.events(&run, None, usize::MAX).await;
+    let url = "http://wharf/metrics";
+    let text = agent.http.get(url).send().await.unwrap().text().await.unwrap();
+    for line in [
+        "wharf_store_up 1",
+        "wharf_engine_up 1",
+        "wharf_projects{desired=\"running\"} 1",
+        "wharf_containers{health=\"none\",project=\"shop\",state=\"running\"} 1",
+        "wharf_api_requests_total{method=\"POST\",status=\"202\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
