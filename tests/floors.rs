@@ -2,6 +2,8 @@
 //! impure word on a pure floor, a library outside its one module, a file that is too long, a module
 //! without its header. The second half plants each of these and shows that it is found.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on panics")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
