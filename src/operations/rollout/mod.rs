@@ -9,6 +9,8 @@ mod engine_loss;
 mod execute;
 mod observe;
 mod report;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
