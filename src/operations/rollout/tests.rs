@@ -1,65 +1,122 @@
-//! Deployments on the strict fake engine: what is written, what is not, and what faults do.
+//! Proves what operations on projects promise, on an engine in memory.
 
-use super::stage::{PROJECT, Stage, bundle};
-use crate::domain::runs::{Outcome, ReasonCode};
-use crate::facts::{ContainerState, Protocol};
-use crate::operations::projects::ApplyChoices;
-use crate::world::docker::fake::{Behaviour, HealthCourse};
-use crate::world::docker::{Engine as _, EngineErrorKind};
+mod host;
 
+use std::time::Duration;
+
+use self::host::{Ended, Host, image};
+use crate::domain::audit::Actor;
+use crate::domain::runs::{Outcome, StepStatus};
+use crate::facts::{ContainerState, MountKind, Protocol};
+use crate::world::docker::EngineErrorKind;
+use crate::world::docker::fake::{Behaviour, FakeEngine, HealthCourse};
+
+/// A database with a volume, a migration that waits for it, and a server that waits for both.
 const SHOP: &str = "
 services:
   db:
     image: db:1
+    command: [serve]
+    healthcheck: { test: [CMD, ready] }
     volumes: [data:/data]
-    healthcheck: {test: [CMD, ready]}
   migrate:
     image: app:1
-    depends_on: {db: {condition: service_healthy}}
+    command: [migrate]
+    depends_on: { db: { condition: service_healthy } }
   web:
     image: app:1
+    command: [serve]
     ports: ['8080:80']
-    depends_on: {migrate: {condition: service_completed_successfully}}
-volumes: {data: {}}
+    environment: { COLOUR: red }
+    depends_on:
+      db: { condition: service_started }
+      migrate: { condition: service_completed_successfully }
+volumes:
+  data: {}
 ";
 
-/// A stage on which the migration ends well.
-async fn shop() -> Stage {
-    let stage = Stage::set().await;
-    let done = Behaviour { exit: Some((1, 0)), ..Behaviour::default() };
-    stage.engine.behave("migrate", done);
-    stage
+/// Two services that have nothing to do with each other.
+const PAIR: &str = "
+services:
+  one: { image: 'app:1', command: [serve] }
+  two: { image: 'app:1', command: [serve], ports: ['8080:80'] }
+";
+
+fn exits(after: u32, code: i64) -> Behaviour {
+    let output = vec![(false, "hello".to_owned()), (true, "no such table".to_owned())];
+    Behaviour { exit: Some((after, code)), output, ..Behaviour::default() }
 }
 
-fn reasons(run: &crate::domain::runs::OperationRun) -> Vec<ReasonCode> {
-    run.failure_summary.iter().map(|failure| failure.reason_code).collect()
+/// A host on which the migration ends.
+fn shop_host() -> Host {
+    let host = Host::new();
+    host.engine.behave("migrate", exits(1, 0));
+    host
+}
+
+fn written(engine: &FakeEngine) -> Vec<&'static str> {
+    engine.writes().iter().map(|call| call.method).collect()
+}
+
+/// The writes to the engine are exactly the steps that say so.
+#[track_caller]
+fn assert_all_recorded(engine: &FakeEngine, ended: &Ended) {
+    let is_write = |step: &&str| {
+        !["wait_until", "write_files", "adopt"].iter().any(|other| step.starts_with(other))
+    };
+    let recorded = ended.keys().into_iter().filter(is_write).count();
+    assert_eq!(recorded, engine.writes().len(), "{:#?}\n{:#?}", ended.keys(), engine.writes());
 }
 
 #[tokio::test(start_paused = true)]
-async fn second_up_and_preview_write_nothing() {
-    let stage = shop().await;
-    let first = stage.up(SHOP).await;
-    assert_eq!(first.outcome(), Outcome::Succeeded, "{:?}", first.failure_summary);
-    assert_eq!(stage.containers().await["shop-web-1"].state, ContainerState::Running);
-    stage.writes();
-    let second = stage.up(SHOP).await;
-    assert_eq!(second.outcome(), Outcome::Succeeded);
-    let changed = SHOP.replace("8080", "8081");
-    let (changed, asker) = (bundle(&changed), Stage::asker());
-    let preview = stage.projects.preview(PROJECT, &changed, ApplyChoices::default(), &asker).await;
-    assert!(!preview.unwrap().plan.is_empty());
-    assert_eq!(stage.writes(), Vec::<String>::new());
+async fn a_first_deploy_brings_everything_up_in_order() {
+    let mut host = shop_host();
+    let agent = host.start().await;
+    let ended = agent.up(SHOP).await;
+    ended.assert(Outcome::Succeeded);
+    assert_all_recorded(&host.engine, &ended);
+    let order = [
+        "pull_image:db:1",
+        "create_container:shop-db-1",
+        "start:shop-db-1",
+        "wait_until_healthy:shop-db-1",
+        "start:shop-migrate-1",
+        "wait_until_completed:shop-migrate-1",
+        "start:shop-web-1",
+    ];
+    let places: Vec<usize> = order.iter().map(|key| ended.place(key)).collect();
+    assert!(places.is_sorted(), "{:#?}", ended.keys());
+    assert!(ended.place("create_network:shop_default") < ended.place(order[1]));
+    assert!(ended.place("create_volume:shop_data") < ended.place(order[1]));
+    let standing = ended.standing();
+    assert_eq!(standing["db"], "healthy");
+    assert_eq!(standing["migrate"], "completed");
+    assert_eq!(standing["web"], "running");
+    let scope = agent.rollout.store.scope().workspace_id;
+    let project = agent.rollout.store.project(scope, "shop".to_owned()).await.unwrap().unwrap();
+    assert_eq!(project.deployed_revision_id, project.revision_id);
 }
 
 #[tokio::test(start_paused = true)]
-async fn change_replaces_only_what_it_touches() {
-    let stage = shop().await;
-    stage.up(SHOP).await;
-    stage.writes();
-    let run = stage.up(&SHOP.replace("8080", "8081")).await;
-    assert_eq!(run.outcome(), Outcome::Succeeded, "{:?}", run.failure_summary);
-    let methods: Vec<String> =
-        stage.writes().iter().map(|w| w.split(' ').next().unwrap().to_owned()).collect();
+async fn a_second_deploy_writes_nothing() {
+    let mut host = shop_host();
+    let agent = host.start().await;
+    agent.up(SHOP).await.assert(Outcome::Succeeded);
+    host.engine.forget_calls();
+    let again = agent.up(SHOP).await;
+    again.assert(Outcome::Succeeded);
+    assert_eq!(written(&host.engine), [""; 0]);
+    assert_eq!(again.keys(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_variable_replaces_its_service_alone() {
+    let mut host = shop_host();
+    let agent = host.start().await;
+    agent.up(SHOP).await.assert(Outcome::Succeeded);
+    host.engine.forget_calls();
+    let ended = agent.up(&SHOP.replace("red", "blue")).await;
+    ended.assert(Outcome::Succeeded);
     let expect = [
         "create_container",
         "stop_container",
@@ -67,132 +124,275 @@ async fn change_replaces_only_what_it_touches() {
         "rename_container",
         "start_container",
     ];
-    assert_eq!(methods, expect);
-    assert_eq!(stage.containers().await.len(), 3);
+    assert_eq!(written(&host.engine), expect);
+    assert!(ended.keys().iter().all(|key| key.contains("shop-web-1")), "{:?}", ended.keys());
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_migration_keeps_its_dependent_down_and_tells_its_last_words() {
-    let stage = shop().await;
-    let output = vec![(true, "no such table".to_owned())];
-    let failing = Behaviour { exit: Some((1, 3)), output, ..Behaviour::default() };
-    stage.engine.behave("migrate", failing);
-    let run = stage.up(SHOP).await;
-    assert_eq!(run.outcome(), Outcome::PartiallySucceeded);
-    assert_eq!(reasons(&run), [ReasonCode::ContainerExited]);
-    let message = run.failure_summary[0].message.as_str();
+async fn a_port_in_use_fails_one_service_and_the_others_come_up() {
+    let mut host = Host::new();
+    host.engine.occupy_port(Protocol::Tcp, 8080);
+    let ended = host.start().await.up(PAIR).await;
+    ended.assert(Outcome::PartiallySucceeded);
+    assert_eq!(ended.failures()[0].0, "port.in_use");
+    assert_eq!(ended.standing()["one"], "running");
+    assert_eq!(ended.standing()["two"], "not_started");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_after_which_nothing_runs_has_failed() {
+    let mut host = Host::new();
+    host.engine.occupy_port(Protocol::Tcp, 8080);
+    let alone = "services:\n  two: { image: 'app:1', command: [serve], ports: ['8080:80'] }\n";
+    host.start().await.up(alone).await.assert(Outcome::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_migration_says_its_last_words_and_starts_once() {
+    let mut host = Host::new();
+    host.engine.behave("migrate", exits(1, 3));
+    let ended = host.start().await.up(SHOP).await;
+    ended.assert(Outcome::PartiallySucceeded);
+    let [(code, message)] = ended.failures()[..] else { panic!("{:?}", ended.failures()) };
+    assert_eq!(code, "container.exited");
     assert!(message.contains("status 3") && message.contains("no such table"), "{message}");
-    let containers = stage.containers().await;
-    assert_eq!(containers["shop-db-1"].state, ContainerState::Running);
-    assert_eq!(containers["shop-web-1"].state, ContainerState::Created);
+    assert_eq!(ended.standing()["migrate"], "failed");
+    assert_eq!(ended.standing()["web"], "not_started");
+    let starts = ended.keys().into_iter().filter(|key| *key == "start:shop-migrate-1");
+    assert_eq!(starts.count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn unhealthy_dependency_is_told() {
-    let stage = shop().await;
-    let ill = Behaviour { health: HealthCourse::UnhealthyAfter(2), ..Behaviour::default() };
-    stage.engine.behave("db", ill);
-    let run = stage.up(SHOP).await;
-    assert_eq!(reasons(&run), [ReasonCode::ContainerUnhealthy]);
-    assert_eq!(stage.containers().await["shop-migrate-1"].state, ContainerState::Created);
+async fn an_unhealthy_service_ends_the_run_with_its_reason() {
+    let mut host = Host::new();
+    let health = HealthCourse::UnhealthyAfter(2);
+    host.engine.behave("db", Behaviour { health, ..exits(99, 0) });
+    let ended = host.start().await.up(SHOP).await;
+    ended.assert(Outcome::PartiallySucceeded);
+    let [(code, message)] = ended.failures()[..] else { panic!("{:?}", ended.failures()) };
+    assert_eq!(code, "container.unhealthy");
+    assert!(message.contains("no such table"), "{message}");
+    assert_eq!(ended.standing()["db"], "unhealthy");
 }
 
 #[tokio::test(start_paused = true)]
-async fn port_in_use_is_told_and_siblings_go_on() {
-    let stage = shop().await;
-    stage.engine.occupy_port(Protocol::Tcp, 8080);
-    let run = stage.up(SHOP).await;
-    assert_eq!(reasons(&run), [ReasonCode::PortInUse]);
-    assert_eq!(run.failure_summary[0].subject, "shop-web-1");
-    assert_eq!(stage.containers().await["shop-db-1"].state, ContainerState::Running);
+async fn a_program_that_ends_at_once_counts_by_its_status() {
+    for (code, outcome, starts) in [(0, Outcome::Succeeded, 1), (1, Outcome::Failed, 1)] {
+        let mut host = Host::new();
+        host.engine.behave("job", exits(0, code));
+        let job = "services:\n  job: { image: 'app:1', command: [work] }\n";
+        let ended = host.start().await.up(job).await;
+        ended.assert(outcome);
+        let started = ended.keys().into_iter().filter(|key| *key == "start:shop-job-1");
+        assert_eq!(started.count(), starts, "{:?}", ended.failures());
+        assert_eq!(ended.failures().len(), usize::from(code != 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn missing_image_is_told() {
-    let stage = shop().await;
-    let run = stage.up("services: {web: {image: 'nowhere:1'}}").await;
-    assert_eq!(run.outcome(), Outcome::Failed);
-    assert_eq!(reasons(&run), [ReasonCode::ImageMissing]);
+async fn a_run_outlasts_an_engine_that_goes_away() {
+    let mut host = shop_host();
+    let agent = host.start().await;
+    let id = agent.submit(SHOP, None, |_| {}).await;
+    agent.steps_taken(id, 6).await;
+    host.engine.set_unreachable(true);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    host.engine.set_unreachable(false);
+    let ended = agent.ended(id).await;
+    ended.assert(Outcome::Succeeded);
+    assert_eq!(ended.failures(), []);
+    assert_eq!(ended.standing()["db"], "healthy");
 }
 
-/// Every call that changes something fails once, before or after it acted: the run goes on.
 #[tokio::test(start_paused = true)]
-async fn lost_answers_are_made_up_for() {
-    let methods = [
-        "create_network",
-        "create_volume",
-        "create_container",
-        "start_container",
-        "stop_container",
-        "remove_container",
-        "rename_container",
-    ];
-    for method in methods {
-        for has_acted in [true, false] {
-            let stage = shop().await;
-            let fault = || match has_acted {
-                true => stage.engine.lose_answer(method),
-                false => stage.engine.fail_next(method, EngineErrorKind::Unreachable),
-            };
-            fault();
-            let first = stage.up(SHOP).await;
-            let context = format!("{method}, acted: {has_acted}: {:?}", first.failure_summary);
-            assert_eq!(first.outcome(), Outcome::Succeeded, "{context}");
-            fault();
-            let second = stage.up(&SHOP.replace("8080", "8081")).await;
-            let context = format!("{method}, acted: {has_acted}: {:?}", second.failure_summary);
-            assert_eq!(second.outcome(), Outcome::Succeeded, "{context}");
-            let containers = stage.containers().await;
-            let names: Vec<&str> = containers.keys().map(String::as_str).collect();
-            assert_eq!(names, ["shop-db-1", "shop-migrate-1", "shop-web-1"], "{context}");
-            assert_eq!(containers["shop-web-1"].state, ContainerState::Running, "{context}");
+async fn an_engine_that_stays_away_ends_the_run() {
+    let mut host = Host::new();
+    host.engine.set_unreachable(true);
+    let ended = host.start().await.up(SHOP).await;
+    ended.assert(Outcome::Failed);
+    assert_eq!(ended.failures()[0].0, "engine.unreachable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_looked_up_and_not_repeated() {
+    for method in ["pull_image", "create_network", "create_container", "start_container"] {
+        let mut host = shop_host();
+        host.engine.lose_answer(method);
+        let agent = host.start().await;
+        let id = agent.submit(SHOP, None, |inputs| inputs.force_recreate = true).await;
+        let ended = agent.ended(id).await;
+        ended.assert(Outcome::Succeeded);
+        let made = written(&host.engine).into_iter().filter(|made| *made == "create_container");
+        assert_eq!(made.count(), 3, "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_engine_keeps_refusing_ends_the_run_with_its_words() {
+    let mut host = Host::new();
+    for _ in 0..20 {
+        host.engine.fail_next("start_container", EngineErrorKind::Conflict);
+    }
+    let ended = host.start().await.up(PAIR).await;
+    ended.assert(Outcome::Failed);
+    assert!(ended.failures()[0].1.contains("a fault was planned"), "{:?}", ended.failures());
+    assert!(ended.run.failure_summary.len() <= 2, "{:?}", ended.failures());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_stops_between_steps() {
+    let mut host = shop_host();
+    let agent = host.start().await;
+    let id = agent.submit(SHOP, None, |_| {}).await;
+    agent.steps_taken(id, 5).await;
+    let scope = agent.rollout.store.scope();
+    let actor = Actor::human(scope.owner_id, &scope.owner_name);
+    agent.door.cancel(scope.workspace_id, id, actor).await.unwrap();
+    let ended = agent.ended(id).await;
+    ended.assert(Outcome::Cancelled);
+    assert_all_recorded(&host.engine, &ended);
+    assert!(!ended.keys().contains(&"start:shop-web-1"), "{:?}", ended.keys());
+}
+
+const WITH_FILES: &str = "
+services:
+  one: { image: 'app:1', command: [serve], configs: [settings], secrets: [password] }
+  two: { image: 'app:1', command: [serve], configs: [settings] }
+configs: { settings: { content: 'colour: red' } }
+secrets: { password: { environment: PASSWORD } }
+";
+
+#[tokio::test(start_paused = true)]
+async fn configs_are_files_that_containers_mount_until_nobody_needs_them() {
+    let compose = WITH_FILES.replace(", secrets: [password]", "");
+    let compose = compose.replace("secrets: { password: { environment: PASSWORD } }", "");
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(&compose).await.assert(Outcome::Succeeded);
+    let sources = |observed: &crate::domain::rollout::Observed| -> Vec<String> {
+        let mounts = observed.containers.iter().map(|c| c.spec.mounts["/settings"].clone());
+        mounts
+            .map(|mount| match mount.kind {
+                MountKind::Bind { source, .. } if mount.read_only => source,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    let first = sources(&agent.look().await);
+    assert_eq!(first[0], first[1], "one content, one file");
+    let blue = compose.replace("red", "blue");
+    let id = agent.submit(&blue, None, |inputs| inputs.services = vec!["one".to_owned()]).await;
+    agent.ended(id).await.assert(Outcome::Succeeded);
+    let kept = |path: &str| {
+        agent
+            .rollout
+            .name_at("shop", path)
+            .is_some_and(|name| agent.rollout.files.is_there("shop", &name))
+    };
+    let second = sources(&agent.look().await);
+    assert_eq!(second.iter().filter(|source| **source == first[0]).count(), 1);
+    assert!(second.iter().all(|source| kept(source)), "the other service keeps its file");
+    agent.up(&blue).await.assert(Outcome::Succeeded);
+    assert!(!kept(&first[0]), "nobody mounts the old content any more");
+    agent.down(false).await.assert(Outcome::Succeeded);
+    assert!(second.iter().all(|source| !kept(source)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_goes_the_other_way() {
+    let mut host = shop_host();
+    let agent = host.start().await;
+    agent.up(SHOP).await.assert(Outcome::Succeeded);
+    host.engine.forget_calls();
+    let ended = agent.down(true).await;
+    ended.assert(Outcome::Succeeded);
+    assert_all_recorded(&host.engine, &ended);
+    let order = ["stop:shop-web-1", "stop:shop-db-1", "remove_network:shop_default"];
+    let places: Vec<usize> = order.iter().map(|key| ended.place(key)).collect();
+    assert!(places.is_sorted(), "{:#?}", ended.keys());
+    ended.place("remove_volume:shop_data");
+    let left = agent.look().await;
+    assert!(left.containers.is_empty() && left.networks.is_empty() && left.volumes.is_empty());
+    let scope = agent.rollout.store.scope().workspace_id;
+    assert_eq!(agent.rollout.store.project(scope, "shop".to_owned()).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_restarts_each_container_once() {
+    for loses_answer in [false, true] {
+        let mut host = shop_host();
+        let agent = host.start().await;
+        agent.up(SHOP).await.assert(Outcome::Succeeded);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        host.engine.forget_calls();
+        if loses_answer {
+            host.engine.lose_answer("restart_container");
         }
+        let ended = agent.restart().await;
+        ended.assert(Outcome::Succeeded);
+        assert_eq!(written(&host.engine), ["restart_container"; 2], "not the migration");
+        assert_eq!(ended.keys(), ["restart:shop-db-1", "restart:shop-web-1"]);
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn engine_that_restarts_in_the_middle_is_waited_for() {
-    let stage = shop().await;
-    stage.engine.set_unreachable(true);
-    let (files, asker) = (bundle(SHOP), Stage::asker());
-    let applied = stage.projects.apply(PROJECT, &files, ApplyChoices::default(), &asker).await;
-    let id = applied.unwrap().run().id;
-    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
-    stage.engine.set_unreachable(false);
-    assert_eq!(stage.end_of(id).await.outcome(), Outcome::Succeeded);
-}
+const BUILT: &str = "
+services:
+  web:
+    command: [serve]
+    build: { context: ., dockerfile_inline: 'FROM app:1' }
+";
 
 #[tokio::test(start_paused = true)]
-async fn what_always_conflicts_is_told_with_the_engines_words() {
-    let stage = shop().await;
-    for _ in 0..40 {
-        stage.engine.fail_next("create_network", EngineErrorKind::Conflict);
+async fn an_image_is_built_and_its_container_made_from_it() {
+    use crate::domain::compose::dockerignore::context_digest;
+    let mut host = Host::new();
+    host.engine.add_image(image("app:1"));
+    let agent = host.start().await;
+    let archive = tar::Builder::new(Vec::new()).into_inner().unwrap();
+    let digest = context_digest(&[]);
+    agent.rollout.contexts.put(&digest, &archive).unwrap();
+    let id = agent.submit(BUILT, Some(digest), |_| {}).await;
+    let ended = agent.ended(id).await;
+    ended.assert(Outcome::Succeeded);
+    assert!(ended.keys()[0].starts_with("build_image:"), "{:?}", ended.keys());
+    host.engine.forget_calls();
+    let id = agent.submit(BUILT, Some(digest), |_| {}).await;
+    agent.ended(id).await.assert(Outcome::Succeeded);
+    assert_eq!(written(&host.engine), [""; 0]);
+}
+
+/// Killed after any number of steps, the agent's next life ends the run as if nothing had been.
+#[tokio::test(start_paused = true)]
+async fn a_killed_agent_goes_on_where_the_host_is() {
+    for steps in 1..16 {
+        let mut host = shop_host();
+        let agent = host.start().await;
+        let id = agent.submit(SHOP, None, |inputs| inputs.force_recreate = true).await;
+        agent.steps_taken(id, steps).await;
+        agent.kill().await;
+        let agent = host.start().await;
+        let run = agent.rollout.store.run(id).await.unwrap().unwrap();
+        if !run.state.is_completed() {
+            let run = wait_for_end(&agent, id).await;
+            run.assert(Outcome::Succeeded);
+        }
+        let found = agent.look().await;
+        let names: Vec<_> = found.containers.iter().map(|found| found.name.as_str()).collect();
+        assert_eq!(names.len(), 3, "killed after {steps} steps: {names:?}");
+        let is_up = |name: &str| {
+            let found = found.containers.iter().find(|container| container.name == name);
+            found.is_some_and(|found| found.state == ContainerState::Running)
+        };
+        assert!(is_up("shop-db-1") && is_up("shop-web-1"), "killed after {steps} steps");
+        host.engine.forget_calls();
+        agent.up(SHOP).await.assert(Outcome::Succeeded);
+        assert_eq!(written(&host.engine), [""; 0], "killed after {steps} steps");
     }
-    let run = stage.up(SHOP).await;
-    assert_eq!(run.outcome(), Outcome::PartiallySucceeded);
-    assert_eq!(reasons(&run), [ReasonCode::NameInUse]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn removal_takes_everything_but_the_data() {
-    let stage = shop().await;
-    stage.up(SHOP).await;
-    let admitted = stage.projects.remove(PROJECT, false, &Stage::asker()).await.unwrap();
-    let run = stage.end_of(admitted.run().id).await;
-    assert_eq!(run.outcome(), Outcome::Succeeded, "{:?}", run.failure_summary);
-    assert!(stage.containers().await.is_empty());
-    assert!(stage.engine.network("shop_default").await.unwrap().is_none());
-    assert!(stage.engine.volume("shop_data").await.unwrap().is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn restart_happens_once() {
-    let stage = shop().await;
-    stage.up(SHOP).await;
-    stage.writes();
-    let admitted = stage.projects.restart(PROJECT, Vec::new(), &Stage::asker()).await.unwrap();
-    assert_eq!(stage.end_of(admitted.run().id).await.outcome(), Outcome::Succeeded);
-    let restarts = stage.writes();
-    assert_eq!(restarts.len(), 2, "{restarts:?}");
-    assert!(restarts.iter().all(|write| write.starts_with("restart_container")));
+async fn wait_for_end(agent: &host::Agent, id: crate::base::ids::RunId) -> Ended {
+    let ended = agent.ended(id).await;
+    let is_unknown = |step: &&crate::domain::runs::StepRecord| step.status == StepStatus::Unknown;
+    assert!(ended.steps.iter().filter(is_unknown).count() <= 8);
+    ended
 }
