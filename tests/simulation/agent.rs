@@ -23,10 +23,10 @@ use wharfinger::operations::projects::{ApplyChoices, ApplyError, Asker, Projects
 use wharfinger::operations::remove_project::RemoveProject;
 use wharfinger::operations::restart_project::RestartProject;
 use wharfinger::operations::rollout::{Declared, Rollout};
-use wharfinger::operations::{Door, Operation, Operations, Runner, RunnerOptions};
-use wharfinger::store::Store;
+use wharfinger::operations::{Admitted, Door, Operation, Operations, Runner, RunnerOptions};
 use wharfinger::store::keys::Keys;
 use wharfinger::store::sqlite::{self, Mode, Opening};
+use wharfinger::store::{Desired, Project, Store};
 use wharfinger::world::content_files::FilesInMemory;
 use wharfinger::world::contexts::Contexts;
 use wharfinger::world::docker::fake::FakeEngine;
@@ -109,12 +109,10 @@ fn simulate(seed: u64, flaw: Option<Flaw>) -> Told {
         engine,
         flaw,
     });
-    let mut crashes = 0;
     for life in 1..=LIVES {
         if let Some(told) = host.live(life) {
-            return Told { crashes, ..told };
+            return Told { crashes: host.memory().crashes, ..told };
         }
-        crashes += 1;
     }
     panic!("seed {seed}: the last life never ended");
 }
@@ -138,7 +136,10 @@ struct Memory {
     declared: BTreeMap<&'static str, Declaration>,
     /// Runs that the door has accepted: none of them may be lost.
     accepted: BTreeSet<RunId>,
+    /// What each project was last asked to be kept at, as far as the request was answered.
+    desired: BTreeMap<&'static str, Desired>,
     volumes: BTreeSet<String>,
+    crashes: usize,
 }
 
 /// One process on the host.
@@ -159,7 +160,7 @@ impl Host {
     /// One life: from the start of the process to its death, or to its orderly end; then what is
     /// to be told of the last one.
     fn live(self: &Arc<Self>, life: u64) -> Option<Told> {
-        let dies_at = (life < LIVES).then(|| 1 + self.dice.below(1_500));
+        let dies_at = (life < LIVES).then(|| 1 + self.dice.below(600));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -184,6 +185,7 @@ impl Host {
         });
         // Whatever was running stops where it is.
         drop(runtime);
+        self.memory().crashes += usize::from(dead.is_cancelled());
         match told {
             Ok(told) => told,
             Err(_) if dead.is_cancelled() => None,
@@ -299,34 +301,40 @@ impl Process {
     async fn ask(&self) {
         let dice = &self.host.dice;
         let name = PROJECTS[usize::from(dice.once_in(2))];
-        let asked = match dice.below(8) {
-            0..=3 => {
-                let declared = self.next_declaration(name);
-                let run = self.up(&declared, dice.once_in(8)).await;
-                run.map(Some)
-            }
-            4 => {
-                let asked = self.projects.remove(name, false, &self.asker).await;
-                asked.map(|admitted| Some(admitted.run().clone()))
-            }
-            5 => {
-                let asked = self.projects.restart(name, Vec::new(), &self.asker).await;
-                asked.map(|admitted| Some(admitted.run().clone()))
-            }
-            6 => self.projects.pause(name, &self.asker).await.map(|_| None),
-            _ => self.projects.resume(name, &self.asker).await.map(|_| None),
-        };
+        // A crash may come between the acceptance and its answer.
+        self.host.memory().desired.remove(name);
+        let (desired, asked) = self.ask_for(name).await;
         match asked {
-            Ok(None) | Err(ApplyError::Unknown(_)) => {}
-            Ok(Some(run)) => {
-                self.host.memory().accepted.insert(run.id);
-                if dice.once_in(8) {
+            Err(ApplyError::Unknown(_)) => {}
+            Err(refused) => panic!("a request is refused: {refused:?}"),
+            Ok(run) => {
+                self.host.memory().desired.extend(desired.map(|desired| (name, desired)));
+                self.host.memory().accepted.extend(run.iter().map(|run| run.id));
+                if let Some(run) = run.filter(|_| dice.once_in(8)) {
                     // It may have ended by now.
                     let actor = Actor::agent();
                     let _ = self.door.cancel(run.workspace_id, run.id, actor).await;
                 }
             }
-            Err(refused) => panic!("a request is refused: {refused:?}"),
+        }
+    }
+
+    /// Asks for something: what the project is kept at from then on, and the run that does it.
+    async fn ask_for(
+        &self,
+        name: &'static str,
+    ) -> (Option<Desired>, Result<Option<OperationRun>, ApplyError>) {
+        let (dice, projects, asker) = (&self.host.dice, &self.projects, &self.asker);
+        let run = |admitted: Admitted| Some(admitted.run().clone());
+        match dice.below(8) {
+            0..=3 => {
+                let declared = self.next_declaration(name);
+                (Some(Desired::Running), self.up(&declared, dice.once_in(8)).await.map(Some))
+            }
+            4 => (Some(Desired::Removed), projects.remove(name, false, asker).await.map(run)),
+            5 => (None, projects.restart(name, Vec::new(), asker).await.map(run)),
+            6 => (Some(Desired::Paused), projects.pause(name, asker).await.map(|_| None)),
+            _ => (Some(Desired::Running), projects.resume(name, asker).await.map(|_| None)),
         }
     }
 
@@ -366,6 +374,14 @@ impl Process {
         let mut broken = self.settled().await;
         if broken.is_empty() {
             self.remember_volumes().await;
+            let desired = self.host.memory().desired.clone();
+            for (name, desired) in desired {
+                broken.extend(promises::of_desired(
+                    self.project(name).await.as_ref(),
+                    name,
+                    desired,
+                ));
+            }
             for name in PROJECTS {
                 broken.extend(self.examine_project(name).await);
             }
@@ -403,10 +419,13 @@ impl Process {
         broken.extend(promises::of_containers(&declared, &found));
         broken.extend(promises::of_anonymous_volumes(&data, &declared, &found));
         broken.extend(self.examine_idle(&declared).await);
-        let workspace = self.store.scope().workspace_id;
-        let project = self.store.project(workspace, name.to_owned()).await.expect("a project");
-        broken.extend(promises::of_project(project.as_ref(), name));
+        broken.extend(promises::of_project(self.project(name).await.as_ref(), name));
         broken
+    }
+
+    async fn project(&self, name: &str) -> Option<Project> {
+        let workspace = self.store.scope().workspace_id;
+        self.store.project(workspace, name.to_owned()).await.expect("an answer")
     }
 
     /// A project that is as declared is left alone.

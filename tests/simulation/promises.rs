@@ -92,6 +92,15 @@ pub(crate) fn of_last_run(run: &OperationRun) -> Broken {
     vec![format!("the last run of {} ended {}: {}", run.subject, run.outcome(), told.join("; "))]
 }
 
+/// Of what was asked for last: nothing that goes on beside it overwrites it.
+pub(crate) fn of_desired(project: Option<&Project>, name: &str, desired: Desired) -> Broken {
+    let kept = project.map_or(Desired::Removed, |project| project.desired);
+    if kept == desired {
+        return Broken::new();
+    }
+    vec![format!("project {name} is to be kept {desired}, and is kept {kept}")]
+}
+
 /// Of the record of a project that was brought up last.
 pub(crate) fn of_project(project: Option<&Project>, name: &str) -> Broken {
     let Some(project) = project else { return vec![format!("project {name} is forgotten")] };
