@@ -136,6 +136,11 @@ impl FakeEngine {
         self.lock().faults.entry(method).or_default().push_back(Fault::After);
     }
 
+    /// Takes back the faults that have not struck yet.
+    pub fn forget_faults(&self) {
+        self.lock().faults.clear();
+    }
+
     /// A call of this method panics from now on.
     pub fn forbid(&self, method: &'static str) {
         self.lock().forbidden.insert(method);
