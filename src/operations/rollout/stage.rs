@@ -139,14 +139,6 @@ impl Stage {
         let found = self.engine.containers(&filter).await.unwrap();
         found.into_iter().map(|container| (container.name.clone(), container)).collect()
     }
-
-    /// The methods that were called and may have changed something, in order, since the last
-    /// time.
-    pub(crate) fn writes(&self) -> Vec<String> {
-        let writes = self.engine.writes();
-        self.engine.forget_calls();
-        writes.into_iter().map(|call| format!("{} {}", call.method, call.subject)).collect()
-    }
 }
 
 /// A client's bundle with one compose file.

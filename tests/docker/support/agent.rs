@@ -107,8 +107,8 @@ impl Agent {
 
     /// Asks it to stop, and waits for its end.
     pub fn stop(&mut self) -> std::process::ExitStatus {
+        let pid = self.pid().to_string();
         let mut child = self.child.take().expect("the agent is running");
-        let pid = child.id().to_string();
         let asked = Command::new("kill").args(["-TERM", &pid]).status().expect("kill can be run");
         assert!(asked.success(), "the agent could not be asked to stop");
         child.wait().expect("the child can be waited for")
