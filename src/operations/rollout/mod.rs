@@ -9,6 +9,8 @@ mod engine_loss;
 mod execute;
 mod exits;
 mod observe;
+#[cfg(test)]
+mod proofs;
 mod report;
 #[cfg(test)]
 pub(crate) mod stage;
