@@ -1,5 +1,5 @@
 //! Waits for an engine that went away. Owns how long and how often it is asked. Face:
-//! `wait_for_engine`. Never repeats a call that may have acted: the caller looks again and plans anew.
+//! `wait_for_engine`. Never repeats a call that may have acted: its caller looks and plans anew.
 
 use std::time::Duration;
 

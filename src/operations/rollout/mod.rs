@@ -9,11 +9,11 @@ mod engine_loss;
 mod execute;
 mod exits;
 mod observe;
+#[cfg(test)]
+mod proofs;
 mod report;
 #[cfg(test)]
 pub(crate) mod stage;
-#[cfg(test)]
-mod tests;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};

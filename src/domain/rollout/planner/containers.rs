@@ -8,7 +8,7 @@ use crate::domain::rollout::drafting::Drafted;
 use crate::domain::rollout::graph;
 use crate::domain::rollout::judge::{Judged, Verdict};
 use crate::domain::rollout::naming::{is_replacement_name, replacement_name};
-use crate::domain::rollout::{Action, Cause, Target, Wanted, wants_start};
+use crate::domain::rollout::{Action, Cause, Target, Trigger, Wanted, wants_start};
 use crate::facts::{
     Attachment, Condition, ContainerFacts, ContainerState, Health, HealthProbe, NetworkMode,
     ServiceSpec, ServiceUnit,
@@ -149,7 +149,26 @@ impl<'a> Planner<'a> {
                 let restart = self.restart(unit, judged, cause);
                 self.draft.need(restart, ready);
             }
-            Wanted::AsItIs => self.restart_after_dependency(unit, judged, container),
+            Wanted::AsItIs => {
+                self.restart_after_dependency(unit, judged, container);
+                self.await_health(unit, judged, container);
+            }
+        }
+    }
+
+    /// Who asked for healthy services waits for those too that an interrupted run started.
+    fn await_health(
+        &mut self,
+        unit: &'a ServiceUnit,
+        judged: &'a Judged<'a>,
+        container: &ContainerFacts,
+    ) {
+        let options = self.judge.options;
+        let is_asked = options.wait_healthy && options.trigger == Trigger::Explicit;
+        let is_starting =
+            container.state == ContainerState::Running && container.health == Health::Starting;
+        if is_asked && is_starting && self.has_healthcheck(unit, judged) {
+            self.wait(judged, Condition::ServiceHealthy);
         }
     }
 

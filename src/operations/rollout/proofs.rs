@@ -1,15 +1,18 @@
-//! Proves what operations on projects promise, on an engine in memory.
+//! Proves what operations on projects promise through crashes, losses and cancellation, on an
+//! engine in memory and agents that can be killed.
 
 mod host;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use self::host::{Ended, Host, image};
+use self::host::{Agent, Ended, Host, bundle, image};
+use super::Declared;
 use crate::domain::audit::Actor;
-use crate::domain::runs::{Outcome, StepStatus};
-use crate::facts::{ContainerState, MountKind, Protocol};
-use crate::world::docker::EngineErrorKind;
+use crate::domain::runs::Outcome;
+use crate::facts::{ContainerState, MountKind, Protocol, labels};
 use crate::world::docker::fake::{Behaviour, FakeEngine, HealthCourse};
+use crate::world::docker::{Engine as _, EngineErrorKind, NewContainer};
 
 /// A database with a volume, a migration that waits for it, and a server that waits for both.
 const SHOP: &str = "
@@ -361,38 +364,133 @@ async fn an_image_is_built_and_its_container_made_from_it() {
     assert_eq!(written(&host.engine), [""; 0]);
 }
 
-/// Killed after any number of steps, the agent's next life ends the run as if nothing had been.
+#[tokio::test(start_paused = true)]
+async fn an_adoption_writes_nothing_to_the_engine() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    let engine = &host.engine;
+    engine.add_image(image("app:1"));
+    let declared = Declared::from_bundle(&bundle(PAIR, None)).unwrap();
+    let project = (labels::COMPOSE_PROJECT.to_owned(), "shop".to_owned());
+    let owned = BTreeMap::from([project]);
+    for network in declared.spec.networks.values() {
+        engine.create_network(network, &owned).await.unwrap();
+    }
+    for (service, unit) in &declared.spec.services {
+        let mut bookkeeping = owned.clone();
+        bookkeeping.insert(labels::COMPOSE_SERVICE.to_owned(), service.clone());
+        bookkeeping.insert(labels::COMPOSE_CONTAINER_NUMBER.to_owned(), "1".to_owned());
+        bookkeeping.insert(labels::COMPOSE_ONEOFF.to_owned(), "False".to_owned());
+        bookkeeping.insert(labels::COMPOSE_CONFIG_HASH.to_owned(), "theirs".to_owned());
+        let new = NewContainer {
+            name: format!("shop-{service}-1"),
+            image: "app:1".to_owned(),
+            spec: unit.spec.clone(),
+            bookkeeping,
+            resolved_namespaces: BTreeMap::new(),
+            kept_volumes: BTreeMap::new(),
+        };
+        let id = engine.create_container(&new).await.unwrap();
+        engine.start_container(&id).await.unwrap();
+    }
+    engine.forget_calls();
+    let ended = agent.up(PAIR).await;
+    ended.assert(Outcome::Succeeded);
+    assert_eq!(ended.keys(), ["adopt:shop-one-1", "adopt:shop-two-1"]);
+    let again = agent.up(PAIR).await;
+    again.assert(Outcome::Succeeded);
+    assert_eq!(again.keys(), [""; 0]);
+    assert_eq!(written(engine), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_a_file_and_appears_nowhere_else() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    let ended = agent.up(WITH_FILES).await;
+    ended.assert(Outcome::Succeeded);
+    let found = agent.look().await;
+    let one = found.containers.iter().find(|found| found.name == "shop-one-1").unwrap();
+    let mount = &one.spec.mounts["/run/secrets/password"];
+    assert!(mount.read_only && matches!(mount.kind, MountKind::Bind { .. }), "{mount:?}");
+    let told = format!("{:?} {:?} {:?}", ended.run, ended.steps, found.containers);
+    assert!(!told.contains("sesame"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumed_run_waits_for_the_health_of_what_was_started_before() {
+    let one = "
+services:
+  db: { image: 'db:1', command: [serve], healthcheck: { test: [CMD, ready] } }
+";
+    let mut host = Host::new();
+    let health = HealthCourse::HealthyAfter(30);
+    host.engine.behave("db", Behaviour { health, ..Behaviour::default() });
+    let agent = host.start().await;
+    let id = agent.submit(one, None, |_| {}).await;
+    agent.steps_taken(id, 5).await;
+    agent.kill().await;
+    let ended = host.start().await.ended(id).await;
+    ended.assert(Outcome::Succeeded);
+    assert_eq!(ended.run.attempt, 2);
+    assert_eq!(ended.standing()["db"], "healthy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_restart_restarts_nothing_twice() {
+    let mut host = shop_host();
+    let agent = host.start().await;
+    agent.up(SHOP).await.assert(Outcome::Succeeded);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    host.engine.forget_calls();
+    let id = agent.submit_restart().await;
+    agent.steps_taken(id, 2).await;
+    agent.kill().await;
+    host.start().await.ended(id).await.assert(Outcome::Succeeded);
+    assert_eq!(written(&host.engine), ["restart_container"; 2]);
+}
+
+/// Killed at any time, with answers lost on the way, the agent's next life ends the run as if
+/// nothing had been.
 #[tokio::test(start_paused = true)]
 async fn a_killed_agent_goes_on_where_the_host_is() {
-    for steps in 1..16 {
+    let methods = ["create_container", "start_container", "stop_container", "rename_container"];
+    let blue = SHOP.replace("red", "blue");
+    for seed in 0..40_u64 {
         let mut host = shop_host();
-        let agent = host.start().await;
-        let id = agent.submit(SHOP, None, |inputs| inputs.force_recreate = true).await;
-        agent.steps_taken(id, steps).await;
-        agent.kill().await;
-        let agent = host.start().await;
-        let run = agent.rollout.store.run(id).await.unwrap().unwrap();
-        if !run.state.is_completed() {
-            let run = wait_for_end(&agent, id).await;
-            run.assert(Outcome::Succeeded);
+        let mut agent = host.start().await;
+        if seed % 2 == 1 {
+            agent.up(SHOP).await.assert(Outcome::Succeeded);
         }
-        let found = agent.look().await;
-        let names: Vec<_> = found.containers.iter().map(|found| found.name.as_str()).collect();
-        assert_eq!(names.len(), 3, "killed after {steps} steps: {names:?}");
-        let is_up = |name: &str| {
-            let found = found.containers.iter().find(|container| container.name == name);
-            found.is_some_and(|found| found.state == ContainerState::Running)
-        };
-        assert!(is_up("shop-db-1") && is_up("shop-web-1"), "killed after {steps} steps");
+        let id = agent.submit(&blue, None, |inputs| inputs.force_recreate = seed % 4 == 3).await;
+        for life in 1..=3 {
+            // No two seeds die at the same times: the numbers have no common divisor.
+            let lives_for = (seed * 37 + life * 59) % 211;
+            let unlucky = methods[usize::try_from(seed + life).unwrap() % methods.len()];
+            host.engine.lose_answer(unlucky);
+            tokio::time::sleep(Duration::from_millis(lives_for)).await;
+            agent.kill().await;
+            agent = host.start().await;
+        }
+        let ended = agent.ended(id).await;
+        ended.assert(Outcome::Succeeded);
+        assert_as_declared(&agent, &format!("seed {seed}")).await;
         host.engine.forget_calls();
-        agent.up(SHOP).await.assert(Outcome::Succeeded);
-        assert_eq!(written(&host.engine), [""; 0], "killed after {steps} steps");
+        agent.up(&blue).await.assert(Outcome::Succeeded);
+        assert_eq!(written(&host.engine), [""; 0], "seed {seed}");
     }
 }
 
-async fn wait_for_end(agent: &host::Agent, id: crate::base::ids::RunId) -> Ended {
-    let ended = agent.ended(id).await;
-    let is_unknown = |step: &&crate::domain::runs::StepRecord| step.status == StepStatus::Unknown;
-    assert!(ended.steps.iter().filter(is_unknown).count() <= 8);
-    ended
+/// The shop runs, under its own names, and nothing else is there.
+async fn assert_as_declared(agent: &Agent, when: &str) {
+    let found = agent.look().await;
+    let standing: BTreeMap<&str, ContainerState> =
+        found.containers.iter().map(|found| (found.name.as_str(), found.state)).collect();
+    let expect = BTreeMap::from([
+        ("shop-db-1", ContainerState::Running),
+        ("shop-migrate-1", ContainerState::Exited),
+        ("shop-web-1", ContainerState::Running),
+    ]);
+    assert_eq!(standing, expect, "{when}");
+    assert_eq!(found.containers.len(), 3, "{when}");
 }

@@ -107,6 +107,27 @@ pub(super) fn image(name: &str) -> ImageFacts {
     }
 }
 
+/// The project `shop` of this compose file; `context` is what its service `web` is built from.
+pub(super) fn bundle(compose: &str, context: Option<Digest>) -> Bundle {
+    let context = context.map(|digest| ContextRef {
+        service: "web".to_owned(),
+        path: "/p".to_owned(),
+        dockerfile: "Dockerfile".to_owned(),
+        digest,
+    });
+    let path = "/p/compose.yaml".to_owned();
+    let mut files = BTreeMap::from([(path.clone(), BundleFile::Text(compose.to_owned()))]);
+    files.insert("/p/.env".to_owned(), BundleFile::Missing);
+    let options = Options {
+        directory: "/p".to_owned(),
+        files: vec![path],
+        project_name: Some("shop".to_owned()),
+        ..Options::default()
+    };
+    let environment = BTreeMap::from([("PASSWORD".to_owned(), "open sesame".to_owned())]);
+    Bundle { options, files, environment, build_contexts: context.into_iter().collect() }
+}
+
 impl Host {
     /// A host whose engine takes 5 ms per call, and whose registry holds `app:1` and `db:1`.
     pub(super) fn new() -> Self {
@@ -170,24 +191,7 @@ impl Agent {
         context: Option<Digest>,
         change: impl FnOnce(&mut DeployInputs),
     ) -> RunId {
-        let build_contexts = context.map(|digest| ContextRef {
-            service: "web".to_owned(),
-            path: "/p".to_owned(),
-            dockerfile: "Dockerfile".to_owned(),
-            digest,
-        });
-        let path = "/p/compose.yaml".to_owned();
-        let mut files = BTreeMap::from([(path.clone(), BundleFile::Text(compose.to_owned()))]);
-        files.insert("/p/.env".to_owned(), BundleFile::Missing);
-        let options = Options {
-            directory: "/p".to_owned(),
-            files: vec![path],
-            project_name: Some("shop".to_owned()),
-            ..Options::default()
-        };
-        let build_contexts = build_contexts.into_iter().collect();
-        let bundle = Bundle { options, files, build_contexts, ..Bundle::default() };
-        let content = serde_json::to_vec(&bundle).unwrap();
+        let content = serde_json::to_vec(&bundle(compose, context)).unwrap();
         let (now, scope) = (self.ambient.now(), self.rollout.store.scope());
         let id = RevisionId::generate(&*self.ambient.clock, &*self.ambient.entropy);
         let digest = self.rollout.key.digest(&content);
