@@ -74,6 +74,7 @@ impl Fixture {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
+            exits: Arc::default(),
         };
         let operations = Operations::default()
             .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
