@@ -169,7 +169,7 @@ async fn what_always_conflicts_is_told_with_the_engines_words() {
         stage.engine.fail_next("create_network", EngineErrorKind::Conflict);
     }
     let run = stage.up(SHOP).await;
-    assert_ne!(run.outcome(), Outcome::Succeeded);
+    assert_eq!(run.outcome(), Outcome::Failed, "nothing runs");
     assert_eq!(reasons(&run), [ReasonCode::NameInUse]);
 }
 
