@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tokio::sync::watch;
 
 use super::RunError;
 use super::config::Config;
 use super::counted_store::CountedStore;
 use super::state_dir;
+
 use crate::api::access::Gate;
 use crate::api::listen::{self, Listener, SocketOptions};
 use crate::api::metrics::Metrics;
@@ -25,6 +27,7 @@ use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
 use crate::store::keys::Keys;
 use crate::store::sqlite::{self, Mode, Opening};
+use crate::watchers::convergence::{Convergence, ConvergenceOptions};
 use crate::world::clock::SystemClock;
 use crate::world::content_files::FilesOnDisk;
 use crate::world::contexts::Contexts;
@@ -44,6 +47,10 @@ pub(super) struct Agent {
     pub(super) contexts: Arc<Contexts>,
     pub(super) supervisor: Supervisor,
     pub(super) api: Api,
+    /// Keeps projects as applied; taken when it starts.
+    pub(super) convergence: Option<Convergence>,
+    /// Changes how projects are kept.
+    pub(super) convergence_options: watch::Sender<ConvergenceOptions>,
 }
 
 impl Agent {
@@ -86,6 +93,9 @@ impl Agent {
         );
         let listener = listen::bind(&socket(config)?).map_err(RunError::Bind)?;
         let policy = host_path_policy(config);
+        let (convergence_options, options) = watch::channel(convergence_options(config));
+        let clock = Arc::clone(&ambient.clock);
+        let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options);
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let api = Api {
             store: Arc::clone(&store),
@@ -103,7 +113,18 @@ impl Agent {
             }),
             stop: supervisor.stop_token(),
         };
-        Ok((Self { ambient, store, engine, runner, contexts, supervisor, api }, listener))
+        let agent = Self {
+            ambient,
+            store,
+            engine,
+            runner,
+            contexts,
+            supervisor,
+            api,
+            convergence: Some(convergence),
+            convergence_options,
+        };
+        Ok((agent, listener))
     }
 
     /// Starts a task that ends by itself when the agent stops; the handle tells when it ended.
@@ -136,6 +157,15 @@ fn operations(rollout: &Rollout) -> Operations {
         .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
         .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
         .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
+}
+
+/// How applied projects are kept.
+pub(super) fn convergence_options(config: &Config) -> ConvergenceOptions {
+    ConvergenceOptions {
+        enabled: config.convergence.enabled,
+        sweep_interval: config.convergence.sweep_interval,
+        debounce: config.convergence.debounce,
+    }
 }
 
 /// Which host paths users other than root may mount.

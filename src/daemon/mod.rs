@@ -89,7 +89,7 @@ pub fn run(file: &Path, config: Config) -> Result<(), RunError> {
 /// Starts, serves, drains.
 async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
-    let (agent, listener) = Agent::assemble(&config)?;
+    let (mut agent, listener) = Agent::assemble(&config)?;
     let recovered = agent.runner.recover().await.map_err(RunError::Store)?;
     records::started(&*agent.store, &agent.ambient).await.map_err(RunError::Store)?;
     tracing::info!(
@@ -102,6 +102,9 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     let mut runner = agent.spawn("runner", Arc::clone(&agent.runner).serve());
     let mut doors = agent.spawn("api", api::serve(listener, agent.api.clone()));
     agent.spawn_until_stop("readiness", announce_readiness(Arc::clone(&agent.engine)));
+    if let Some(convergence) = agent.convergence.take() {
+        agent.spawn("convergence", convergence.watch(agent.supervisor.stop_token()));
+    }
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {
         agent.spawn_until_stop("watchdog", feed_watchdog(Arc::clone(&agent.store), interval));
@@ -151,6 +154,7 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
             logs.set_level(new.log_level);
             agent.contexts.set_bytes_max(new.contexts_bytes_max);
             agent.api.projects.set_host_paths(agent::host_path_policy(&new));
+            agent.convergence_options.send_replace(agent::convergence_options(&new));
             tracing::info!(
                 applied = changes.applied.join(","),
                 needs_restart = changes.needs_restart.join(","),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -21,7 +21,7 @@ use endings::Endings;
 use pace::Pace;
 
 use crate::base::ids::RunId;
-use crate::base::{Timestamp, chain};
+use crate::base::{Clock, Timestamp, chain};
 use crate::domain::rollout::Plan;
 use crate::domain::runs::{DeployCause, DeployProject, Inputs, Outcome, Source, Status, Subject};
 use crate::facts::{ContainerState, labels};
@@ -39,8 +39,10 @@ const RECONNECT_LAST: Duration = Duration::from_secs(15);
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// How projects are watched.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvergenceOptions {
+    /// Whether projects are kept at all.
+    pub enabled: bool,
     /// How often every project is looked at, whatever happened.
     pub sweep_interval: Duration,
     /// How long further events are waited for before a project is looked at.
@@ -51,10 +53,10 @@ pub struct ConvergenceOptions {
 pub struct Convergence {
     rollout: Rollout,
     door: Door,
-    now: Arc<dyn crate::base::Clock>,
-    options: ConvergenceOptions,
-    wake: Arc<Notify>,
+    clock: Arc<dyn Clock>,
+    options: watch::Receiver<ConvergenceOptions>,
     projects: BTreeMap<String, Watched>,
+    swept_at: Option<Instant>,
     endings: Endings,
 }
 
@@ -80,28 +82,22 @@ enum LookError {
 }
 
 impl Convergence {
-    /// A watcher that does nothing yet.
+    /// A watcher that does nothing yet. The options may change at any time.
     pub fn new(
         rollout: Rollout,
         door: Door,
-        clock: Arc<dyn crate::base::Clock>,
-        options: ConvergenceOptions,
+        clock: Arc<dyn Clock>,
+        options: watch::Receiver<ConvergenceOptions>,
     ) -> Self {
         Self {
             rollout,
             door,
-            now: clock,
+            clock,
             options,
-            wake: Arc::new(Notify::new()),
             projects: BTreeMap::new(),
+            swept_at: None,
             endings: Endings::default(),
         }
-    }
-
-    /// Notified by who changed what the agent keeps, such as a project that goes on after a
-    /// pause: everything is looked at soon.
-    pub fn waker(&self) -> Arc<Notify> {
-        Arc::clone(&self.wake)
     }
 
     /// Watches until told to stop. A lost engine is waited for, however long it takes.
@@ -138,10 +134,11 @@ impl Convergence {
         let engine = Arc::clone(&self.rollout.engine);
         engine.ping().await?;
         let mut events = engine.events(since);
-        let mut sweep = tokio::time::interval(self.options.sweep_interval);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let wake = self.waker();
+        let mut options = self.options.clone();
+        self.all_are_due().await;
         loop {
+            let swept_at = self.swept_at.unwrap_or_else(Instant::now);
+            let sweep = swept_at + self.options().sweep_interval;
             let next_look = self.projects.values().filter_map(|watched| watched.due).min();
             tokio::select! {
                 event = events.next() => match event {
@@ -150,10 +147,14 @@ impl Convergence {
                     None => return Err(ended()),
                 },
                 () = at(next_look) => self.look_at_due().await?,
-                _ = sweep.tick() => self.all_are_due().await,
-                () = wake.notified() => self.all_are_due().await,
+                () = tokio::time::sleep_until(sweep) => self.all_are_due().await,
+                Ok(()) = options.changed() => self.all_are_due().await,
             }
         }
+    }
+
+    fn options(&self) -> ConvergenceOptions {
+        *self.options.borrow()
     }
 
     /// Takes note of an event, and decides whether its project is worth a look.
@@ -164,7 +165,7 @@ impl Convergence {
             self.record_exit(event).await;
         }
         if matches!(event.action.as_str(), "die" | "stop" | "destroy" | "rename" | "oom") {
-            self.due_in(&project, self.options.debounce);
+            self.due_in(&project, self.options().debounce);
         }
     }
 
@@ -180,7 +181,7 @@ impl Convergence {
             container_id: event.container_id.clone(),
             exit_code: status.unwrap_or_default(),
             count: 1,
-            seen_at: self.now.now(),
+            seen_at: self.clock.now(),
         };
         if let Err(error) = self.rollout.store.record_exit(exit).await {
             warn!(error = %chain(&error), "exit not recorded");
@@ -195,6 +196,8 @@ impl Convergence {
     }
 
     async fn all_are_due(&mut self) {
+        self.swept_at = Some(Instant::now());
+        let debounce = self.options().debounce;
         let workspace = self.rollout.store.scope().workspace_id;
         match self.rollout.store.projects(workspace).await {
             Ok(projects) => {
@@ -202,7 +205,7 @@ impl Convergence {
                     projects.into_iter().map(|project| (project.name, ())).collect();
                 self.projects.retain(|name, _| kept.contains_key(name));
                 for name in kept.keys() {
-                    self.due_in(name, self.options.debounce);
+                    self.due_in(name, debounce);
                 }
             }
             Err(error) => warn!(error = %chain(&error), "the projects cannot be listed"),
@@ -217,6 +220,10 @@ impl Convergence {
         for name in names {
             if let Some(watched) = self.projects.get_mut(&name) {
                 watched.due = None;
+            }
+            // Events are read all the same: they tell how containers ended.
+            if !self.options().enabled {
+                continue;
             }
             match self.look(&name).await {
                 Ok(()) => {}

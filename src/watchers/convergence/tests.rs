@@ -14,22 +14,23 @@ services:
 ";
 
 /// A stage with a project that runs, and a watcher.
-async fn watched() -> (Stage, Arc<Notify>) {
+async fn watched() -> (Stage, watch::Sender<ConvergenceOptions>) {
     let stage = Stage::set().await;
     stage.engine.behave("once", Behaviour { exit: Some((1, 0)), ..Behaviour::default() });
     let options = ConvergenceOptions {
+        enabled: true,
         sweep_interval: Duration::from_secs(600),
         debounce: Duration::from_millis(500),
     };
     let clock = Arc::clone(&stage.ambient.clock);
+    let (set_options, options) = watch::channel(options);
     let watcher = Convergence::new(stage.rollout.clone(), stage.door.clone(), clock, options);
-    let wake = watcher.waker();
     let watch = watcher.watch(stage.supervisor.stop_token()).boxed();
     let _task = stage.supervisor.spawn("convergence", watch);
     let run = stage.up(WEB).await;
     assert_eq!(run.outcome(), Outcome::Succeeded, "{:?}", run.failure_summary);
     pass(10).await;
-    (stage, wake)
+    (stage, set_options)
 }
 
 async fn pass(seconds: u64) {
@@ -42,17 +43,14 @@ async fn state_of_web(stage: &Stage) -> Option<ContainerState> {
 
 #[tokio::test(start_paused = true)]
 async fn observation_is_not_a_run() {
-    let (stage, wake) = watched().await;
-    for _ in 0..5 {
-        wake.notify_one();
-        pass(700).await;
-    }
+    let (stage, _options) = watched().await;
+    pass(3_600).await;
     assert_eq!(stage.runs().await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn removed_or_stopped_container_comes_back() {
-    let (stage, _) = watched().await;
+    let (stage, _options) = watched().await;
     stage.engine.remove_behind("shop-web-1");
     pass(10).await;
     assert_eq!(state_of_web(&stage).await, Some(ContainerState::Running));
@@ -67,16 +65,15 @@ async fn removed_or_stopped_container_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn finished_work_is_not_repeated() {
-    let (stage, wake) = watched().await;
+    let (stage, _options) = watched().await;
     assert_eq!(stage.containers().await["shop-once-1"].state, ContainerState::Exited);
-    wake.notify_one();
-    pass(30).await;
+    pass(1_000).await;
     assert_eq!(stage.runs().await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn engine_restart_is_made_up_for() {
-    let (stage, _) = watched().await;
+    let (stage, _options) = watched().await;
     stage.engine.restart();
     pass(60).await;
     assert_eq!(state_of_web(&stage).await, Some(ContainerState::Running));
@@ -85,20 +82,19 @@ async fn engine_restart_is_made_up_for() {
 
 #[tokio::test(start_paused = true)]
 async fn paused_project_is_left_alone_until_it_is_resumed() {
-    let (stage, wake) = watched().await;
+    let (stage, _options) = watched().await;
     stage.projects.pause(PROJECT, &Stage::asker()).await.unwrap();
     stage.engine.remove_behind("shop-web-1");
     pass(1_000).await;
     assert_eq!(state_of_web(&stage).await, None);
     stage.projects.resume(PROJECT, &Stage::asker()).await.unwrap();
-    wake.notify_one();
     pass(10).await;
     assert_eq!(state_of_web(&stage).await, Some(ContainerState::Running));
 }
 
 #[tokio::test(start_paused = true)]
 async fn broken_project_does_not_flood_the_queue() {
-    let (stage, _) = watched().await;
+    let (stage, _options) = watched().await;
     let failures = 60;
     for _ in 0..failures {
         let kind = crate::world::docker::EngineErrorKind::PortInUse;
@@ -112,7 +108,7 @@ async fn broken_project_does_not_flood_the_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn agent_without_an_engine_waits_for_it() {
-    let (stage, _) = watched().await;
+    let (stage, _options) = watched().await;
     stage.engine.set_unreachable(true);
     pass(300).await;
     stage.engine.set_unreachable(false);
@@ -123,10 +119,22 @@ async fn agent_without_an_engine_waits_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn watcher_ends_when_told() {
-    let (stage, _) = watched().await;
+    let (stage, _options) = watched().await;
     assert_eq!(
         stage.supervisor.shut_down(Duration::from_secs(1)).await,
         1,
         "only the runner is left"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn options_change_while_it_watches() {
+    let (stage, options) = watched().await;
+    options.send_modify(|options| options.enabled = false);
+    stage.engine.remove_behind("shop-web-1");
+    pass(1_000).await;
+    assert_eq!(state_of_web(&stage).await, None);
+    options.send_modify(|options| options.enabled = true);
+    pass(10).await;
+    assert_eq!(state_of_web(&stage).await, Some(ContainerState::Running));
 }
