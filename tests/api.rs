@@ -418,6 +418,14 @@ async fn build_contexts_are_checked_and_asked_for() {
     let archive = tar::Builder::new(Vec::new()).into_inner().unwrap();
     let response = request.body(archive).send().await.unwrap();
     assert_eq!(response.status(), 422, "an archive under a wrong name");
+    let missing = "services:\n  web: {build: {context: /project}}\n";
+    let mut body = apply(missing);
+    body["bundle"]["build_contexts"] = json!([
+        {"service": "web", "path": "/project", "dockerfile": "Dockerfile", "digest": digest}
+    ]);
+    let problem = agent.post("/v1/projects/shop/up", body, 409).await;
+    assert_eq!(problem["code"], "contexts_missing");
+    assert_eq!(problem["missing_contexts"], json!([digest]));
     assert!(!agent.dir.path().join(format!("contexts/{digest}.tar")).exists());
 }
 

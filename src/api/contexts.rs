@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Api;
 use super::access::Caller;
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Raw};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{ContextsMissing, ContextsWanted};
 use crate::base::{Digest, chain};
@@ -48,7 +47,7 @@ pub(super) async fn put(
     State(api): State<Api>,
     _: Caller,
     Path(name): Path<String>,
-    archive: Bytes,
+    Raw(archive): Raw,
 ) -> Result<StatusCode, Problem> {
     let digest = digest(&name)?;
     on_contexts(&api, move |contexts| contexts.put(&digest, &archive)).await?;

@@ -1,6 +1,7 @@
 //! Reads requests. Owns the extractors, so that each malformed request is answered with a problem
-//! document. Face: `Json`, `Query`, `Path`. Never lets a library's plain-text refusal out.
+//! document. Face: `Json`, `Raw`, `Query`, `Path`. Never lets a library's plain-text refusal out.
 
+use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -30,7 +31,7 @@ fn json_problem(rejection: JsonRejection) -> Problem {
                 .hint("send the header `content-type: application/json`")
         }
         JsonRejection::BytesRejection(bytes) if bytes.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(ProblemCode::TooLarge, "the body exceeds the limit of this route")
+            too_large()
         }
         _ => Problem::new(ProblemCode::BadJson, detail),
     }
@@ -50,6 +51,27 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrDef
         }
         Json::<T>::from_request(request, state).await.map(|Json(value)| Self(value))
     }
+}
+
+/// A body that is taken as it is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Raw(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                return too_large();
+            }
+            Problem::new(ProblemCode::BadRequest, rejection.body_text())
+        })
+    }
+}
+
+fn too_large() -> Problem {
+    Problem::new(ProblemCode::TooLarge, "the body exceeds the limit of this route")
 }
 
 /// The parameters of the query string.

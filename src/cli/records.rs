@@ -257,3 +257,103 @@ fn event_text(event: &AuditDetail) -> String {
 fn now() -> Timestamp {
     SystemClock.now()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::wire::{AttemptView, FailureView, ServiceEnd, StepView};
+    use crate::domain::runs::{RunType, Source};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_795_240_000 + seconds).unwrap()
+    }
+
+    fn step(index: u32, status: StepStatus, description: &str) -> StepView {
+        StepView {
+            attempt: 1,
+            index,
+            key: format!("step:{index}"),
+            description: description.to_owned(),
+            cause: "does not exist".to_owned(),
+            status,
+            started_at: at(1),
+            ended_at: Some(at(3)),
+            detail: (status == StepStatus::Failed)
+                .then(|| "port 80 is in use\nby nginx".to_owned()),
+        }
+    }
+
+    fn failed_run() -> RunDetail {
+        let run = RunView {
+            id: "01a1fcab-0000-7000-8000-000000000000".to_owned(),
+            workspace_id: "w".to_owned(),
+            tenant_id: None,
+            user_id: None,
+            initiator_name: "ann".to_owned(),
+            source: Source::Cli,
+            run_type: RunType::DeployProject,
+            subject: "project:shop".to_owned(),
+            project: "shop".to_owned(),
+            status: Status::Completed,
+            outcome: Outcome::PartiallySucceeded,
+            waiting: None,
+            attempt: 1,
+            run_identity_hash: "00".to_owned(),
+            summary_counts: [("created".to_owned(), 1), ("failed".to_owned(), 1)].into(),
+            failure_summary: vec![FailureView {
+                reason_code: "port.in_use".to_owned(),
+                message: "port 80 is in use".to_owned(),
+                subject: "service:web".to_owned(),
+            }],
+            services: vec![ServiceEnd {
+                service: "web".to_owned(),
+                state: "not_started".to_owned(),
+                reason: Some("port 80 is in use".to_owned()),
+            }],
+            plan_digest: None,
+            cancel_requested_at: None,
+            created_at: at(0),
+            started_at: Some(at(1)),
+            completed_at: Some(at(4)),
+        };
+        let attempts = vec![AttemptView {
+            number: 1,
+            started_at: at(1),
+            heartbeat_at: at(3),
+            ended_at: Some(at(4)),
+            end: Some("completed".to_owned()),
+        }];
+        let steps = vec![
+            step(0, StepStatus::Succeeded, "create container shop-web-1"),
+            step(1, StepStatus::Failed, "start shop-web-1"),
+        ];
+        RunDetail { run, attempts, steps }
+    }
+
+    #[test]
+    fn a_run_is_shown_with_all_that_went_wrong() {
+        insta::assert_snapshot!(run_text(&failed_run(), at(64)), @r"
+        run 01a1fcab-0000-7000-8000-000000000000
+          type       deploy_project of shop
+          status     completed, partially_succeeded
+          started by ann through cli
+          accepted   2026-11-21T05:46:40Z (1m4s ago)
+          took       3.0s
+          counts     1 created, 1 failed
+          attempt    1, begun 2026-11-21T05:46:41Z, completed
+          1.0  succeeded   2.0s  create container shop-web-1  (does not exist)
+          1.1  failed      2.0s  start shop-web-1  (does not exist)
+               port 80 is in use
+               by nginx
+          service web is not_started: port 80 is in use
+          service:web [port.in_use]: port 80 is in use
+        ");
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_one_line_and_its_failures() {
+        let run = failed_run().run;
+        insta::assert_snapshot!(end_line(&run), @"shop: partially succeeded in 3.0s: 1 created, 1 failed");
+        insta::assert_snapshot!(failure_lines(&run).join("\n"), @"  service:web [port.in_use]: port 80 is in use");
+    }
+}
