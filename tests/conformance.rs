@@ -1,5 +1,7 @@
 //! Compares the canonical model with what Docker Compose prints, over the public sample projects.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Takes a project's containers and networks away, on request its volumes too. Owns what the end of
 //! a removal records. Face: `RemoveProject`. Never removes what is not the project's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::BoxFuture;
 
@@ -66,6 +66,7 @@ impl RemoveProject {
             spec: ProjectSpec { name: name.to_owned(), ..ProjectSpec::default() },
             config_files: Vec::new(),
             working_dir: String::new(),
+            inactive: BTreeSet::new(),
             contexts: BTreeMap::new(),
         };
         let project = self.rollout.store.project(run.run().workspace_id, name.to_owned()).await;

@@ -107,3 +107,16 @@ fn a_deleted_database_is_said_and_nothing_is_recreated() {
     agent.must(&project, "up", &[]);
     assert_eq!(engine::containers_of(&project.name), before);
 }
+
+#[test]
+fn a_service_of_another_profile_is_no_orphan() {
+    let folder = tempfile::tempdir().unwrap();
+    let compose = "services:\n  web: {image: @IMAGE@, init: true, command: [sleep, '3600']}\n  \
+                   debug: {image: @IMAGE@, init: true, command: [sleep, '3600'], profiles: [dev]}\n";
+    let project = Project::new("wharfkeep-profile", compose);
+    let mut agent = Agent::new(folder.path(), &engine::socket(), "");
+    agent.start();
+    agent.must(&project, "up", &["--profile", "dev"]);
+    agent.must(&project, "up", &[]);
+    assert!(running("wharfkeep-profile-debug-1"), "a service of an inactive profile was removed");
+}

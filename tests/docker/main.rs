@@ -1,6 +1,7 @@
 //! Proofs on a real Docker Engine. `make test` finds or starts one; without it they fail.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stdout, reason = "a proof prints how much it tried")]
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 
 mod bad_input;

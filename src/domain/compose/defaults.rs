@@ -12,17 +12,19 @@ use super::read::{bare, quoted, require};
 use crate::base::yaml::{Key, Map, Mark, Node, Scalar, Value};
 
 impl Loader<'_> {
-    /// The final model.
+    /// The final model, and the services whose profiles are not active.
     pub(super) fn complete(
         &mut self,
         model: Map,
         name: &str,
         directory: &str,
         variables: &Variables,
-    ) -> Result<Map, Halt> {
+    ) -> Result<(Map, BTreeSet<String>), Halt> {
         let root = Node::new(Value::Map(model), no_place());
         require(&root, &FILE_SHAPE, "the file", &mut self.problems);
-        let Value::Map(mut model) = root.value else { return Ok(Map::default()) };
+        let Value::Map(mut model) = root.value else {
+            return Ok((Map::default(), BTreeSet::new()));
+        };
         let disabled = self.drop_inactive(&mut model, variables);
         self.stop_at_problems()?;
         for service in entries_mut(&mut model, "services") {
@@ -35,7 +37,7 @@ impl Loader<'_> {
         }
         name_resources(&mut model, name);
         keep_used(&mut model);
-        Ok(model)
+        Ok((model, disabled))
     }
 
     /// Takes out the services whose profiles are not active; answers their names.

@@ -136,14 +136,14 @@ impl Loader<'_> {
         variables.set_default("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
         let model = self.model(documents, &directory, &variables, &mut files.clone())?;
         self.stop_at_problems()?;
-        let model = self.complete(model, &name, &directory, &variables)?;
+        let (model, inactive) = self.complete(model, &name, &directory, &variables)?;
         self.stop_at_problems()?;
         let from_environment = self.values_of_resources(&model, &variables);
         self.stop_at_problems()?;
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.truncate(DIAGNOSTICS_MAX);
         let variables = variables.asked();
-        Ok(Project { name, directory, warnings, variables, model, from_environment })
+        Ok(Project { name, directory, warnings, variables, inactive, model, from_environment })
     }
 
     /// Refuses when anything was wrong so far.

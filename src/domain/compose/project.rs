@@ -19,6 +19,8 @@ pub struct Project {
     pub warnings: Vec<Diagnostic>,
     /// Names of the variables that the files asked for.
     pub variables: BTreeSet<String>,
+    /// Services whose profiles are not active: neither wanted nor left over.
+    pub inactive: BTreeSet<String>,
     pub(super) model: Map,
     /// Content of configs and secrets that come from variables, by `configs.x` and `secrets.y`.
     pub(super) from_environment: BTreeMap<String, Secret<String>>,

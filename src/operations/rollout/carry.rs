@@ -42,6 +42,7 @@ pub async fn carry_out(
     options: PlanOptions,
     make_plan: MakePlan<'_>,
 ) -> Carried {
+    let options = PlanOptions { inactive_services: declared.inactive.clone(), ..options };
     let mut rounds = Rounds { run, rollout, declared, options, partly: false, last: None };
     for _ in 0..ROUNDS_MAX {
         if let Some(carried) = rounds.next(make_plan).await {

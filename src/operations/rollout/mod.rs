@@ -60,6 +60,8 @@ pub struct Declared {
     pub config_files: Vec<String>,
     /// The directory that relative paths start from.
     pub working_dir: String,
+    /// Services whose profiles are not active: their containers are neither wanted nor orphans.
+    pub inactive: BTreeSet<String>,
     /// The archive of each service that is built, by service.
     pub contexts: BTreeMap<String, Digest>,
 }
@@ -113,7 +115,13 @@ impl Declared {
         let config_files = bundle.options.files.clone();
         let contexts = bundle.build_contexts.iter();
         let contexts = contexts.map(|context| (context.service.clone(), context.digest)).collect();
-        Ok(Self { spec, config_files, working_dir: project.directory, contexts })
+        Ok(Self {
+            spec,
+            config_files,
+            working_dir: project.directory,
+            inactive: project.inactive,
+            contexts,
+        })
     }
 }
 
@@ -141,7 +149,9 @@ impl Rollout {
         options: &PlanOptions,
     ) -> Result<Preview, PreviewError> {
         let observed = self.observe(workspace, &declared.spec).await?;
-        let plan = plan(&declared.spec, &observed, options, &self.key);
+        let options =
+            PlanOptions { inactive_services: declared.inactive.clone(), ..options.clone() };
+        let plan = plan(&declared.spec, &observed, &options, &self.key);
         Ok(Preview { plan: plan.map_err(PreviewError::Plan)?, observed })
     }
 

@@ -80,7 +80,7 @@ impl PrivateEngine {
     }
 
     fn load_image(&self) {
-        let save = Command::new("docker")
+        let mut save = Command::new("docker")
             .env("DOCKER_HOST", format!("unix://{}", engine::socket().display()))
             .args(["save", &engine::busybox()])
             .stdout(Stdio::piped())
@@ -89,11 +89,11 @@ impl PrivateEngine {
         let status = Command::new("docker")
             .env("DOCKER_HOST", self.host())
             .arg("load")
-            .stdin(save.stdout.unwrap())
+            .stdin(save.stdout.take().unwrap())
             .stdout(Stdio::null())
             .status()
             .unwrap();
-        assert!(status.success(), "the image can be loaded into the private engine");
+        assert!(save.wait().unwrap().success() && status.success(), "the image can be loaded");
     }
 
     fn terminate(&mut self) {
