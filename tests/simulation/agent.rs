@@ -227,6 +227,7 @@ impl Host {
             key: keys.hash_key().clone(),
             files: Arc::clone(&self.files) as _,
             contexts: Arc::new(Contexts::open(&self.state_dir, 1 << 20).expect("contexts")),
+            exits: Arc::default(),
         };
         let supervisor = Supervisor::new();
         let runner = Runner::new(
