@@ -47,7 +47,9 @@ pub(crate) async fn of_runs(store: &Arc<dyn Store>, accepted: &BTreeSet<RunId>) 
 async fn of_run(store: &Arc<dyn Store>, run: &OperationRun, broken: &mut Broken) {
     let id = run.id;
     if run.outcome() == Outcome::Pending || run.completed_at.is_none() {
-        broken.push(format!("run {id} never ended"));
+        let (kind, state) = (run.run_type(), &run.state);
+        let attempt = run.attempt;
+        broken.push(format!("run {id} ({kind}, attempt {attempt}, {state:?}) never ended"));
     }
     let attempts = store.attempts(id).await.expect("attempts");
     if attempts.iter().any(|attempt| attempt.end.is_none()) {

@@ -214,14 +214,18 @@ pub(super) fn claimable(
     at: Timestamp,
     limit: usize,
 ) -> Result<Vec<OperationRun>, Fault> {
+    // A run that holds the lock comes before an older one: when the clock was set back, or both came
+    // in one instant, each would wait for the other for ever.
     let sql = format!(
         "{RUN} WHERE r.ready = 1
          AND NOT EXISTS (SELECT 1 FROM locks l
-             WHERE l.subject = r.subject AND l.run_id <> r.id AND l.expires_at > ?)
-         AND NOT EXISTS (SELECT 1 FROM runs o
-             WHERE o.ready = 1 AND o.subject = r.subject
-             AND (o.created_at, o.id) < (r.created_at, r.id))
-         ORDER BY r.created_at, r.id LIMIT ?"
+             WHERE l.subject = r.subject AND l.run_id <> r.id AND l.expires_at > ?1)
+         AND (EXISTS (SELECT 1 FROM locks l
+                 WHERE l.subject = r.subject AND l.run_id = r.id AND l.expires_at > ?1)
+             OR NOT EXISTS (SELECT 1 FROM runs o
+                 WHERE o.ready = 1 AND o.subject = r.subject
+                 AND (o.created_at, o.id) < (r.created_at, r.id)))
+         ORDER BY r.created_at, r.id LIMIT ?2"
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     collect(connection, &sql, params![nanos(at), limit], run)
