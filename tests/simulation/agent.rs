@@ -42,7 +42,7 @@ use crate::projects::{self, Declaration};
 use crate::promises::{self, Broken};
 use crate::{is_replay, seeds};
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 20;
 /// Lives of one simulated host; the last one never crashes.
 const LIVES: u64 = 4;
 const PROJECTS: [&str; 2] = ["blog", "shop"];
