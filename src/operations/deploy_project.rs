@@ -13,7 +13,7 @@ use crate::domain::runs::{
     ServiceDetail,
 };
 use crate::facts::{ContainerFacts, ContainerState, Health};
-use crate::store::{Project, Write};
+use crate::store::Write;
 
 /// The operation.
 pub struct DeployProject {
@@ -62,29 +62,7 @@ impl DeployProject {
             // The project is as declared; a file too many harms nobody and goes the next time.
             run.log(format!("old files stay for now: {}", chain(&error)));
         }
-        self.deployed(&run, &inputs).await
-    }
-
-    async fn deployed(&self, run: &RunContext, inputs: &DeployInputs) -> RunEnd {
-        if !inputs.services.is_empty() {
-            // Some services alone are not the whole revision.
-            return RunEnd::ended(End::Succeeded);
-        }
-        let workspace = run.run().workspace_id;
-        match self.rollout.store.project(workspace, inputs.project.clone()).await {
-            Ok(Some(project)) => RunEnd::ended(End::Succeeded).write(Write::PutProject(Project {
-                deployed_revision_id: Some(inputs.revision_id),
-                spec_digest: Some(inputs.revision_digest),
-                updated_at: run.ambient().now(),
-                ..project
-            })),
-            // Somebody removed the project meanwhile: there is nothing to note down.
-            Ok(None) => RunEnd::ended(End::Succeeded),
-            Err(error) => {
-                run.fail(super::store_failure(&error));
-                RunEnd::ended(End::PartiallySucceeded)
-            }
-        }
+        deployed(&run, inputs)
     }
 }
 
@@ -92,6 +70,22 @@ impl Operation for DeployProject {
     fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd> {
         Box::pin(self.deploy(run))
     }
+}
+
+/// The end of a deploy that went well.
+fn deployed(run: &RunContext, inputs: DeployInputs) -> RunEnd {
+    let end = RunEnd::ended(End::Succeeded);
+    if !inputs.services.is_empty() {
+        // Some services alone are not the whole revision.
+        return end;
+    }
+    end.write(Write::NoteDeployed {
+        workspace_id: run.run().workspace_id,
+        name: inputs.project,
+        revision_id: inputs.revision_id,
+        spec_digest: inputs.revision_digest,
+        at: run.ambient().now(),
+    })
 }
 
 /// The plan's options that a request asks for.

@@ -59,6 +59,20 @@ pub enum Write {
     PutRevision(NewRevision),
     /// Inserts or replaces a project.
     PutProject(Project),
+    /// Notes down what of a project was brought up wholly. Nothing else of it changes, so that a
+    /// pause or newer files that came meanwhile stay; a project that is gone stays gone.
+    NoteDeployed {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        name: String,
+        /// The files.
+        revision_id: RevisionId,
+        /// Their digest.
+        spec_digest: Digest,
+        /// When.
+        at: Timestamp,
+    },
     /// Forgets a project that was removed, with its adoptions, exits and revisions.
     ForgetProject {
         /// The workspace.

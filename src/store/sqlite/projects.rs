@@ -5,9 +5,9 @@ use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
 use super::rows::{nanos, optional_parsed, parsed, signed, small, time, unsigned};
-use crate::base::Digest;
 use crate::base::ids::{RevisionId, WorkspaceId};
 use crate::base::limits::REVISIONS_KEPT_MAX;
+use crate::base::{Digest, Timestamp};
 use crate::store::{Adoption, Conflict, ContainerExit, Project, Revision};
 
 /// A revision with its content sealed: what may go to the disk.
@@ -125,6 +125,28 @@ pub(super) fn sealed_content(
 }
 
 /// Inserts or replaces a project; when it was first applied stays.
+pub(super) fn note_deployed(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    name: &str,
+    (revision, digest): (RevisionId, Digest),
+    at: Timestamp,
+) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "UPDATE projects SET deployed_revision_id = ?, spec_digest = ?, updated_at = ?
+             WHERE workspace_id = ? AND name = ?",
+        )?
+        .execute(params![
+            revision.to_string(),
+            digest.to_string(),
+            nanos(at),
+            workspace.to_string(),
+            name,
+        ])?;
+    Ok(())
+}
+
 pub(super) fn put(connection: &Connection, project: &Project) -> Result<(), Fault> {
     connection
         .prepare_cached(

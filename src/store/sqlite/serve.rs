@@ -162,6 +162,10 @@ fn apply(connection: &Connection, prepared: &Prepared) -> Result<(), Fault> {
         Write::RequestCancel { run_id, at } => runs::request_cancel(connection, *run_id, *at),
         Write::CompleteRun(complete) => runs::complete(connection, complete),
         Write::PutProject(project) => projects::put(connection, project),
+        Write::NoteDeployed { workspace_id, name, revision_id, spec_digest, at } => {
+            let deployed = (*revision_id, *spec_digest);
+            projects::note_deployed(connection, *workspace_id, name, deployed, *at)
+        }
         Write::ForgetProject { workspace_id, name } => {
             projects::forget(connection, *workspace_id, name)
         }
