@@ -86,8 +86,8 @@ fn ports() -> BTreeSet<PortBinding> {
         PortBinding { container_port, protocol, host_ip, host_port }
     };
     BTreeSet::from([
-        port(80, Protocol::Tcp, Some("127.0.0.1"), Some("18080")),
-        port(80, Protocol::Tcp, None, Some("18081-18089")),
+        port(80, Protocol::Tcp, Some("127.0.0.1"), Some("18480")),
+        port(80, Protocol::Tcp, None, Some("18481-18489")),
         port(53, Protocol::Udp, None, None),
     ])
 }
