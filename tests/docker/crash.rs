@@ -14,7 +14,7 @@ use crate::support::project::{FIVE_SERVICES, Project};
 /// Points tried by the short form.
 const SHORT_FORM: usize = 12;
 /// Deploys that run beside each other; each has its own agent and project.
-const LANES: usize = 4;
+const LANES: usize = 6;
 
 #[test]
 fn deploy_converges_after_a_kill_at_any_point() {
