@@ -40,6 +40,7 @@ const IMPURE: &[&str] = &[
     "rusqlite",
     "reqwest",
     "axum",
+    "std::{",
     "std::fs",
     "std::env",
     "TcpStream",
@@ -117,15 +118,34 @@ fn check_file(name: &str, text: &str, found: &mut Vec<String>) {
         if line.contains("#[allow(") || line.contains("#![allow(") {
             found.push(format!("{at}: `allow` instead of `expect` with a reason"));
         }
+        check_spelling(&at, name, line, found);
         if let Some(floor) = floor {
             check_line(&at, name, module, floor, line, found);
         }
     }
 }
 
+/// Paths must be written so that the checks below can read them: whole, and from the root.
+fn check_spelling(at: &str, name: &str, line: &str, found: &mut Vec<String>) {
+    if line.contains("crate::{") || (name.starts_with("domain/") && line.contains("domain::{")) {
+        found.push(format!("{at}: several modules in one import, which hides where they belong"));
+    }
+    // The module that the path starts from, as names from the root; `mod.rs` is its folder.
+    let own = name.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count();
+    let climbs = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let climbs = climbs.map(|path| path.split("::").take_while(|part| *part == "super").count());
+    let kept = if name.starts_with("domain/") { 2 } else { 1 };
+    if climbs.max().is_some_and(|climbs| climbs > 0 && own < climbs + kept) {
+        found.push(format!("{at}: `super` out of the module; write the path from `crate`"));
+    }
+}
+
 /// The part of a file before its inline tests.
 fn before_tests(text: &str) -> &str {
-    text.find("#[cfg(test)]\nmod tests {").map_or(text, |start| &text[..start])
+    let inline = |after: &str| after.lines().next().is_some_and(|line| line.ends_with('{'));
+    let mut modules = text.match_indices("#[cfg(test)]\nmod ");
+    let tests = modules.find(|(start, opening)| inline(&text[start + opening.len()..]));
+    tests.map_or(text, |(start, _)| &text[..start])
 }
 
 fn check_line(
@@ -148,7 +168,7 @@ fn check_line(
         check_domain_pair(at, name, line, found);
     }
     if floor <= 2 {
-        for word in IMPURE.iter().filter(|word| line.contains(**word)) {
+        for word in IMPURE.iter().filter(|word| says(line, word)) {
             found.push(format!("{at}: `{word}` on a pure floor"));
         }
     }
@@ -173,6 +193,14 @@ fn check_domain_pair(at: &str, name: &str, line: &str, found: &mut Vec<String>) 
             ));
         }
     }
+}
+
+/// Does the line say `word`, and not only begin a longer one with it?
+fn says(line: &str, word: &str) -> bool {
+    let joins = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(start, _)| {
+        word.ends_with(|c: char| !joins(c)) || !line[start + word.len()..].starts_with(joins)
+    })
 }
 
 /// Is `path` used on this line, as a whole path segment?
@@ -206,6 +234,12 @@ fn every_planted_violation_is_found() {
         ("facts/a.rs", "//! A.\nuse std::fs;\n", "`std::fs` on a pure floor"),
         ("store/a.rs", "//! A.\nuse bollard::Docker;\n", "bollard outside"),
         ("world/a.rs", "//! A.\nfn f() { rusqlite::x() }\n", "rusqlite outside"),
+        ("base/a.rs", "//! A.\nuse crate::{api, facts};\n", "several modules"),
+        ("domain/runs/a.rs", "//! A.\nuse crate::domain::{audit, runs};\n", "several modules"),
+        ("store/a.rs", "//! A.\nuse super::super::world::X;\n", "`super` out of"),
+        ("base/mod.rs", "//! A.\nuse super::api::X;\n", "`super` out of"),
+        ("domain/runs.rs", "//! A.\nuse super::compose::X;\n", "`super` out of"),
+        ("facts/a.rs", "//! A.\nuse std::{env, fmt};\n", "`std::{` on a pure floor"),
         ("base/a.rs", &long, "more than 600 lines"),
         ("base/a.rs", "use std::fmt;\n", "no header"),
         ("base/a.rs", "//! A.\n#[allow(dead_code)]\n", "`allow`"),
@@ -223,10 +257,13 @@ fn every_planted_violation_is_found() {
 
 #[test]
 fn what_is_allowed_is_not_reported() {
-    let text = "//! A.\nuse crate::base::X; // crate::api is above\n#[cfg(test)]\nmod tests {\n\
+    let text = "//! A.\nuse crate::base::X; // crate::api is above\n\
+                fn f() { self.await_health() }\n#[cfg(test)]\nmod tests {\n\
                 use std::fs;\n}\n";
     let mut found = Vec::new();
     check_file("domain/runs/a.rs", text, &mut found);
+    check_file("domain/runs/a.rs", "//! A.\nuse super::state::X;\n", &mut found);
+    check_file("store/sqlite/a.rs", "//! A.\nuse super::super::keys::X;\n", &mut found);
     check_file("domain/runs/tests.rs", "use std::fs;\n", &mut found);
     assert_eq!(found, Vec::<String>::new());
 }
