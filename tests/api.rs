@@ -1,6 +1,7 @@
 //! The API through its real router, over a real socket, on a real store and a pretended engine:
 //! applying, following, cancelling, listing, and what is refused.
 #![expect(clippy::unwrap_used, reason = "a test's helper fails the test")]
+#![expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! and an engine that comes back is found again. Talks to a server that breaks on purpose.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

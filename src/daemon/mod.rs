@@ -207,6 +207,7 @@ async fn feed_watchdog(store: Arc<dyn Store>, interval: Duration) {
 }
 
 /// Removes build contexts that no stored bundle names.
+#[expect(clippy::disallowed_methods, reason = "compared with the kernel's stamps on files")]
 async fn housekeep(api: api::Api) {
     loop {
         let before = SystemTime::now() - CONTEXT_AGE_MIN;

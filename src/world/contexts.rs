@@ -328,6 +328,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "compared with the kernel's stamps on files")]
     fn room_is_limited_and_what_nothing_needs_goes() {
         let (dir, entries) = sample();
         let archive = pack(dir.path(), &entries).unwrap();

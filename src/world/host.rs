@@ -13,6 +13,7 @@ use crate::base::Entropy;
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that asks for randomness")]
     #[expect(
         clippy::expect_used,
         reason = "without the kernel's randomness no id is unique and no nonce is safe: stop"

@@ -1,6 +1,8 @@
 //! A recording proxy between agent and engine: forwards every request, remembers its method and
 //! path, and so proves what was (not) written.
 
+#![expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
