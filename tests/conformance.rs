@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 use wharfinger::cli::project_files::read_project;
@@ -68,4 +69,12 @@ fn the_demo_project_loads() {
     let (project, _) = read_project(&options).unwrap();
     assert!(project.services().count() > 3);
     assert!(project.warnings.is_empty(), "{:?}", project.warnings);
+}
+
+#[test]
+fn the_configuration_of_the_service_unit_is_right() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/agent.yaml");
+    let wharf = env!("CARGO_BIN_EXE_wharf");
+    let checked = Command::new(wharf).args(["config", "check"]).arg(&file).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
