@@ -42,8 +42,9 @@ impl ActError {
     /// The engine may have acted, or it is gone: look again before anything else is done.
     pub(super) fn loses_engine(&self) -> bool {
         match self {
+            // An engine that shuts down answers with errors of its own making before it goes.
             Self::Engine(error) | Self::Wait(WaitError::Engine(error)) => {
-                error.is_outcome_unknown()
+                error.is_outcome_unknown() || error.kind == EngineErrorKind::Internal
             }
             _ => false,
         }
