@@ -7,6 +7,8 @@ pub mod keys;
 mod query;
 mod records;
 pub mod sqlite;
+#[cfg(test)]
+pub(crate) mod suite;
 mod write;
 
 use futures_util::future::BoxFuture;

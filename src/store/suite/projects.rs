@@ -1,11 +1,13 @@
-use std::fs;
+//! What every database promises about projects, their stored files, adoptions and exits.
 
-use super::*;
+use std::time::Duration;
+
+use super::Fixture;
 use crate::base::Digest;
 use crate::base::ids::RevisionId;
 use crate::base::limits::REVISIONS_KEPT_MAX;
-use crate::domain::runs::{DeployCause, DeployProject};
-use crate::store::{Adoption, ContainerExit, Desired, NewRevision, Project, ReadProjects as _};
+use crate::domain::runs::{DeployCause, DeployProject, Inputs};
+use crate::store::{Adoption, ContainerExit, Desired, NewRevision, Project, Write};
 
 const SECRET: &str = "a-password-that-must-not-lie-on-the-disk";
 
@@ -50,9 +52,7 @@ fn project(fixture: &Fixture, desired: Desired, revision: Option<u128>) -> Proje
     }
 }
 
-#[tokio::test]
-async fn stored_files_come_back_and_their_content_never_lies_open() {
-    let fixture = Fixture::new(Mode::Threaded);
+pub(crate) async fn stored_files_come_back_and_their_content_never_lies_open(fixture: Fixture) {
     let new = revision(&fixture, 1);
     fixture.commit(Write::PutRevision(new.clone())).await.unwrap();
     let content = fixture.store.revision_content(new.id).await.unwrap();
@@ -60,20 +60,12 @@ async fn stored_files_come_back_and_their_content_never_lies_open() {
     let found = fixture.store.revision_by_digest(new.workspace_id, "shop".into(), new.digest);
     let found = found.await.unwrap().unwrap();
     assert_eq!((found.id, found.size_bytes), (new.id, SECRET.len() as u64));
-    fixture.store.close().await.unwrap();
-    for entry in fs::read_dir(fixture.dir.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            let bytes = fs::read(&path).unwrap();
-            let open = bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
-            assert!(!open, "{} holds it", path.display());
-        }
-    }
+    let open = fixture.base.holds(SECRET.as_bytes()).await;
+    assert!(!open, "it lies open in the database");
+    assert!(fixture.base.holds(new.id.to_string().as_bytes()).await, "the search finds nothing");
 }
 
-#[tokio::test]
-async fn old_files_go_except_those_that_something_needs() {
-    let fixture = Fixture::inline();
+pub(crate) async fn old_files_go_except_those_that_something_needs(fixture: Fixture) {
     fixture.commit(Write::PutRevision(revision(&fixture, 1))).await.unwrap();
     fixture.commit(Write::PutRevision(revision(&fixture, 2))).await.unwrap();
     fixture.commit(Write::PutRevision(revision(&fixture, 3))).await.unwrap();
@@ -97,9 +89,7 @@ async fn old_files_go_except_those_that_something_needs() {
     assert!(late.starts_with("no revision "), "a run cannot name files that are gone: {late}");
 }
 
-#[tokio::test]
-async fn a_removed_project_is_forgotten_unless_it_was_applied_again() {
-    let fixture = Fixture::inline();
+pub(crate) async fn a_removed_project_is_forgotten_unless_it_was_applied_again(fixture: Fixture) {
     let workspace_id = fixture.store.scope().workspace_id;
     let forget = Write::ForgetProject { workspace_id, name: "shop".to_owned() };
     let adoption = Adoption {
@@ -123,9 +113,9 @@ async fn a_removed_project_is_forgotten_unless_it_was_applied_again() {
     assert_eq!(fixture.store.adoptions(workspace_id, "shop".into()).await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn exits_of_one_container_add_up_and_a_new_container_starts_over() {
-    let fixture = Fixture::inline();
+pub(crate) async fn exits_of_one_container_add_up_and_a_new_container_starts_over(
+    fixture: Fixture,
+) {
     let workspace_id = fixture.store.scope().workspace_id;
     let exit = |container_id: &str| ContainerExit {
         workspace_id,

@@ -1,9 +1,14 @@
-use super::*;
+//! What every database promises about runs, attempts, steps and locks.
+
+use std::time::Duration;
+
+use super::Fixture;
+use crate::base::ids::{RunId, TenantId};
 use crate::domain::runs::{
-    AttemptEnd, CountKey, Failure, ReasonCode, ServiceDetail, StepRecord, StepStatus, Undo,
-    Waiting, WaitsFor,
+    AttemptEnd, CountKey, Details, End, Failure, OperationRun, ReasonCode, RunState, ServiceDetail,
+    Status, StepRecord, StepStatus, Undo, Waiting, WaitsFor,
 };
-use crate::store::{Conflict, PageRequest, ReadRuns as _, RunFilter};
+use crate::store::{Conflict, Cursor, PageRequest, RunFilter, RunProgress, StoreError, Write};
 
 fn step(run: &OperationRun, attempt: u32, index: u32, status: StepStatus) -> StepRecord {
     StepRecord {
@@ -29,9 +34,7 @@ fn conflict(result: Result<(), StoreError>) -> Conflict {
     result.unwrap_err().conflict().cloned().expect("a conflict")
 }
 
-#[tokio::test]
-async fn a_run_goes_from_the_queue_to_its_end_and_reads_back_the_same() {
-    let fixture = Fixture::inline();
+pub(crate) async fn a_run_goes_from_the_queue_to_its_end_and_reads_back_the_same(fixture: Fixture) {
     let run = fixture.queue("shop", "a").await;
     assert_eq!(fixture.store.run(run.id).await.unwrap(), Some(run.clone()));
     fixture.start(&run, 1).await.unwrap();
@@ -59,9 +62,9 @@ async fn a_run_goes_from_the_queue_to_its_end_and_reads_back_the_same() {
     assert_eq!(attempts[0].end, Some(AttemptEnd::Completed));
 }
 
-#[tokio::test]
-async fn asking_again_finds_the_active_run_and_a_completed_one_does_not_count() {
-    let fixture = Fixture::inline();
+pub(crate) async fn asking_again_finds_the_active_run_and_a_completed_one_does_not_count(
+    fixture: Fixture,
+) {
     let first = fixture.queue("shop", "a").await;
     let same = Write::InsertRun(Box::new(fixture.run("shop", "a")));
     assert_eq!(conflict(fixture.commit(same.clone()).await), Conflict::ActiveRun(first.id));
@@ -72,9 +75,7 @@ async fn asking_again_finds_the_active_run_and_a_completed_one_does_not_count() 
     fixture.commit(same).await.unwrap();
 }
 
-#[tokio::test]
-async fn two_runs_of_one_subject_never_execute_at_once() {
-    let fixture = Fixture::inline();
+pub(crate) async fn two_runs_of_one_subject_never_execute_at_once(fixture: Fixture) {
     let first = fixture.queue("shop", "a").await;
     let second = fixture.queue("shop", "b").await;
     let other = fixture.queue("blog", "c").await;
@@ -92,9 +93,7 @@ async fn two_runs_of_one_subject_never_execute_at_once() {
     fixture.start(&second, 1).await.unwrap();
 }
 
-#[tokio::test]
-async fn an_expired_lock_is_taken_over_and_its_late_holder_is_fenced() {
-    let fixture = Fixture::inline();
+pub(crate) async fn an_expired_lock_is_taken_over_and_its_late_holder_is_fenced(fixture: Fixture) {
     let late = fixture.queue("shop", "a").await;
     let next = fixture.queue("shop", "b").await;
     fixture.start(&late, 1).await.unwrap();
@@ -108,9 +107,7 @@ async fn an_expired_lock_is_taken_over_and_its_late_holder_is_fenced() {
     assert_eq!(read.state, RunState::Ready, "it wants another attempt");
 }
 
-#[tokio::test]
-async fn a_sign_of_life_keeps_the_lock() {
-    let fixture = Fixture::inline();
+pub(crate) async fn a_sign_of_life_keeps_the_lock(fixture: Fixture) {
     let holder = fixture.queue("shop", "a").await;
     let next = fixture.queue("shop", "b").await;
     fixture.start(&holder, 1).await.unwrap();
@@ -121,9 +118,9 @@ async fn a_sign_of_life_keeps_the_lock() {
     assert!(matches!(conflict(fixture.start(&next, 1).await), Conflict::Locked { .. }));
 }
 
-#[tokio::test]
-async fn an_interrupted_attempt_leaves_its_steps_unknown_and_is_fenced_by_the_next() {
-    let fixture = Fixture::inline();
+pub(crate) async fn an_interrupted_attempt_leaves_its_steps_unknown_and_is_fenced_by_the_next(
+    fixture: Fixture,
+) {
     let run = fixture.queue("shop", "a").await;
     fixture.start(&run, 1).await.unwrap();
     fixture.store.record_step(step(&run, 1, 0, StepStatus::Started), no_progress()).await.unwrap();
@@ -131,7 +128,7 @@ async fn an_interrupted_attempt_leaves_its_steps_unknown_and_is_fenced_by_the_ne
     fixture.store.record_step(done, no_progress()).await.unwrap();
     fixture.store.record_step(step(&run, 1, 1, StepStatus::Started), no_progress()).await.unwrap();
 
-    let fixture = fixture.reopened();
+    let fixture = fixture.reopened().await;
     let open = fixture.store.open_attempts().await.unwrap();
     assert_eq!((open.len(), open[0].run.id, open[0].interruptions), (1, run.id, 0));
     let interrupt = Write::InterruptAttempt {
@@ -155,9 +152,7 @@ async fn an_interrupted_attempt_leaves_its_steps_unknown_and_is_fenced_by_the_ne
     assert!(matches!(ended, Conflict::Illegal { .. }), "completed exactly once: {ended}");
 }
 
-#[tokio::test]
-async fn a_waiting_run_keeps_its_lock_and_wakes_when_it_is_due() {
-    let fixture = Fixture::inline();
+pub(crate) async fn a_waiting_run_keeps_its_lock_and_wakes_when_it_is_due(fixture: Fixture) {
     let run = fixture.queue("shop", "a").await;
     let next = fixture.queue("shop", "b").await;
     fixture.start(&run, 1).await.unwrap();
@@ -183,9 +178,7 @@ async fn a_waiting_run_keeps_its_lock_and_wakes_when_it_is_due() {
     fixture.start(&run, 2).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_refused_change_leaves_neither_record_nor_event() {
-    let fixture = Fixture::inline();
+pub(crate) async fn a_refused_change_leaves_neither_record_nor_event(fixture: Fixture) {
     let run = fixture.queue("shop", "a").await;
     let before = fixture.records().await;
     let cancel = Write::RequestCancel { run_id: run.id, at: fixture.now() };
@@ -198,14 +191,12 @@ async fn a_refused_change_leaves_neither_record_nor_event() {
     let missing = Write::WakeRun { run_id: RunId::from_u128(9) };
     assert!(matches!(conflict(fixture.commit(missing).await), Conflict::Missing { .. }));
     let mut stray = fixture.run("shop", "c");
-    stray.tenant_id = Some(crate::base::ids::TenantId::from_u128(9));
+    stray.tenant_id = Some(TenantId::from_u128(9));
     let stray = fixture.commit(Write::InsertRun(Box::new(stray))).await;
     assert!(matches!(conflict(stray), Conflict::Dangling { .. }));
 }
 
-#[tokio::test]
-async fn pages_meet_without_gap_or_overlap_while_runs_are_added() {
-    let fixture = Fixture::inline();
+pub(crate) async fn pages_meet_without_gap_or_overlap_while_runs_are_added(fixture: Fixture) {
     let mut expected = Vec::new();
     for n in 0..7 {
         expected.push(fixture.queue("shop", &n.to_string()).await.id);
@@ -226,20 +217,16 @@ async fn pages_meet_without_gap_or_overlap_while_runs_are_added() {
     assert_eq!(seen, expected);
 }
 
-#[tokio::test]
-async fn a_cursor_that_no_list_made_is_refused() {
-    let fixture = Fixture::inline();
+pub(crate) async fn a_cursor_that_no_list_made_is_refused(fixture: Fixture) {
     for text in ["", "7", "x~y"] {
-        let page = PageRequest { limit: 3, after: Some(crate::store::Cursor(text.to_owned())) };
+        let page = PageRequest { limit: 3, after: Some(Cursor(text.to_owned())) };
         let filter = RunFilter::workspace(fixture.store.scope().workspace_id);
         let refused = fixture.store.runs(filter, page).await;
         assert!(matches!(refused, Err(StoreError::BadCursor(_))), "{text:?}: {refused:?}");
     }
 }
 
-#[tokio::test]
-async fn filters_restrict() {
-    let fixture = Fixture::inline();
+pub(crate) async fn filters_restrict(fixture: Fixture) {
     let shop = fixture.queue("shop", "a").await;
     let blog = fixture.queue("blog", "b").await;
     fixture.start(&blog, 1).await.unwrap();
@@ -248,7 +235,7 @@ async fn filters_restrict() {
         let page = fixture.store.runs(filter, PageRequest::default()).await.unwrap();
         page.items.iter().map(|run| run.id).collect::<Vec<_>>()
     };
-    let queued = vec![crate::domain::runs::Status::Queued];
+    let queued = vec![Status::Queued];
     assert_eq!(found(RunFilter { statuses: queued, ..all.clone() }).await, [shop.id]);
     let subject = Some(blog.subject.clone());
     assert_eq!(found(RunFilter { subject, ..all.clone() }).await, [blog.id]);
@@ -256,21 +243,4 @@ async fn filters_restrict() {
     assert_eq!(found(RunFilter { until, ..all.clone() }).await, [shop.id]);
     let from = Some(blog.created_at);
     assert_eq!(found(RunFilter { from, ..all }).await, [blog.id]);
-}
-
-#[test]
-fn lists_of_runs_use_their_index() {
-    let fixture = Fixture::inline();
-    let scope = fixture.store.scope();
-    let all = RunFilter::workspace(scope.workspace_id);
-    let check = |filter: RunFilter, index: &str| {
-        let after = Some(crate::store::Cursor("1~a".to_owned()));
-        let page = PageRequest { limit: 10, after };
-        let (sql, values) = super::super::run_reads::query(&filter, &page).unwrap();
-        auditing::assert_uses(&fixture, &sql, values, index);
-    };
-    check(all.clone(), "runs_newest");
-    check(RunFilter { tenant_id: Some(scope.tenant_id), ..all.clone() }, "runs_by_tenant");
-    let subject = Some(crate::domain::runs::Subject::project("shop"));
-    check(RunFilter { subject, ..all }, "runs_by_subject");
 }

@@ -1,0 +1,67 @@
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
+
+use super::*;
+use crate::base::ids::RunId;
+use crate::domain::audit::{EventType, Outcome};
+use crate::domain::runs::Subject;
+use crate::store::{AuditFilter, Cursor, PageRequest, RunFilter};
+
+/// The query reads through this index, and sorts nothing.
+fn assert_uses(files: &Files, sql: &str, values: Vec<Value>, index: &str) {
+    let connection = rusqlite::Connection::open(files.database()).unwrap();
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3));
+    let plan = rows.unwrap().collect::<Result<Vec<_>, _>>().unwrap().join("\n");
+    assert!(plan.contains(&format!("INDEX {index} ")), "{index} is not used:\n{plan}");
+    assert!(!plan.contains("TEMP B-TREE"), "sorts:\n{plan}");
+}
+
+#[tokio::test]
+async fn the_log_refuses_a_record_in_the_place_of_another() {
+    let (fixture, files) = inline().await;
+    fixture.queue("shop", "a").await;
+    let sql = "INSERT OR REPLACE INTO audit_events SELECT * FROM audit_events WHERE seq = 1";
+    let error = tamper(&files.database(), sql).unwrap_err().to_string();
+    assert!(error.contains("has no gaps"), "{error}");
+    assert_eq!(fixture.records().await, 2);
+}
+
+#[tokio::test]
+async fn lists_of_the_log_use_their_index() {
+    let (fixture, files) = inline().await;
+    let scope = fixture.store.scope();
+    let all = AuditFilter::workspace(scope.workspace_id);
+    let check = |filter: AuditFilter, index: &str| {
+        let page = PageRequest { limit: 10, after: Some(Cursor("9".to_owned())) };
+        let (sql, values) = super::super::audit::query(&filter, &page).unwrap();
+        assert_uses(&files, &sql, values, index);
+    };
+    check(all.clone(), "audit_newest");
+    check(AuditFilter { tenant_id: Some(scope.tenant_id), ..all.clone() }, "audit_by_tenant");
+    let event_types = vec![EventType::AgentStarted];
+    check(AuditFilter { event_types, ..all.clone() }, "audit_by_type");
+    check(AuditFilter { outcomes: vec![Outcome::Failed], ..all.clone() }, "audit_by_outcome");
+    check(AuditFilter { actor_label: Some("ada".into()), ..all.clone() }, "audit_by_actor");
+    let (target_type, target_id) = (Some("project".into()), Some("shop".into()));
+    check(AuditFilter { target_type, target_id, ..all.clone() }, "audit_by_target");
+    let operation_run_id = Some(RunId::from_u128(5));
+    check(AuditFilter { operation_run_id, ..all }, "audit_by_run");
+}
+
+#[tokio::test]
+async fn lists_of_runs_use_their_index() {
+    let (fixture, files) = inline().await;
+    let scope = fixture.store.scope();
+    let all = RunFilter::workspace(scope.workspace_id);
+    let check = |filter: RunFilter, index: &str| {
+        let after = Some(Cursor("1~a".to_owned()));
+        let page = PageRequest { limit: 10, after };
+        let (sql, values) = super::super::run_reads::query(&filter, &page).unwrap();
+        assert_uses(&files, &sql, values, index);
+    };
+    check(all.clone(), "runs_newest");
+    check(RunFilter { tenant_id: Some(scope.tenant_id), ..all.clone() }, "runs_by_tenant");
+    let subject = Some(Subject::project("shop"));
+    check(RunFilter { subject, ..all }, "runs_by_subject");
+}

@@ -1,0 +1,269 @@
+//! States what every database must do, as one suite of tests over `dyn Store`. Owns the fixture and
+//! the list of promises. Face: `conformance!`, `Fixture`, `Base`. Never knows a dialect: what
+//! differs comes in through `Base`.
+
+pub(crate) mod auditing;
+pub(crate) mod opening;
+pub(crate) mod projects;
+pub(crate) mod runs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::base::crash_points::NoCrashPoints;
+use crate::base::entropy::SeededEntropy;
+use crate::base::ids::{EventId, RunId};
+use crate::base::time::TestClock;
+use crate::base::{Ambient, CrashPoints, Timestamp};
+use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventType, Outcome};
+use crate::domain::redaction::SafeText;
+use crate::domain::runs::{
+    Context, Details, End, Inputs, OperationRun, RestartProject, RunState, Source, SummaryCounts,
+    identity_hash,
+};
+use crate::store::{CompleteRun, RunProgress, StartAttempt, Store, StoreError, Write};
+
+/// Makes every promise of the suite a test of the database that `$base` makes: an async function
+/// without arguments whose result is an `Arc<dyn Base>`.
+macro_rules! conformance {
+    ($base:path) => {
+        $crate::store::suite::tests_of! { $base,
+            runs {
+                a_run_goes_from_the_queue_to_its_end_and_reads_back_the_same
+                asking_again_finds_the_active_run_and_a_completed_one_does_not_count
+                two_runs_of_one_subject_never_execute_at_once
+                an_expired_lock_is_taken_over_and_its_late_holder_is_fenced
+                a_sign_of_life_keeps_the_lock
+                an_interrupted_attempt_leaves_its_steps_unknown_and_is_fenced_by_the_next
+                a_waiting_run_keeps_its_lock_and_wakes_when_it_is_due
+                a_refused_change_leaves_neither_record_nor_event
+                pages_meet_without_gap_or_overlap_while_runs_are_added
+                a_cursor_that_no_list_made_is_refused
+                filters_restrict
+            }
+            auditing {
+                the_log_refuses_every_way_to_change_it
+                damage_behind_the_triggers_is_found
+                records_are_found_by_what_the_filters_say
+            }
+            opening {
+                the_first_start_creates_a_database_and_says_so_once
+                a_database_that_is_not_for_this_program_is_refused_with_the_reason
+                a_database_that_was_sealed_with_another_key_is_refused
+                what_was_answered_outlives_the_process
+                one_failing_caller_takes_nobody_with_him
+                a_crash_beside_a_commit_leaves_all_of_it_or_nothing
+                a_check_answers_without_writing
+            }
+            projects {
+                stored_files_come_back_and_their_content_never_lies_open
+                old_files_go_except_those_that_something_needs
+                a_removed_project_is_forgotten_unless_it_was_applied_again
+                exits_of_one_container_add_up_and_a_new_container_starts_over
+            }
+        }
+    };
+}
+
+/// One test for each function of the suite's modules.
+macro_rules! tests_of {
+    ($base:path, $($module:ident { $($promise:ident)* })*) => {
+        $(mod $module {
+            $(#[tokio::test]
+            async fn $promise() {
+                let fixture = $crate::store::suite::Fixture::on($base().await).await;
+                $crate::store::suite::$module::$promise(fixture).await;
+            })*
+        })*
+    };
+}
+
+pub(crate) use {conformance, tests_of};
+
+/// A database of one test's own, and the state directory beside it.
+pub(crate) trait Base: Send + Sync {
+    /// Opens the store, as a process that starts does.
+    fn open<'a>(
+        &'a self,
+        ambient: &'a Ambient,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>>;
+
+    /// Another one, empty.
+    fn another(&self) -> BoxFuture<'_, Arc<dyn Base>>;
+
+    /// Statements that no agent would run; the answer is what the database said against them.
+    fn tamper<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Statements that take the protection of the audit log away.
+    fn unlock_audit(&self) -> &'static str;
+
+    /// Statements that leave a mark of a program that knows form 99.
+    fn pretend_newer(&self) -> &'static str;
+
+    /// How errors call the database.
+    fn name(&self) -> String;
+
+    /// Puts another key in the place of the one that the database was sealed with.
+    fn change_key(&self);
+
+    /// Whether these bytes lie anywhere in the database.
+    fn holds<'a>(&'a self, bytes: &'a [u8]) -> BoxFuture<'a, bool>;
+}
+
+/// A store on a database of its own, with a clock that a test moves.
+pub(crate) struct Fixture {
+    pub(crate) base: Arc<dyn Base>,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) ambient: Ambient,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+/// What a process with this clock is given. Of equal seeds come equal ids.
+pub(crate) fn ambient(
+    clock: &Arc<TestClock>,
+    seed: u64,
+    crash_points: Arc<dyn CrashPoints>,
+) -> Ambient {
+    let entropy = Arc::new(SeededEntropy::new(seed));
+    Ambient { clock: Arc::clone(clock) as _, entropy, crash_points }
+}
+
+impl Fixture {
+    /// Opens the store on an empty database.
+    pub(crate) async fn on(base: Arc<dyn Base>) -> Self {
+        let clock = Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+        let ambient = ambient(&clock, 1, Arc::new(NoCrashPoints));
+        let store = base.open(&ambient).await.unwrap();
+        Self { base, clock, ambient, store }
+    }
+
+    /// A further store, on a further database.
+    pub(crate) async fn another(&self) -> Self {
+        Self::on(self.base.another().await).await
+    }
+
+    /// What a new process finds after this one was killed.
+    pub(crate) async fn reopened(self) -> Self {
+        self.reopened_with(Arc::new(NoCrashPoints)).await
+    }
+
+    /// The same for a process that is told where to die.
+    pub(crate) async fn reopened_with(self, crash_points: Arc<dyn CrashPoints>) -> Self {
+        let Self { base, clock, store, .. } = self;
+        drop(store);
+        let ambient = ambient(&clock, 2, crash_points);
+        let store = base.open(&ambient).await.unwrap();
+        Self { base, clock, ambient, store }
+    }
+
+    /// Why a new process refuses the database after the damage was done to it.
+    pub(crate) async fn refused_after(self, damage: &str) -> StoreError {
+        let Self { base, ambient, store, .. } = self;
+        store.close().await.unwrap();
+        drop(store);
+        base.tamper(damage).await.unwrap();
+        base.open(&ambient).await.err().expect("it must be refused")
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.ambient.now()
+    }
+
+    pub(crate) fn event(&self, event_type: EventType, summary: &str) -> AuditEvent {
+        AuditEvent {
+            id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
+            workspace_id: self.store.scope().workspace_id,
+            tenant_id: Some(self.store.scope().tenant_id),
+            event_type,
+            summary: SafeText::new(summary),
+            outcome: Outcome::Info,
+            actor: Actor::agent(),
+            target: None,
+            operation_run_id: None,
+            context: EventContext::default(),
+            occurred_at: self.now(),
+        }
+    }
+
+    pub(crate) fn events(&self) -> AuditEvents {
+        self.event(EventType::RunQueued, "something happened").into()
+    }
+
+    /// A queued restart of `project`; `service` tells equal requests from others.
+    pub(crate) fn run(&self, project: &str, service: &str) -> OperationRun {
+        self.run_of(Inputs::RestartProject(RestartProject {
+            project: project.to_owned(),
+            services: vec![service.to_owned()],
+        }))
+    }
+
+    pub(crate) fn run_of(&self, inputs: Inputs) -> OperationRun {
+        self.clock.advance(Duration::from_millis(1));
+        let scope = self.store.scope();
+        OperationRun {
+            id: RunId::generate(&*self.ambient.clock, &*self.ambient.entropy),
+            workspace_id: scope.workspace_id,
+            tenant_id: Some(scope.tenant_id),
+            user_id: Some(scope.owner_id),
+            initiator_name: scope.owner_name,
+            source: Source::Cli,
+            subject: inputs.subject(),
+            state: RunState::Queued,
+            attempt: 0,
+            run_identity_hash: identity_hash(scope.workspace_id, Some(scope.tenant_id), &inputs)
+                .unwrap(),
+            summary_counts: SummaryCounts::default(),
+            failure_summary: Vec::new(),
+            context: Context { inputs, details: Details::default() },
+            cancel_requested_at: None,
+            created_at: self.now(),
+            started_at: None,
+            completed_at: None,
+        }
+    }
+
+    pub(crate) async fn commit(&self, write: Write) -> Result<(), StoreError> {
+        self.store.commit(vec![write], self.events()).await
+    }
+
+    pub(crate) async fn queue(&self, project: &str, service: &str) -> OperationRun {
+        let run = self.run(project, service);
+        self.commit(Write::InsertRun(Box::new(run.clone()))).await.unwrap();
+        run
+    }
+
+    pub(crate) async fn start(&self, run: &OperationRun, attempt: u32) -> Result<(), StoreError> {
+        let start = StartAttempt {
+            run_id: run.id,
+            attempt,
+            instance: "boot-1".to_owned(),
+            at: self.now(),
+            lease_until: crate::base::time::after(self.now(), Duration::from_secs(900)),
+        };
+        self.commit(Write::StartAttempt(start)).await
+    }
+
+    pub(crate) async fn complete(
+        &self,
+        run: &OperationRun,
+        attempt: u32,
+    ) -> Result<(), StoreError> {
+        let complete = CompleteRun {
+            run_id: run.id,
+            attempt,
+            end: End::Succeeded,
+            at: self.now(),
+            progress: RunProgress::default(),
+        };
+        self.commit(Write::CompleteRun(complete)).await
+    }
+
+    /// How many records the audit log has; it must be whole.
+    pub(crate) async fn records(&self) -> u64 {
+        let verdict = self.store.verify_audit().await.unwrap();
+        assert_eq!(verdict.breaks, []);
+        verdict.records
+    }
+}
