@@ -82,6 +82,8 @@ ids! {
     UserId = "user";
     /// Names a provider connection.
     ConnectionId = "provider connection";
+    /// Names a host: made at an agent's first start, kept in its state folder.
+    HostId = "host";
     /// Names one stored bundle of a project's files.
     RevisionId = "revision";
 }

@@ -62,6 +62,19 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 pub const RUN_ATTEMPTS_MAX: u32 = 10;
 /// Runs that execute at once.
 pub const RUN_WORKERS_MAX: usize = 4;
+/// Largest payload of a hosted run or of one job: what is larger belongs into a file or a table,
+/// and the payload names it.
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// Longest key of a job, and longest identity key of a hosted run, in bytes.
+pub const JOB_KEY_BYTES_MAX: usize = 200;
+/// Jobs of one bulk run: all are inserted in one transaction.
+pub const JOBS_MAX: usize = 100_000;
+/// Counts, and reason codes, that one hosted type registers.
+pub const REGISTERED_KEYS_MAX: usize = 64;
+/// Runs or jobs that one claim takes.
+pub const CLAIM_MAX: usize = 256;
+/// Longest lease of a hosted worker between two signs of life.
+pub const HOSTED_LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Writes that wait for the database's writer.
 pub const STORE_QUEUE_MAX: usize = 4_096;
 /// Connections that read the database at once.

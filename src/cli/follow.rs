@@ -269,7 +269,7 @@ fn step_line(step: &StepView) -> String {
 /// How a run ended, in one line.
 pub(super) fn end_line(run: &RunView) -> String {
     let outcome = run.outcome.key().replace('_', " ");
-    let mut line = format!("{}: {outcome}", run.project);
+    let mut line = format!("{}: {outcome}", run.about());
     if let (Some(started), Some(completed)) = (run.started_at, run.completed_at) {
         line.push_str(&format!(" in {}", duration(between(started, completed))));
     }

@@ -95,7 +95,7 @@ async fn list_runs(client: &Client, options: RunLs, output: &mut Output) -> Resu
         table.row([
             run.id.clone(),
             run.run_type.to_string(),
-            run.project.clone(),
+            run.about(),
             status_word(run),
             outcome_word(run.outcome),
             run.initiator_name.clone(),
@@ -132,7 +132,7 @@ fn run_text(detail: &RunDetail, now: Timestamp) -> String {
     let run = &detail.run;
     let mut text = format!("run {}\n", run.id);
     let mut fact = |name: &str, value: String| text.push_str(&format!("  {name:<11}{value}\n"));
-    fact("type", format!("{} of {}", run.run_type, run.project));
+    fact("type", format!("{} of {}", run.run_type, run.about()));
     fact("status", format!("{}, {}", status_word(run), run.outcome));
     fact("started by", format!("{} through {}", run.initiator_name, run.source));
     fact("accepted", format!("{} ({})", run.created_at, ago(Some(run.created_at), now)));
@@ -292,8 +292,8 @@ mod tests {
             initiator_name: "ann".to_owned(),
             source: Source::Cli,
             run_type: RunType::DeployProject,
-            subject: "project:shop".to_owned(),
-            project: "shop".to_owned(),
+            subject: Some("project:shop".to_owned()),
+            project: Some("shop".to_owned()),
             status: Status::Completed,
             outcome: Outcome::PartiallySucceeded,
             waiting: None,

@@ -9,13 +9,16 @@ use futures_util::FutureExt as _;
 use crate::api::metrics::Metrics;
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::time::between;
-use crate::base::{Digest, Secret, Timestamp};
+use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::audit::{AuditEvents, AuditRecord, chain};
-use crate::domain::runs::{Attempt, OperationRun, StepRecord};
+use crate::domain::runs::{
+    Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
+};
 use crate::store::{
-    Adoption, Answer, AuditFilter, CompleteRun, ContainerExit, OpenAttempt, Page, PageRequest,
-    Project, ReadAudit, ReadProjects, ReadRuns, Revision, RunFilter, RunProgress, Scope, Store,
-    StoreError, Write,
+    Accepted, Admission, Adoption, Answer, AuditFilter, Change, Claim, Claimed, CompleteRun,
+    ContainerExit, Heard, JobFilter, Lost, Notice, OpenAttempt, Page, PageRequest, Project,
+    QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter, RunProgress,
+    Scope, SignOfLife, Store, StoreError, Write,
 };
 
 /// A store whose writes are counted.
@@ -78,6 +81,26 @@ impl Store for CountedStore {
             Ok(())
         }
         .boxed()
+    }
+
+    fn change(&self, change: Change) -> Answer<'_, Vec<Notice>> {
+        self.inner.change(change)
+    }
+
+    fn admit(&self, admission: Admission) -> Answer<'_, Accepted> {
+        self.inner.admit(admission)
+    }
+
+    fn claim(&self, claim: Claim) -> Answer<'_, Vec<Claimed>> {
+        self.inner.claim(claim)
+    }
+
+    fn sign_of_life(&self, sign: SignOfLife) -> Answer<'_, Heard> {
+        self.inner.sign_of_life(sign)
+    }
+
+    fn register_agent(&self, agent: Agent) -> Answer<'_, ()> {
+        self.timed(self.inner.register_agent(agent))
     }
 
     fn record_step(&self, step: StepRecord, progress: RunProgress) -> Answer<'_, ()> {
@@ -148,6 +171,40 @@ impl ReadRuns for CountedStore {
 
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>> {
         self.inner.open_attempts()
+    }
+
+    fn lost(&self, agent: Agent, at: Timestamp) -> Answer<'_, Lost> {
+        self.inner.lost(agent, at)
+    }
+
+    fn job(&self, run: RunId, key: String) -> Answer<'_, Option<Job>> {
+        self.inner.job(run, key)
+    }
+
+    fn jobs(&self, filter: JobFilter, page: PageRequest) -> Answer<'_, Page<Job>> {
+        self.inner.jobs(filter, page)
+    }
+}
+
+impl ReadQueue for CountedStore {
+    fn agents(&self) -> Answer<'_, Vec<Agent>> {
+        self.inner.agents()
+    }
+
+    fn hosted_types(&self, workspace: WorkspaceId) -> Answer<'_, Vec<HostedType>> {
+        self.inner.hosted_types(workspace)
+    }
+
+    fn hosted_type(&self, workspace: WorkspaceId, name: Name) -> Answer<'_, Option<HostedType>> {
+        self.inner.hosted_type(workspace, name)
+    }
+
+    fn queue_controls(&self, workspace: WorkspaceId) -> Answer<'_, Vec<QueueControl>> {
+        self.inner.queue_controls(workspace)
+    }
+
+    fn queue_depths(&self, workspace: WorkspaceId) -> Answer<'_, Vec<QueueDepth>> {
+        self.inner.queue_depths(workspace)
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{Ambient, chain};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    CountKey, Details, Failure, OperationRun, StepRecord, StepStatus, Undo, UnregisteredCount,
+    CountKey, Details, Failure, OperationRun, StepRecord, StepStatus, Undo, Unregistered,
 };
 use crate::store::{RunProgress, Store, StoreError};
 
@@ -198,10 +198,10 @@ impl RunContext {
     ///
     /// # Errors
     /// When the run's type does not register the key.
-    pub fn count(&self, key: CountKey, by: u64) -> Result<(), UnregisteredCount> {
+    pub fn count(&self, key: CountKey, by: u64) -> Result<(), Unregistered> {
         let run_type = self.inner.run.run_type();
-        if !run_type.definition().counts.contains(&key) {
-            return Err(UnregisteredCount { run_type, key });
+        if let Some(definition) = run_type.built_in() {
+            definition.check_count(run_type, key)?;
         }
         self.lock_pending().counts.push((key, by));
         self.publish(Happened::Counted { key, by });

@@ -9,8 +9,8 @@ use crate::base::limits::DOOR_RETRIES_MAX;
 use crate::base::{Ambient, CanonicalError};
 use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventType, Outcome};
 use crate::domain::runs::{
-    Context, Details, End, Inputs, OperationRun, RunState, Source, SummaryCounts, WaitsFor,
-    identity_hash,
+    Context, Details, End, Inputs, OperationRun, Priority, RunState, Source, SummaryCounts,
+    WaitsFor, identity_hash,
 };
 use crate::store::{CompleteRun, Conflict, RunProgress, Scope, Store, StoreError, Write};
 
@@ -199,8 +199,15 @@ impl Door {
             initiator_name: request.initiator_name.clone(),
             source: request.source,
             subject: inputs.subject(),
+            priority: Priority::default(),
+            run_at: None,
+            host_id: Some(self.store.scope().host_id),
+            retried_from: None,
             state: RunState::Queued,
             attempt: 0,
+            failures: 0,
+            is_dead_letter: false,
+            jobs: None,
             run_identity_hash: identity_hash(request.workspace_id, request.tenant_id, &inputs)?,
             summary_counts: SummaryCounts::default(),
             failure_summary: Vec::new(),

@@ -5,7 +5,7 @@ use crate::base::Ambient;
 use crate::base::ids::EventId;
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
-use crate::domain::runs::{End, OperationRun};
+use crate::domain::runs::{End, Inputs, OperationRun};
 
 /// An event about a run; its target is the project for what happens to the project, else the run.
 pub fn run_event(
@@ -17,9 +17,9 @@ pub fn run_event(
     summary: impl AsRef<str>,
 ) -> AuditEvent {
     let project = run.context.inputs.project();
-    let (target_type, target_id, target_label) = match event_type.family() {
-        "operation_run" => ("operation_run", run.id.to_string(), describe(run)),
-        _ => ("project", project.to_owned(), project.to_owned()),
+    let (target_type, target_id, target_label) = match (event_type.family(), project) {
+        ("operation_run", _) | (_, None) => ("operation_run", run.id.to_string(), describe(run)),
+        (_, Some(project)) => ("project", project.to_owned(), project.to_owned()),
     };
     AuditEvent {
         id: EventId::generate(&*ambient.clock, &*ambient.entropy),
@@ -38,7 +38,7 @@ pub fn run_event(
         }),
         operation_run_id: Some(run.id),
         context: EventContext {
-            project: Some(project.to_owned()),
+            project: project.map(str::to_owned),
             run_type: Some(run.run_type()),
             ..EventContext::default()
         },
@@ -46,9 +46,19 @@ pub fn run_event(
     }
 }
 
-/// `Deploy project shop`.
+/// `Deploy project shop`, `shop.send_invoices march`.
 pub(super) fn describe(run: &OperationRun) -> String {
-    format!("{} {}", run.run_type().definition().label, run.context.inputs.project())
+    let run_type = run.run_type();
+    let about = match &run.context.inputs {
+        Inputs::Hosted(hosted) => {
+            hosted.identity.as_deref().or(hosted.subject.as_ref().map(|subject| subject.as_str()))
+        }
+        inputs => inputs.project(),
+    };
+    match about {
+        Some(about) => format!("{} {about}", run_type.label()),
+        None => run_type.label().to_owned(),
+    }
 }
 
 /// One sentence about how a run ended.

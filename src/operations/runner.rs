@@ -27,7 +27,7 @@ use crate::base::time::{after, between};
 use crate::base::{Ambient, chain};
 use crate::domain::audit::{self, Actor, EventType, Outcome};
 use crate::domain::runs::{
-    AttemptEnd, OnCrash, OperationRun, RunEvent, RunState, RunType, StepRecord,
+    AttemptEnd, Holder, OnCrash, OperationRun, RunEvent, RunState, RunType, StepRecord,
 };
 use crate::store::{StartAttempt, Store, StoreError, Write};
 use crate::world::tasks::{Spawn, TaskLost};
@@ -57,6 +57,8 @@ impl Operations {
 pub struct RunnerOptions {
     /// Names this process among all that ever wrote to the store: boot id and a random part.
     pub instance: String,
+    /// The boot of the host that it runs in.
+    pub boot_id: String,
     /// Runs that execute at once.
     pub workers_max: usize,
     /// How often live runs give a sign.
@@ -68,11 +70,14 @@ pub struct RunnerOptions {
 impl RunnerOptions {
     /// The usual ones.
     pub fn new(instance: impl Into<String>) -> Self {
+        let instance = instance.into();
+        let boot_id = instance.split_once('/').map_or(instance.as_str(), |(boot, _)| boot);
         Self {
-            instance: instance.into(),
+            boot_id: boot_id.to_owned(),
+            instance,
             workers_max: RUN_WORKERS_MAX,
             heartbeat_interval: HEARTBEAT_INTERVAL,
-            on_crash: |run_type| run_type.definition().on_crash,
+            on_crash: |run_type| run_type.built_in().map_or(OnCrash::Resume, |it| it.on_crash),
         }
     }
 }
@@ -261,7 +266,12 @@ impl Runner {
         let start = Write::StartAttempt(StartAttempt {
             run_id: run.id,
             attempt: run.attempt,
-            instance: self.options.instance.clone(),
+            holder: Holder {
+                instance: self.options.instance.clone(),
+                host_id: Some(self.store.scope().host_id),
+                boot_id: Some(self.options.boot_id.clone()),
+                is_hosted: false,
+            },
             at: now,
             lease_until: after(now, LEASE_DURATION),
         });

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::ids::RunId;
-use crate::domain::runs::{IllegalTransition, Subject};
+use crate::domain::runs::{IllegalTransition, Subject, Unregistered};
 
 /// The cause of an error, whatever library it came from.
 pub(super) type Cause = Box<dyn Error + Send + Sync>;
@@ -140,6 +140,23 @@ pub enum Conflict {
         /// The run that holds the lock.
         holder: RunId,
     },
+    /// A pause or a limit of the queue stands against the run.
+    #[error("the queue holds run {0} back")]
+    HeldBack(RunId),
+    /// The run's type does not register what was to be added.
+    #[error(transparent)]
+    Unregistered(Unregistered),
+    /// A bulk run has a job of this key already.
+    #[error("run {run_id} has a job {key:?} already")]
+    DuplicateJob {
+        /// The run.
+        run_id: RunId,
+        /// The key.
+        key: String,
+    },
+    /// The run is no dead letter.
+    #[error("run {0} is no dead letter")]
+    NotDead(RunId),
     /// The run cannot go from its state to the wanted one.
     #[error("run {run_id}: {why}")]
     Illegal {

@@ -1,39 +1,79 @@
 //! Keeps what the agent must not forget. Owns the database, its migrations and the keys it is
-//! sealed with. Face: `Store` (writes) with `ReadRuns`, `ReadAudit`, `ReadProjects`; `sqlite::open`.
+//! sealed with. Face: `Store` (writes) with `ReadRuns`, `ReadQueue`, `ReadAudit`, `ReadProjects`.
 //! Never runs SQL that a caller wrote, and never changes a record without an audit event beside it.
 
 mod error;
+pub mod host;
 pub mod keys;
 mod query;
 mod records;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
+mod work;
 mod write;
 
 use futures_util::future::BoxFuture;
 
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
-use crate::base::{Digest, Secret, Timestamp};
+use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::audit::{AuditEvents, AuditRecord, chain};
-use crate::domain::runs::{Attempt, OperationRun, StepRecord};
+use crate::domain::runs::{
+    Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
+};
 
 pub use error::{Conflict, StoreError};
 pub use query::{AuditFilter, Cursor, Page, PageRequest, RunFilter};
 pub use records::{Adoption, ContainerExit, Desired, OpenAttempt, Project, Revision, Scope};
-pub use write::{CompleteRun, NewRevision, RunProgress, StartAttempt, Write};
+pub use work::{
+    Accepted, Admission, AttemptRef, Change, Claim, Claimant, Claimed, Heard, JobFilter, Lost,
+    Notice, Noticed, QueueDepth, SignOfLife, Teller,
+};
+pub use write::{
+    CompleteRun, EndJob, FailAttempt, FanOut, NewJob, NewRevision, RetryRun, RunProgress,
+    StartAttempt, Write,
+};
 
 /// The answer of a store operation, in time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// The agent's memory. What a call has answered survives a crash and a power cut.
-pub trait Store: ReadRuns + ReadAudit + ReadProjects + Send + Sync {
+pub trait Store: ReadRuns + ReadQueue + ReadAudit + ReadProjects + Send + Sync {
     /// Changes records and writes down that it did, in one transaction: all or nothing.
     ///
     /// # Errors
     /// `StoreError::Conflict` when a record is not in the state that a write expects; nothing was
     /// changed then. Any other error: the database did not take it.
     fn commit(&self, writes: Vec<Write>, events: AuditEvents) -> Answer<'_, ()>;
+
+    /// The same for writes that lead to something which the store decides: its teller makes the
+    /// events of that, in the same transaction, and the notices are the answer.
+    ///
+    /// # Errors
+    /// As for `commit`.
+    fn change(&self, change: Change) -> Answer<'_, Vec<Notice>>;
+
+    /// Accepts a run, and begins its first attempt in the same transaction when a claimant is given
+    /// and neither a lock, a pause nor a limit stands against it.
+    ///
+    /// # Errors
+    /// As for `commit`; that a run asks for the same is an answer, not an error.
+    fn admit(&self, admission: Admission) -> Answer<'_, Accepted>;
+
+    /// Takes work: jobs of bulk runs first, then runs, by priority and age, whose time has come,
+    /// whose subject is free, and against which neither a pause nor a limit stands. Never the same
+    /// to two claimants. A bulk run whose jobs are made already is not handed out: it waits for
+    /// them. An empty answer wrote nothing.
+    fn claim(&self, claim: Claim) -> Answer<'_, Vec<Claimed>>;
+
+    /// Housekeeping: a hosted worker is alive, and what it did meanwhile.
+    ///
+    /// # Errors
+    /// `Conflict::Fenced` when its attempt is not the current one any more: it must stop.
+    fn sign_of_life(&self, sign: SignOfLife) -> Answer<'_, Heard>;
+
+    /// Housekeeping: an agent has started. Older agents of its host are forgotten.
+    fn register_agent(&self, agent: Agent) -> Answer<'_, ()>;
 
     /// Housekeeping: inserts a step, or replaces it with its result, and adds progress with it.
     ///
@@ -88,6 +128,26 @@ pub trait ReadRuns {
     fn next_due(&self) -> Answer<'_, Option<Timestamp>>;
     /// Attempts that no process ended, with their runs.
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>>;
+    /// Attempts and jobs whose worker is lost, as far as this agent can tell.
+    fn lost(&self, agent: Agent, at: Timestamp) -> Answer<'_, Lost>;
+    /// One job.
+    fn job(&self, run: RunId, key: String) -> Answer<'_, Option<Job>>;
+    /// Jobs that pass the filter, in the order in which they were made.
+    fn jobs(&self, filter: JobFilter, page: PageRequest) -> Answer<'_, Page<Job>>;
+}
+
+/// Reads who works on the queue, what it may hold, and what holds it back.
+pub trait ReadQueue {
+    /// The agents that work on this store.
+    fn agents(&self) -> Answer<'_, Vec<Agent>>;
+    /// The hosted types of a workspace, by name.
+    fn hosted_types(&self, workspace: WorkspaceId) -> Answer<'_, Vec<HostedType>>;
+    /// One hosted type.
+    fn hosted_type(&self, workspace: WorkspaceId, name: Name) -> Answer<'_, Option<HostedType>>;
+    /// What holds parts of a workspace's queue back, by scope.
+    fn queue_controls(&self, workspace: WorkspaceId) -> Answer<'_, Vec<QueueControl>>;
+    /// How much of each type is queued and runs; types without either are not listed.
+    fn queue_depths(&self, workspace: WorkspaceId) -> Answer<'_, Vec<QueueDepth>>;
 }
 
 /// Reads the audit log.

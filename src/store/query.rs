@@ -61,6 +61,8 @@ pub struct RunFilter {
     pub sources: Vec<Source>,
     /// On this subject.
     pub subject: Option<Subject>,
+    /// Dead letters, or what is none.
+    pub is_dead_letter: Option<bool>,
     /// Created at or after this time.
     pub from: Option<Timestamp>,
     /// Created before this time.
@@ -78,6 +80,7 @@ impl RunFilter {
             outcomes: Vec::new(),
             sources: Vec::new(),
             subject: None,
+            is_dead_letter: None,
             from: None,
             until: None,
         }

@@ -1,7 +1,7 @@
 //! Shapes the records that are neither runs nor audit events. Owns projects, revisions, adoptions.
 //! Face: the structs. Never knows a column.
 
-use crate::base::ids::{RevisionId, TenantId, UserId, WorkspaceId};
+use crate::base::ids::{HostId, RevisionId, TenantId, UserId, WorkspaceId};
 use crate::base::keyed::keyed;
 use crate::base::{Digest, Timestamp};
 use crate::domain::runs::{Attempt, OperationRun};
@@ -17,6 +17,8 @@ pub struct Scope {
     pub owner_id: UserId,
     /// The owner's name.
     pub owner_name: String,
+    /// The host.
+    pub host_id: HostId,
 }
 
 keyed! {

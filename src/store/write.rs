@@ -1,9 +1,12 @@
 //! Lists every change that a record can go through. Owns the writes of `Store::commit`. Face:
 //! `Write`. Never a generic update: each write checks that the record may change so.
 
-use crate::base::ids::{RevisionId, RunId, WorkspaceId};
+use crate::base::ids::{RevisionId, RunId, TenantId, WorkspaceId};
 use crate::base::{Digest, Secret, Timestamp};
-use crate::domain::runs::{AttemptEnd, CountKey, Details, End, Failure, OperationRun, Waiting};
+use crate::domain::runs::{
+    AttemptEnd, CountKey, Details, End, Failure, Holder, HostedType, JobEnd, OperationRun, Payload,
+    QueueControl, QueueScope, Waiting,
+};
 
 use super::{Adoption, Project};
 
@@ -55,6 +58,52 @@ pub enum Write {
     },
     /// The run ends, and its lock with it.
     CompleteRun(CompleteRun),
+    /// An attempt failed. Its type says what follows: another attempt after a pause, with the lock
+    /// kept, or the end, as a dead letter or not.
+    FailAttempt(FailAttempt),
+    /// The run is cancelled, whatever its state: at once when nobody works on it, else whoever
+    /// does is asked to stop. A run that has ended already is a conflict.
+    CancelRun {
+        /// The run.
+        run_id: RunId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The run becomes a bulk run and waits for these jobs without a worker. With no job it is
+    /// done.
+    FanOut(FanOut),
+    /// A job's attempt ends. A failed one is tried again when the type says so; else the job has
+    /// ended, its numbers are added to the run, and the last one completes the run.
+    EndJob(EndJob),
+    /// A job lost its worker: it wants another one, or fails when that happened too often.
+    InterruptJob {
+        /// The bulk run.
+        run_id: RunId,
+        /// The job.
+        key: String,
+        /// Its attempt.
+        attempt: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// A dead letter is tried again by a new run; it is no dead letter any more.
+    RetryRun(RetryRun),
+    /// A dead letter was dealt with otherwise.
+    DismissRun {
+        /// The run.
+        run_id: RunId,
+    },
+    /// Inserts or replaces a hosted type.
+    PutHostedType(Box<HostedType>),
+    /// Inserts or replaces what holds a part of the queue back.
+    PutQueueControl(QueueControl),
+    /// Nothing holds that part of the queue back any more.
+    DropQueueControl {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The part.
+        scope: QueueScope,
+    },
     /// Stores a bundle of files, sealed; older bundles of the project that nothing needs go.
     PutRevision(NewRevision),
     /// Inserts or replaces a project.
@@ -98,8 +147,8 @@ pub struct StartAttempt {
     pub run_id: RunId,
     /// The new attempt's number: one more than the run's last.
     pub attempt: u32,
-    /// The process that executes it.
-    pub instance: String,
+    /// Who executes it.
+    pub holder: Holder,
     /// When.
     pub at: Timestamp,
     /// When its lease ends unless renewed.
@@ -119,6 +168,81 @@ pub struct CompleteRun {
     pub at: Timestamp,
     /// What is added with the end.
     pub progress: RunProgress,
+}
+
+/// The failure of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailAttempt {
+    /// The run.
+    pub run_id: RunId,
+    /// Its current attempt.
+    pub attempt: u32,
+    /// How the run ends when no attempt follows: failed, or partially succeeded.
+    pub end: End,
+    /// When.
+    pub at: Timestamp,
+    /// Uniformly distributed, for the jitter of the pause.
+    pub random: u64,
+    /// What is added with it.
+    pub progress: RunProgress,
+}
+
+/// The jobs of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FanOut {
+    /// The run.
+    pub run_id: RunId,
+    /// Its current attempt.
+    pub attempt: u32,
+    /// Its jobs, in the order in which they are to begin; at most `JOBS_MAX`.
+    pub jobs: Vec<NewJob>,
+    /// When.
+    pub at: Timestamp,
+    /// What is added with it, such as the total.
+    pub progress: RunProgress,
+}
+
+/// A job to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// Its name, unique in the run.
+    pub key: String,
+    /// The tenant it works for.
+    pub tenant_id: Option<TenantId>,
+    /// What it is to do.
+    pub payload: Payload,
+}
+
+/// The end of a job's attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndJob {
+    /// The bulk run.
+    pub run_id: RunId,
+    /// The job.
+    pub key: String,
+    /// Its current attempt.
+    pub attempt: u32,
+    /// How it ended.
+    pub end: JobEnd,
+    /// When.
+    pub at: Timestamp,
+    /// Uniformly distributed, for the jitter of a pause.
+    pub random: u64,
+    /// What it did; added to the run when the job has ended, so that no attempt counts twice.
+    pub counts: Vec<(CountKey, u64)>,
+    /// What went wrong; appended to the run when the job has ended.
+    pub failures: Vec<Failure>,
+}
+
+/// A new try at a dead letter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryRun {
+    /// The dead letter.
+    pub dead: RunId,
+    /// The new run, queued, with `retried_from`.
+    pub run: Box<OperationRun>,
+    /// Only the jobs that failed or were cancelled; without it the run begins anew.
+    pub failed_jobs_only: bool,
 }
 
 /// What is added to a run as it goes on.

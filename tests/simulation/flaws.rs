@@ -33,7 +33,7 @@ pub(crate) struct Flawed {
 impl Operation for Flawed {
     fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd> {
         async move {
-            let project = run.run().context.inputs.project().to_owned();
+            let project = run.run().context.inputs.project().unwrap_or_default().to_owned();
             let end = self.operation.execute(run).await;
             let filter = ContainerFilter::label(labels::COMPOSE_PROJECT, &project);
             for container in self.engine.containers(&filter).await.unwrap_or_default() {

@@ -95,7 +95,7 @@ struct Working(SharedWorld, String);
 
 impl Working {
     fn on(world: &SharedWorld, run: &OperationRun) -> Self {
-        let subject = run.subject.to_string();
+        let subject = run.subject.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut inside = locked(world);
         if !inside.busy.insert(subject.clone()) {
             inside.broken.push(format!("two runs hold {subject}; the second is {}", run.id));

@@ -74,7 +74,7 @@ async fn of_run(store: &Arc<dyn Store>, run: &OperationRun, broken: &mut Broken)
 fn one_at_a_time(runs: &[OperationRun], broken: &mut Broken) {
     let held = runs
         .iter()
-        .filter_map(|run| Some((run.subject.clone(), run.started_at?, run.completed_at?, run.id)));
+        .filter_map(|run| Some((run.subject.clone()?, run.started_at?, run.completed_at?, run.id)));
     let mut held: Vec<_> = held.collect();
     held.sort();
     for pair in held.windows(2) {
@@ -91,7 +91,8 @@ pub(crate) fn of_last_run(run: &OperationRun) -> Broken {
         return Broken::new();
     }
     let told: Vec<_> = run.failure_summary.iter().map(|it| it.message.as_str()).collect();
-    vec![format!("the last run of {} ended {}: {}", run.subject, run.outcome(), told.join("; "))]
+    let subject = run.subject.as_ref().map(ToString::to_string).unwrap_or_default();
+    vec![format!("the last run of {subject} ended {}: {}", run.outcome(), told.join("; "))]
 }
 
 /// Of what was asked for last: nothing that goes on beside it overwrites it.

@@ -33,11 +33,11 @@ pub struct RunView {
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "deploy_project")]
     pub run_type: RunType,
-    /// What it locks.
+    /// What it locks; nothing when absent.
     #[schema(example = "project:shop")]
-    pub subject: String,
-    /// The compose project.
-    pub project: String,
+    pub subject: Option<String>,
+    /// The compose project; none for hosted runs.
+    pub project: Option<String>,
     /// `queued`, `running` or `completed`.
     #[schema(value_type = String, example = "running")]
     pub status: Status,
@@ -76,6 +76,14 @@ pub struct RunView {
     pub completed_at: Option<Timestamp>,
 }
 
+impl RunView {
+    /// What it is about, for people: the project, else what it locks, else its type.
+    pub fn about(&self) -> String {
+        let named = self.project.clone().or(self.subject.clone());
+        named.unwrap_or_else(|| self.run_type.to_string())
+    }
+}
+
 impl From<&OperationRun> for RunView {
     fn from(run: &OperationRun) -> Self {
         let details = &run.context.details;
@@ -87,8 +95,8 @@ impl From<&OperationRun> for RunView {
             initiator_name: run.initiator_name.clone(),
             source: run.source,
             run_type: run.run_type(),
-            subject: run.subject.to_string(),
-            project: run.context.inputs.project().to_owned(),
+            subject: run.subject.as_ref().map(ToString::to_string),
+            project: run.context.inputs.project().map(str::to_owned),
             status: run.status(),
             outcome: run.outcome(),
             waiting: run.waiting().map(WaitingView::from),

@@ -189,7 +189,7 @@ pub struct AuditRecord {
 
 /// The type of the event that tells how a run of this type ended.
 pub fn ended(run_type: runs::RunType, end: End) -> EventType {
-    use runs::RunType::{DeployProject, RemoveProject, RestartProject};
+    use runs::RunType::{DeployProject, Hosted, RemoveProject, RestartProject};
     let went_well = matches!(end, End::Succeeded | End::PartiallySucceeded);
     match (run_type, end) {
         (_, End::Cancelled) => EventType::RunCancelled,
@@ -200,6 +200,8 @@ pub fn ended(run_type: runs::RunType, end: End) -> EventType {
         (RemoveProject, _) => EventType::ProjectRemovalFailed,
         (RestartProject, _) if went_well => EventType::ProjectRestarted,
         (RestartProject, _) => EventType::ProjectRestartFailed,
+        (Hosted(_), _) if went_well => EventType::RunCompleted,
+        (Hosted(_), _) => EventType::RunFailed,
     }
 }
 
@@ -209,5 +211,6 @@ pub fn started(run_type: runs::RunType) -> EventType {
         runs::RunType::DeployProject => EventType::DeploymentStarted,
         runs::RunType::RemoveProject => EventType::ProjectRemovalStarted,
         runs::RunType::RestartProject => EventType::ProjectRestartStarted,
+        runs::RunType::Hosted(_) => EventType::RunStarted,
     }
 }

@@ -8,6 +8,16 @@ keyed! {
     pub enum EventType: "audit event type" {
         /// A run was accepted.
         RunQueued = "operation_run.queued",
+        /// The first attempt of a run began.
+        RunStarted = "operation_run.started",
+        /// A run was done, wholly or in part.
+        RunCompleted = "operation_run.completed",
+        /// A run could not be done.
+        RunFailed = "operation_run.failed",
+        /// An attempt failed; another follows.
+        RunAttemptFailed = "operation_run.attempt_failed",
+        /// Somebody dealt with a dead letter otherwise than by trying it again.
+        RunDismissed = "operation_run.dismissed",
         /// A run lost its worker.
         RunInterrupted = "operation_run.interrupted",
         /// A new attempt of a run began.
@@ -52,6 +62,15 @@ keyed! {
         ProjectRestarted = "project.restarted",
         /// A project's containers could not be restarted.
         ProjectRestartFailed = "project.restart_failed",
+
+        /// A hosted type was registered, or its definition changed.
+        HostedTypeRegistered = "hosted_type.registered",
+        /// A part of the queue was paused.
+        QueuePaused = "queue.paused",
+        /// A part of the queue goes on.
+        QueueResumed = "queue.resumed",
+        /// The most runs of a part of the queue at once changed.
+        QueueLimited = "queue.limited",
 
         /// The agent started.
         AgentStarted = "agent.started",

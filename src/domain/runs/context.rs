@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::payload::Hosted;
 use super::{RunType, Subject};
 use crate::base::Digest;
 use crate::base::ids::{ConnectionId, RevisionId};
@@ -30,6 +31,8 @@ pub enum Inputs {
     RemoveProject(RemoveProject),
     /// Restart a project's containers.
     RestartProject(RestartProject),
+    /// What a user's program does.
+    Hosted(Hosted),
 }
 
 keyed! {
@@ -100,21 +103,26 @@ impl Inputs {
             Self::DeployProject(_) => RunType::DeployProject,
             Self::RemoveProject(_) => RunType::RemoveProject,
             Self::RestartProject(_) => RunType::RestartProject,
+            Self::Hosted(inputs) => RunType::Hosted(inputs.run_type),
         }
     }
 
-    /// The compose project that these inputs speak of.
-    pub fn project(&self) -> &str {
+    /// The compose project that these inputs speak of; none for hosted runs.
+    pub fn project(&self) -> Option<&str> {
         match self {
-            Self::DeployProject(inputs) => &inputs.project,
-            Self::RemoveProject(inputs) => &inputs.project,
-            Self::RestartProject(inputs) => &inputs.project,
+            Self::DeployProject(inputs) => Some(&inputs.project),
+            Self::RemoveProject(inputs) => Some(&inputs.project),
+            Self::RestartProject(inputs) => Some(&inputs.project),
+            Self::Hosted(_) => None,
         }
     }
 
     /// What a run with these inputs locks.
-    pub fn subject(&self) -> Subject {
-        Subject::project(self.project())
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Hosted(inputs) => inputs.subject.clone(),
+            _ => self.project().map(Subject::project),
+        }
     }
 }
 

@@ -4,15 +4,18 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Inputs;
+use super::{Hosted, Inputs};
 use crate::base::canonical::{CanonicalError, to_bytes};
 use crate::base::ids::{TenantId, WorkspaceId};
 use crate::base::{Digest, keyed::UnknownKey};
 
 /// Changes when the hashed form changes, so that old and new hashes are never confused.
 const IDENTITY_VERSION: &[u8] = b"wharfinger run identity 1";
+/// The same for hosted runs, whose parts are hashed as they are: there may be very many of them.
+const HOSTED_VERSION: &[u8] = b"wharfinger hosted run identity 1";
 
 /// The hash of (workspace, tenant, type, normalised inputs).
 ///
@@ -23,6 +26,9 @@ pub fn identity_hash(
     tenant: Option<TenantId>,
     inputs: &Inputs,
 ) -> Result<Digest, CanonicalError> {
+    if let Inputs::Hosted(hosted) = inputs {
+        return Ok(hosted_identity(workspace, tenant, hosted));
+    }
     let asked = json!({
         "workspace": workspace.to_string(),
         "tenant": tenant.map(|tenant| tenant.to_string()),
@@ -54,7 +60,26 @@ fn normalised(inputs: &Inputs) -> Value {
             "project": restart.project,
             "services": sorted(&restart.services),
         }),
+        Inputs::Hosted(hosted) => json!({ "payload": hosted.payload.as_str() }),
     }
+}
+
+/// Of the identity key when there is one, else of the payload. The same key asks for the same
+/// whatever the payload: that is what it is given for.
+fn hosted_identity(workspace: WorkspaceId, tenant: Option<TenantId>, hosted: &Hosted) -> Digest {
+    let (kind, asked) = match &hosted.identity {
+        Some(key) => (b"key".as_slice(), key.as_str()),
+        None => (b"payload".as_slice(), hosted.payload.as_str()),
+    };
+    Digest::of_parts(&[
+        HOSTED_VERSION,
+        workspace.as_bytes(),
+        tenant.as_ref().map_or(&[], |tenant| tenant.as_bytes().as_slice()),
+        hosted.run_type.as_str().as_bytes(),
+        kind,
+        asked.as_bytes(),
+        hosted.subject.as_ref().map_or("", Subject::as_str).as_bytes(),
+    ])
 }
 
 fn sorted(services: &[String]) -> Vec<&str> {
@@ -65,7 +90,8 @@ fn sorted(services: &[String]) -> Vec<&str> {
 }
 
 /// What a run locks: no two runs of one subject ever execute at once.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Subject(String);
 
 impl Subject {
@@ -74,17 +100,22 @@ impl Subject {
         Self(format!("project:{name}"))
     }
 
+    /// Something that a user's program names: `app:<key>`.
+    pub fn app(key: &str) -> Self {
+        Self(format!("app:{key}"))
+    }
+
     /// Reads the form `kind:name`.
     ///
     /// # Errors
     /// When the kind is unknown.
     pub fn parse(text: &str) -> Result<Self, UnknownKey> {
         match text.split_once(':') {
-            Some(("project", _)) => Ok(Self(text.to_owned())),
+            Some(("project" | "app", name)) if !name.is_empty() => Ok(Self(text.to_owned())),
             _ => Err(UnknownKey {
                 noun: "kind of subject",
                 key: text.to_owned(),
-                known: "project:<name>".to_owned(),
+                known: "project:<name>, app:<key>".to_owned(),
             }),
         }
     }
@@ -92,6 +123,20 @@ impl Subject {
     /// The form `kind:name`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = UnknownKey;
+
+    fn try_from(text: String) -> Result<Self, UnknownKey> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0
     }
 }
 

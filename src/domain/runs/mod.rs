@@ -1,9 +1,13 @@
 //! Says what an operation run is and which changes it may go through. Owns the run, its attempts,
-//! its steps and the registries of types, counts and reason codes. Face: `OperationRun`,
-//! `RunState::transition`, `Inputs`, `RunType`. Never executes anything.
+//! steps and jobs, what holds the queue back, and the registries of types, counts and reason codes.
+//! Face: `OperationRun`, `RunState::transition`, `Inputs`, `RunType`. Never executes anything.
 
 mod context;
+mod definition;
 mod identity;
+mod jobs;
+mod payload;
+mod queue;
 mod registry;
 mod state;
 mod steps;
@@ -12,7 +16,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{RunId, TenantId, UserId, WorkspaceId};
+use crate::base::ids::{HostId, RunId, TenantId, UserId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
 use crate::domain::redaction::SafeText;
 
@@ -20,11 +24,20 @@ pub use context::{
     Context, DeployCause, DeployProject, Details, Inputs, RemoveProject, RestartProject,
     ServiceDetail,
 };
+pub use definition::{
+    AfterFailure, Definition, DefinitionError, Priority, Retry, Unregistered, after_failure,
+};
 pub use identity::{Subject, identity_hash};
-pub use registry::{Capability, CountKey, Definition, OnCrash, ReasonCode, RunType, Source};
+pub use jobs::{
+    Job, JobCounts, JobEnd, JobEvent, JobState, JobStatus, append_failures,
+    increment_summary_counts, maybe_complete_bulk_run,
+};
+pub use payload::{Hosted, Payload, PayloadError, check_key};
+pub use queue::{Agent, Holder, HostedType, QueueControl, QueueScope};
+pub use registry::{Capability, CountKey, OnCrash, ReasonCode, RunType, Source};
 pub use state::{
-    Disposition, End, IllegalTransition, Outcome, RunEvent, RunState, Status, Waiting, WaitsFor,
-    after_crash,
+    Cancellation, Disposition, End, IllegalTransition, Outcome, RunEvent, RunState, Status,
+    Waiting, WaitsFor, after_crash,
 };
 pub use steps::{Attempt, AttemptEnd, StepRecord, StepStatus, Undo};
 
@@ -43,13 +56,27 @@ pub struct OperationRun {
     pub initiator_name: String,
     /// Through which door it came.
     pub source: Source,
-    /// What it locks while it is not completed.
-    pub subject: Subject,
+    /// What it locks from its first attempt to its end; nothing when absent.
+    pub subject: Option<Subject>,
+    /// Which of the runs that could begin comes first.
+    pub priority: Priority,
+    /// When it may begin; at once when absent.
+    pub run_at: Option<Timestamp>,
+    /// The host whose agent may execute it, or through whose agent a program may; any when absent.
+    pub host_id: Option<HostId>,
+    /// The dead letter that it tries again.
+    pub retried_from: Option<RunId>,
     /// Where it stands; `status()`, `outcome()` and `waiting()` are read from it.
     pub state: RunState,
     /// The number of its latest attempt, which is also the fencing token of that attempt's writes;
     /// 0 before the first.
     pub attempt: u32,
+    /// Attempts that failed, so that another followed or the retries were used up.
+    pub failures: u32,
+    /// It ended without being done, its retries are used up, and nobody has dealt with it.
+    pub is_dead_letter: bool,
+    /// How its jobs stand, once it has some.
+    pub jobs: Option<JobCounts>,
     /// Equal for runs that ask for the same; at most one of them is active at a time.
     pub run_identity_hash: Digest,
     /// How much was done.
@@ -84,11 +111,39 @@ impl OperationRun {
         self.state.outcome()
     }
 
+    /// Where the lock of its subject is kept: a subject of ours is a thing of one host, that of a
+    /// hosted run a thing of its workspace.
+    pub fn lock_scope(&self) -> Option<LockScope> {
+        self.subject.as_ref()?;
+        Some(match (self.run_type().is_hosted(), self.host_id) {
+            (false, Some(host_id)) => LockScope::Host(host_id),
+            _ => LockScope::Workspace(self.workspace_id),
+        })
+    }
+
     /// What it waits for, if it does.
     pub fn waiting(&self) -> Option<&Waiting> {
         match &self.state {
             RunState::Waiting(waiting) => Some(waiting),
             _ => None,
+        }
+    }
+}
+
+/// Within what a subject is one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LockScope {
+    /// A host.
+    Host(HostId),
+    /// A workspace.
+    Workspace(WorkspaceId),
+}
+
+impl std::fmt::Display for LockScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host(id) => id.fmt(f),
+            Self::Workspace(id) => id.fmt(f),
         }
     }
 }
@@ -120,33 +175,16 @@ impl Failure {
 #[serde(transparent)]
 pub struct SummaryCounts(std::collections::BTreeMap<CountKey, u64>);
 
-/// A count that a run's type does not register.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("runs of type {run_type} do not count {key}")]
-pub struct UnregisteredCount {
-    /// The type of the run.
-    pub run_type: RunType,
-    /// The key that was refused.
-    pub key: CountKey,
-}
-
 impl SummaryCounts {
-    /// Adds to one number.
-    ///
-    /// # Errors
-    /// When the type of the run does not register the key.
-    pub fn add(
-        &mut self,
-        run_type: RunType,
-        key: CountKey,
-        by: u64,
-    ) -> Result<(), UnregisteredCount> {
-        if !run_type.definition().counts.contains(&key) {
-            return Err(UnregisteredCount { run_type, key });
-        }
+    /// Adds to one number. Whether the run's type counts it is `Definition::check_count`'s to say.
+    pub fn add(&mut self, key: CountKey, by: u64) {
         let count = self.0.entry(key).or_default();
         *count = count.saturating_add(by);
-        Ok(())
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// One number; 0 when nothing was counted.

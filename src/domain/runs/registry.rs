@@ -1,12 +1,14 @@
-//! Lists what a run may be, count, fail with and come from. Owns these registries and each type's
-//! definition. Face: `RunType::definition`, `CountKey`, `ReasonCode`, `Source`. Never knows how a
-//! run is executed.
+//! Lists what a run may be, count, fail with and come from. Owns these registries and the
+//! definitions of our own types. Face: `RunType::built_in`, `CountKey`, `ReasonCode`, `Source`.
+//! Never knows how a run is executed.
 
+use super::Definition;
+use crate::base::Name;
 use crate::base::keyed::keyed;
 
 keyed! {
     /// What kinds of run there are.
-    pub enum RunType: "run type" {
+    pub enum RunType: "run type", or Hosted if Name::is_dotted, like "<a hosted type, with a dot>" {
         /// Brings a compose project to the state that its files declare.
         DeployProject = "deploy_project",
         /// Takes a project's containers and networks away, on request its volumes too.
@@ -23,6 +25,12 @@ keyed! {
         RunsView = "runs.view",
         /// Cancel a run or answer its question.
         RunsControl = "runs.control",
+        /// Ask for hosted runs.
+        RunsEnqueue = "runs.enqueue",
+        /// Register hosted types, and claim and execute hosted runs.
+        RunsHost = "runs.host",
+        /// Pause, resume and limit parts of the queue.
+        QueueControl = "queue.control",
         /// Deploy, pause and resume a project.
         ProjectsDeploy = "projects.deploy",
         /// Remove a project.
@@ -36,7 +44,7 @@ keyed! {
 
 keyed! {
     /// What a run may count.
-    pub enum CountKey: "count" {
+    pub enum CountKey: "count", or Registered if Name::is_any, like "<a registered name>" {
         /// Everything in scope.
         Total = "total",
         /// What was looked at.
@@ -66,7 +74,7 @@ keyed! {
 
 keyed! {
     /// Why something failed or was refused. Stable: alerts and scripts match on it.
-    pub enum ReasonCode: "reason code" {
+    pub enum ReasonCode: "reason code", or Registered if Name::is_any, like "<a registered name>" {
         /// The engine does not answer.
         EngineUnreachable = "engine.unreachable",
         /// The engine answered with an error that has no code of its own.
@@ -103,6 +111,12 @@ keyed! {
         StoreUnavailable = "store.unavailable",
         /// Somebody cancelled the run.
         RunCancelled = "run.cancelled",
+        /// A newer run of the same subject took its place.
+        RunSuperseded = "run.superseded",
+        /// An attempt took longer than its type allows.
+        RunTimedOut = "run.timed_out",
+        /// A program failed and gave no code of its own.
+        RunFailed = "run.failed",
         /// The run was interrupted too often.
         RunAttemptsExhausted = "run.attempts_exhausted",
         /// The code of the run panicked.
@@ -146,48 +160,47 @@ keyed! {
     }
 }
 
-/// What is fixed about every run of one type.
-#[derive(Debug, Clone, Copy)]
-pub struct Definition {
-    /// For people: what it does.
-    pub label: &'static str,
-    /// What happens after a crash.
-    pub on_crash: OnCrash,
-    /// The numbers it may count.
-    pub counts: &'static [CountKey],
-    /// What its initiator must be allowed to do.
-    pub capability: Capability,
+/// What our own types are.
+mod built_in {
+    use super::CountKey::{
+        Built, Created, Failed, Processed, Recreated, Removed, Skipped, Started, Stopped, Total,
+        Updated,
+    };
+    use super::{Capability, CountKey, Definition};
+
+    const DEPLOY: &[CountKey] = &[
+        Total, Processed, Updated, Skipped, Failed, Built, Created, Recreated, Started, Stopped,
+        Removed,
+    ];
+    const REMOVE: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Stopped, Removed];
+    const RESTART: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Started, Stopped];
+
+    pub(super) static DEPLOY_PROJECT: Definition =
+        Definition::built_in("Deploy project", Capability::ProjectsDeploy, DEPLOY);
+    pub(super) static REMOVE_PROJECT: Definition =
+        Definition::built_in("Remove project", Capability::ProjectsRemove, REMOVE);
+    pub(super) static RESTART_PROJECT: Definition =
+        Definition::built_in("Restart project", Capability::ProjectsRestart, RESTART);
 }
 
 impl RunType {
-    /// What is fixed about runs of this type.
-    pub const fn definition(self) -> Definition {
-        use CountKey::{
-            Built, Created, Failed, Processed, Recreated, Removed, Skipped, Started, Stopped,
-            Total, Updated,
-        };
+    /// What is fixed about runs of this type; none for a hosted type, whose definition is a record.
+    pub fn built_in(self) -> Option<&'static Definition> {
         match self {
-            Self::DeployProject => Definition {
-                label: "Deploy project",
-                on_crash: OnCrash::Resume,
-                counts: &[
-                    Total, Processed, Updated, Skipped, Failed, Built, Created, Recreated, Started,
-                    Stopped, Removed,
-                ],
-                capability: Capability::ProjectsDeploy,
-            },
-            Self::RemoveProject => Definition {
-                label: "Remove project",
-                on_crash: OnCrash::Resume,
-                counts: &[Total, Processed, Updated, Skipped, Failed, Stopped, Removed],
-                capability: Capability::ProjectsRemove,
-            },
-            Self::RestartProject => Definition {
-                label: "Restart project",
-                on_crash: OnCrash::Resume,
-                counts: &[Total, Processed, Updated, Skipped, Failed, Started, Stopped],
-                capability: Capability::ProjectsRestart,
-            },
+            Self::DeployProject => Some(&built_in::DEPLOY_PROJECT),
+            Self::RemoveProject => Some(&built_in::REMOVE_PROJECT),
+            Self::RestartProject => Some(&built_in::RESTART_PROJECT),
+            Self::Hosted(_) => None,
         }
+    }
+
+    /// Whether programs of users execute it.
+    pub const fn is_hosted(self) -> bool {
+        matches!(self, Self::Hosted(_))
+    }
+
+    /// For people: what it does; a hosted type's name.
+    pub fn label(&self) -> &str {
+        self.built_in().map_or(self.key(), |definition| &definition.label)
     }
 }

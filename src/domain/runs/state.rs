@@ -90,6 +90,8 @@ keyed! {
         BackOff = "back_off",
         /// The time a new version must prove itself.
         BakeTime = "bake_time",
+        /// The end of its jobs.
+        Jobs = "jobs",
     }
 }
 
@@ -156,6 +158,11 @@ impl RunState {
             (Self::Waiting(_), RunEvent::Wake) => Ok(Self::Ready),
             (Self::Running, RunEvent::Interrupt) => Ok(Self::Ready),
             (Self::Running, RunEvent::Complete(end)) => Ok(Self::Completed(end)),
+            // Its jobs did the work.
+            (
+                Self::Waiting(Waiting { waits_for: WaitsFor::Jobs, .. }),
+                RunEvent::Complete(end @ (End::Succeeded | End::PartiallySucceeded)),
+            ) => Ok(Self::Completed(end)),
             // Without a worker nothing can have succeeded.
             (
                 Self::Queued | Self::Waiting(_) | Self::Ready,
@@ -182,6 +189,17 @@ impl RunState {
         }
     }
 
+    /// What cancelling does, by somebody or because a newer run takes this one's place.
+    pub const fn cancellation(self) -> Cancellation {
+        match self {
+            Self::Queued | Self::Ready => Cancellation::AtOnce,
+            Self::Waiting(Waiting { waits_for: WaitsFor::Jobs, .. }) => Cancellation::Jobs,
+            Self::Waiting(_) => Cancellation::AtOnce,
+            Self::Running => Cancellation::Asked,
+            Self::Completed(_) => Cancellation::Never,
+        }
+    }
+
     /// Whether the run has ended.
     pub const fn is_completed(self) -> bool {
         matches!(self, Self::Completed(_))
@@ -197,6 +215,20 @@ impl RunState {
             Self::Completed(_) => "completed",
         }
     }
+}
+
+/// What cancelling a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancellation {
+    /// It ends now: nobody works on it.
+    AtOnce,
+    /// Its worker is asked to stop.
+    Asked,
+    /// Jobs that nobody works on end now, the workers of the others are asked to stop; the run
+    /// ends with the last of them.
+    Jobs,
+    /// Nothing: it has ended.
+    Never,
 }
 
 impl RunEvent {

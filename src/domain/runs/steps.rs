@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Holder;
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::base::keyed::keyed;
@@ -17,6 +18,8 @@ keyed! {
         Interrupted = "interrupted",
         /// Its process shut down in order; the attempt stopped at a safe step.
         Released = "released",
+        /// It failed, and another attempt follows.
+        Failed = "failed",
         /// It put the run aside, to wait.
         Suspended = "suspended",
     }
@@ -29,12 +32,14 @@ pub struct Attempt {
     pub run_id: RunId,
     /// Its number, from 1; the fencing token of everything it writes.
     pub number: u32,
-    /// The process that executes it: unique per start of the agent.
-    pub instance: String,
+    /// Who executes it.
+    pub holder: Holder,
     /// When it began.
     pub started_at: Timestamp,
     /// The last sign of life.
     pub heartbeat_at: Timestamp,
+    /// When the next one must have come.
+    pub lease_until: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// How it ended.

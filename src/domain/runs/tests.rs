@@ -9,6 +9,7 @@ fn the_whole_state_machine_on_one_page() {
         RunState::Queued,
         RunState::Running,
         RunState::Waiting(waiting),
+        RunState::Waiting(Waiting { waits_for: WaitsFor::Jobs, until: None }),
         RunState::Ready,
         RunState::Completed(End::Succeeded),
     ];
@@ -24,6 +25,7 @@ fn the_whole_state_machine_on_one_page() {
     ];
     let short = |state: RunState| match state {
         RunState::Ready => "ready",
+        RunState::Waiting(Waiting { waits_for: WaitsFor::Jobs, .. }) => "for jobs",
         other => other.name(),
     };
     let mut table = format!("{:<10}", "");
@@ -43,6 +45,7 @@ fn the_whole_state_machine_on_one_page() {
     queued    running    -          -          -          -          completed  completed  completed
     running   -          waiting    -          ready      completed  completed  completed  completed
     waiting   -          -          ready      -          -          completed  completed  completed
+    for jobs  -          -          ready      -          completed  completed  completed  completed
     ready     running    waiting    -          -          -          completed  completed  completed
     completed -          -          -          -          -          -          -          -
     ");
@@ -93,10 +96,135 @@ fn equal_requests_have_one_identity_whatever_their_spelling() {
 
 #[test]
 fn a_count_that_the_type_does_not_register_is_refused() {
+    let counted = [(CountKey::Created, 2), (CountKey::Created, 1)];
     let mut counts = SummaryCounts::default();
-    counts.add(RunType::DeployProject, CountKey::Created, 2).unwrap();
-    counts.add(RunType::DeployProject, CountKey::Created, 1).unwrap();
+    let deploy = RunType::DeployProject;
+    increment_summary_counts(&mut counts, deploy, deploy.built_in().unwrap(), &counted).unwrap();
     assert_eq!(counts.get(CountKey::Created), 3);
-    let error = counts.add(RunType::RestartProject, CountKey::Created, 1).unwrap_err();
+    let restart = RunType::RestartProject;
+    let definition = restart.built_in().unwrap();
+    let both = [(CountKey::Started, 1), (CountKey::Created, 1)];
+    let error = increment_summary_counts(&mut counts, restart, definition, &both).unwrap_err();
     assert_eq!(error.to_string(), "runs of type restart_project do not count created");
+    assert_eq!(counts.get(CountKey::Started), 0, "all or none");
+}
+
+#[test]
+fn failures_are_appended_up_to_the_most_and_by_registered_reasons() {
+    let run_type = RunType::Hosted("shop.mail".parse().unwrap());
+    let mut definition = RunType::DeployProject.built_in().unwrap().clone();
+    let bounced: ReasonCode = "mail.bounced".parse().unwrap();
+    let failure = Failure::new(bounced, "app:7", "the address does not exist");
+    let mut failures = Vec::new();
+    let error = append_failures(&mut failures, run_type, &definition, &[failure.clone()]);
+    let told = "runs of type shop.mail do not fail with mail.bounced";
+    assert_eq!(error.unwrap_err().to_string(), told);
+    definition.reason_codes = vec![bounced].into();
+    let many = vec![failure; crate::base::limits::FAILURES_MAX + 1];
+    append_failures(&mut failures, run_type, &definition, &many).unwrap();
+    assert_eq!(failures.len(), crate::base::limits::FAILURES_MAX);
+}
+
+#[test]
+fn a_bulk_run_ends_with_its_last_job_and_as_they_did() {
+    fn check(counts: JobCounts, expect: Option<End>) {
+        assert_eq!(maybe_complete_bulk_run(&counts), expect, "{counts:?}");
+    }
+    let none = JobCounts::default();
+    check(none, Some(End::Succeeded));
+    for open in [
+        JobCounts { queued: 1, succeeded: 1, ..none },
+        JobCounts { running: 1, failed: 1, ..none },
+        JobCounts { waiting: 1, cancelled: 1, ..none },
+    ] {
+        check(open, None);
+    }
+    check(JobCounts { succeeded: 2, skipped: 1, ..none }, Some(End::Succeeded));
+    check(JobCounts { succeeded: 1, failed: 1, ..none }, Some(End::PartiallySucceeded));
+    check(JobCounts { skipped: 1, failed: 1, ..none }, Some(End::PartiallySucceeded));
+    check(JobCounts { failed: 3, ..none }, Some(End::Failed));
+    check(JobCounts { succeeded: 1, failed: 1, cancelled: 1, ..none }, Some(End::Cancelled));
+}
+
+#[test]
+fn the_states_of_a_job_on_one_page() {
+    let until = Timestamp::UNIX_EPOCH;
+    let states = [
+        JobState::Queued,
+        JobState::Running,
+        JobState::Waiting { until },
+        JobState::Ended(JobEnd::Succeeded),
+    ];
+    let events = [
+        ("claim", JobEvent::Claim),
+        ("retry", JobEvent::Retry { until }),
+        ("wake", JobEvent::Wake),
+        ("interrupt", JobEvent::Interrupt),
+        ("succeed", JobEvent::End(JobEnd::Succeeded)),
+        ("fail", JobEvent::End(JobEnd::Failed)),
+        ("cancel", JobEvent::End(JobEnd::Cancelled)),
+    ];
+    let mut table = format!("{:<10}", "");
+    for (name, _) in events {
+        write!(table, "{name:<10}").unwrap();
+    }
+    for state in states {
+        write!(table, "\n{:<10}", state.status()).unwrap();
+        for (_, event) in events {
+            let cell = state.transition(event).map_or("-", |state| state.status().key());
+            write!(table, "{cell:<10}").unwrap();
+        }
+    }
+    let table = table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(table, @r"
+              claim     retry     wake      interrupt succeed   fail      cancel
+    queued    running   -         -         -         -         -         cancelled
+    running   -         waiting   -         queued    succeeded failed    cancelled
+    waiting   -         -         queued    -         -         -         cancelled
+    succeeded -         -         -         -         -         -         -
+    ");
+}
+
+#[test]
+fn jobs_move_from_count_to_count_and_idle_ones_can_be_cancelled() {
+    let mut counts = JobCounts::queued(3);
+    counts.moved(JobStatus::Queued, JobStatus::Running);
+    counts.moved(JobStatus::Queued, JobStatus::Running);
+    counts.moved(JobStatus::Running, JobStatus::Waiting);
+    assert_eq!((counts.total(), counts.open()), (3, 3));
+    assert_eq!(counts.cancel_idle(), 2);
+    assert_eq!(counts, JobCounts { running: 1, cancelled: 2, ..JobCounts::default() });
+}
+
+#[test]
+fn a_hosted_run_is_known_by_its_key_else_by_its_payload() {
+    let identity = |key: Option<&str>, payload: serde_json::Value| {
+        let inputs = Inputs::Hosted(Hosted {
+            run_type: "shop.mail".parse().unwrap(),
+            payload: Payload::new(&payload).unwrap(),
+            identity: key.map(str::to_owned),
+            subject: None,
+        });
+        identity_hash(WorkspaceId::from_u128(1), None, &inputs).unwrap()
+    };
+    let (one, two) = (serde_json::json!({"a": 1, "b": 2}), serde_json::json!({"b": 2, "a": 3}));
+    assert_eq!(identity(Some("k"), one.clone()), identity(Some("k"), two.clone()));
+    assert_ne!(identity(Some("k"), one.clone()), identity(Some("l"), one.clone()));
+    assert_eq!(identity(None, one.clone()), identity(None, serde_json::json!({"b": 2, "a": 1})));
+    assert_ne!(identity(None, one.clone()), identity(None, two));
+    assert_ne!(identity(Some("k"), one.clone()), identity(None, one));
+}
+
+#[test]
+fn cancelling_depends_on_who_works_on_the_run() {
+    let waiting = |waits_for| RunState::Waiting(Waiting { waits_for, until: None });
+    fn check(state: RunState, expect: Cancellation) {
+        assert_eq!(state.cancellation(), expect);
+    }
+    check(RunState::Queued, Cancellation::AtOnce);
+    check(RunState::Ready, Cancellation::AtOnce);
+    check(waiting(WaitsFor::BackOff), Cancellation::AtOnce);
+    check(waiting(WaitsFor::Jobs), Cancellation::Jobs);
+    check(RunState::Running, Cancellation::Asked);
+    check(RunState::Completed(End::Failed), Cancellation::Never);
 }

@@ -205,7 +205,8 @@ impl<'a> Execution<'a> {
 
 /// Counts what the run's type registers; a restart counts no networks.
 pub(super) fn count(run: &RunContext, key: CountKey, by: usize) {
-    if by > 0 && run.run().run_type().definition().counts.contains(&key) {
+    let definition = run.run().run_type().built_in();
+    if by > 0 && definition.is_some_and(|definition| definition.counts.contains(&key)) {
         // The key was just looked up, so it cannot be refused.
         let _ = run.count(key, by as u64);
     }

@@ -69,7 +69,7 @@ fn step(key: &str) -> Step {
 
 impl Scripted {
     async fn follow(&self, run: &RunContext) -> RunEnd {
-        let project = run.run().context.inputs.project().to_owned();
+        let project = run.run().context.inputs.project().unwrap_or_default().to_owned();
         match self.scripts[project.as_str()] {
             Script::Steps => take_steps(run).await,
             Script::Hangs => match run.step(step("hangs"), std::future::pending()).await {
@@ -282,12 +282,12 @@ async fn a_run_is_executed_recorded_and_ended() {
     let mut news = Vec::new();
     while let Followed::News(heard) = follower.next().await {
         news.push(match &heard.what {
-            Happened::Changed(run) => run.state.name(),
-            Happened::Step(step) => step.status.key(),
-            Happened::Counted { key, .. } => key.key(),
-            Happened::Failed(_) | Happened::Log(_) => "?",
+            Happened::Changed(run) => run.state.name().to_owned(),
+            Happened::Step(step) => step.status.to_string(),
+            Happened::Counted { key, .. } => key.to_string(),
+            Happened::Failed(_) | Happened::Log(_) => "?".to_owned(),
         });
-        if news.last() == Some(&"completed") {
+        if news.last().is_some_and(|last| last == "completed") {
             break;
         }
     }

@@ -26,6 +26,12 @@ impl Restriction {
         }
     }
 
+    /// A condition without a value, for an index over only those rows that fulfil it.
+    pub(super) fn literally(mut self, condition: Option<&'static str>) -> Self {
+        self.conditions.extend(condition.map(str::to_owned));
+        self
+    }
+
     /// The column has one of these values; none means no restriction.
     pub(super) fn any_of<T: ToString>(mut self, column: &'static str, values: &[T]) -> Self {
         if let [value] = values {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use super::fault::{Fault, classify};
 use super::rows::nanos;
 use super::{Opening, audit};
-use crate::base::ids::{EventId, TenantId, UserId, WorkspaceId};
+use crate::base::ids::{EventId, HostId, TenantId, UserId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
@@ -24,8 +24,10 @@ struct Migration {
 }
 
 /// All forms of the database, first first. A released one is never edited; the checksum tells.
-const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, sql: include_str!("../sql/sqlite/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, sql: include_str!("../sql/sqlite/0001_initial.sql") },
+    Migration { number: 2, sql: include_str!("../sql/sqlite/0002_queue.sql") },
+];
 
 /// The form that this program works with.
 const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].number;
@@ -58,6 +60,7 @@ pub(super) fn migrate(
     connection: &mut Connection,
     path: &Path,
     opening: &Opening<'_>,
+    host_id: HostId,
 ) -> Result<Migrated, StoreError> {
     let act = "bring itself to its newest form";
     let found = form(connection, path).map_err(|fault| fault.into_store(path, act))?;
@@ -70,7 +73,13 @@ pub(super) fn migrate(
     if found == NEWEST {
         return Ok(Migrated::Nothing);
     }
-    apply(connection, found, opening).map_err(|fault| fault.into_store(path, act))?;
+    // A table that others refer to is made anew only while foreign keys are not looked at; they
+    // are checked before the commit.
+    let told = |error: rusqlite::Error| classify(&error, path, act);
+    connection.pragma_update(None, "foreign_keys", false).map_err(told)?;
+    let applied = apply(connection, (found, NEWEST), opening, host_id);
+    connection.pragma_update(None, "foreign_keys", true).map_err(told)?;
+    applied.map_err(|fault| fault.into_store(path, act))?;
     Ok(match found {
         0 => Migrated::Created,
         from => Migrated::Upgraded { from, to: NEWEST },
@@ -112,14 +121,21 @@ fn check_ledger(connection: &Connection, path: &Path, form: u32) -> Result<(), S
     Ok(())
 }
 
-fn apply(connection: &mut Connection, from: u32, opening: &Opening<'_>) -> Result<(), Fault> {
+/// Goes from one form to a later one.
+fn apply(
+    connection: &mut Connection,
+    (from, to): (u32, u32),
+    opening: &Opening<'_>,
+    host_id: HostId,
+) -> Result<(), Fault> {
     let now = opening.ambient.now();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if from == 0 {
         transaction.execute_batch(LEDGER)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.number > from) {
+    let wanted = |migration: &&Migration| migration.number > from && migration.number <= to;
+    for migration in MIGRATIONS.iter().filter(wanted) {
         transaction.execute_batch(migration.sql)?;
         transaction.execute(
             "INSERT INTO migrations (number, checksum, agent_version, applied_at)
@@ -132,19 +148,46 @@ fn apply(connection: &mut Connection, from: u32, opening: &Opening<'_>) -> Resul
             ],
         )?;
     }
-    transaction.pragma_update(None, "user_version", NEWEST)?;
+    transaction.pragma_update(None, "user_version", to)?;
     if from == 0 {
         settle_host(&transaction, opening, now)?;
     }
-    let scope = read_scope(&transaction)?;
-    audit::append(&transaction, &[event(opening, &scope, from, now)], now)?;
+    if from == 1 {
+        place_runs(&transaction, host_id)?;
+    }
+    check_references(&transaction)?;
+    let scope = read_scope(&transaction, host_id)?;
+    audit::append(&transaction, &[event(opening, &scope, (from, to), now)], now)?;
     opening.ambient.crash_points.reached("store.commit.before");
     transaction.commit()?;
     opening.ambient.crash_points.reached("store.commit.after");
     Ok(())
 }
 
-fn event(opening: &Opening<'_>, scope: &Scope, from: u32, now: Timestamp) -> AuditEvent {
+/// What older forms held without saying where belongs to this host: one agent wrote it.
+fn place_runs(connection: &Connection, host_id: HostId) -> Result<(), Fault> {
+    let host = host_id.to_string();
+    connection.execute("UPDATE runs SET host_id = ?1, lock_scope = ?1", [&host])?;
+    connection.execute("UPDATE locks SET scope = ?", [&host])?;
+    connection.execute("UPDATE run_attempts SET host_id = ?", [&host])?;
+    Ok(())
+}
+
+fn check_references(connection: &Connection) -> Result<(), Fault> {
+    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = statement.query([])?;
+    match rows.next()? {
+        None => Ok(()),
+        Some(row) => Err(Fault::unreadable("reference", row.get::<_, String>(0)?)),
+    }
+}
+
+fn event(
+    opening: &Opening<'_>,
+    scope: &Scope,
+    (from, to): (u32, u32),
+    now: Timestamp,
+) -> AuditEvent {
     let (event_type, summary) = match (from, opening.keys.created()) {
         (0, true) => (EventType::StoreCreated, "A new database was created".to_owned()),
         (0, false) => (
@@ -154,7 +197,7 @@ fn event(opening: &Opening<'_>, scope: &Scope, from: u32, now: Timestamp) -> Aud
         ),
         _ => (
             EventType::StoreUpgraded,
-            format!("The database was brought from form {from} to form {NEWEST}"),
+            format!("The database was brought from form {from} to form {to}"),
         ),
     };
     AuditEvent {
@@ -175,7 +218,7 @@ fn event(opening: &Opening<'_>, scope: &Scope, from: u32, now: Timestamp) -> Aud
         operation_run_id: None,
         context: EventContext {
             from_version: (from > 0).then(|| from.to_string()),
-            to_version: Some(NEWEST.to_string()),
+            to_version: Some(to.to_string()),
             ..EventContext::default()
         },
         occurred_at: now,
@@ -228,7 +271,7 @@ fn settle_host(
 }
 
 /// The scope of this host.
-pub(super) fn read_scope(connection: &Connection) -> Result<Scope, Fault> {
+pub(super) fn read_scope(connection: &Connection, host_id: HostId) -> Result<Scope, Fault> {
     let sql = "SELECT host.workspace_id, host.tenant_id, host.owner_id, users.name
                FROM host JOIN users ON users.id = host.owner_id";
     let text = connection.query_row(sql, [], |row| {
@@ -244,6 +287,7 @@ pub(super) fn read_scope(connection: &Connection) -> Result<Scope, Fault> {
         tenant_id: super::rows::parse(&text.1, "tenant")?,
         owner_id: super::rows::parse(&text.2, "user")?,
         owner_name: text.3,
+        host_id,
     })
 }
 
@@ -252,4 +296,13 @@ pub(super) fn key_fits(connection: &Connection, fingerprint: Digest) -> Result<b
     let stored = connection
         .query_row("SELECT key_fingerprint FROM host", [], |row| row.get::<_, String>(0))?;
     Ok(stored == fingerprint.to_string())
+}
+
+/// A database of the first form, as its agent left it.
+#[cfg(test)]
+pub(super) fn create_first_form(
+    connection: &mut Connection,
+    opening: &Opening<'_>,
+) -> Result<(), Fault> {
+    apply(connection, (0, 1), opening, HostId::from_u128(0))
 }

@@ -26,9 +26,9 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc};
 
 use self::fault::{Fault, classify};
-use self::writer::{Job, Writer};
+use self::writer::{Order, Writer};
 use super::keys::Keys;
-use super::{Cursor, Page, Scope, StoreError};
+use super::{Cursor, Page, Scope, StoreError, host};
 use crate::base::Ambient;
 use crate::base::limits::{STORE_QUEUE_MAX, STORE_READERS_MAX};
 
@@ -87,7 +87,7 @@ pub struct SqliteStore {
 
 enum Engine {
     Threaded {
-        jobs: Mutex<Option<mpsc::Sender<Job>>>,
+        jobs: Mutex<Option<mpsc::Sender<Order>>>,
         thread: Mutex<Option<std::thread::JoinHandle<()>>>,
         readers: Arc<Readers>,
     },
@@ -109,7 +109,8 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
     let agent_lock = lock_state_dir(opening.state_dir)?;
     let path = opening.state_dir.join("wharf.db");
     let mut connection = connect(&path)?;
-    let migrated = migrations::migrate(&mut connection, &path, &opening)?;
+    let host_id = host::open_or_create(opening.state_dir, opening.ambient)?;
+    let migrated = migrations::migrate(&mut connection, &path, &opening, host_id)?;
     match &migrated {
         Migrated::Created if !opening.keys.created() => tracing::warn!(
             path = %path.display(),
@@ -122,7 +123,7 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
     if !migrations::key_fits(&connection, opening.keys.fingerprint()).map_err(told)? {
         return Err(StoreError::WrongKey { path: opening.keys.path().to_owned() });
     }
-    let scope = migrations::read_scope(&connection).map_err(told)?;
+    let scope = migrations::read_scope(&connection, host_id).map_err(told)?;
     let crash_points = Arc::clone(&opening.ambient.crash_points);
     let writer = Writer { connection, path: path.clone(), crash_points };
     let engine = match opening.mode {

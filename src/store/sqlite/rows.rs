@@ -79,6 +79,18 @@ pub(super) fn json<T: DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| Fault::unreadable(noun, error))
 }
 
+/// A column that holds JSON or nothing.
+pub(super) fn optional_json<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: impl RowIndex,
+    noun: &'static str,
+) -> Result<Option<T>, Fault> {
+    let value = row.get_ref(column)?;
+    let text = value.as_str_or_null().map_err(|error| Fault::unreadable(noun, error))?;
+    let read = |text| serde_json::from_str(text).map_err(|error| Fault::unreadable(noun, error));
+    text.map(read).transpose()
+}
+
 pub(super) fn to_json<T: Serialize>(value: &T, noun: &'static str) -> Result<String, Fault> {
     let bytes = canonical::to_bytes(value).map_err(|error| Fault::not_canonical(noun, &error))?;
     String::from_utf8(bytes).map_err(|error| Fault::unreadable(noun, error))

@@ -6,12 +6,15 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
 use super::filter::Restriction;
-use super::rows::{json, nanos, optional_parsed, optional_time, parse, parsed, small, time};
+use super::rows::{
+    json, nanos, optional_json, optional_parsed, optional_time, parse, parsed, small, time,
+};
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    Attempt, Context, End, OperationRun, Outcome, RunState, Status, StepRecord, Subject, Waiting,
+    Attempt, Context, End, Holder, LockScope, OperationRun, Outcome, Priority, RunState, Status,
+    StepRecord, Subject, Waiting,
 };
 use crate::store::{Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError};
 
@@ -19,10 +22,10 @@ use crate::store::{Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, 
 const RUN: &str = "SELECT r.id, r.workspace_id, r.tenant_id, r.user_id, r.initiator_name,
     r.source, r.subject, r.status, r.outcome, r.ready, r.waits_for, r.wait_until, r.attempt,
     r.run_identity_hash, r.summary_counts, r.failure_summary, r.context, r.cancel_requested_at,
-    r.created_at, r.started_at, r.completed_at FROM runs r";
+    r.created_at, r.started_at, r.completed_at, r.priority, r.run_at, r.host_id, r.retried_from,
+    r.failures, r.is_dead_letter, r.jobs FROM runs r";
 
 fn run(row: &Row<'_>) -> Result<OperationRun, Fault> {
-    let subject: String = row.get(6)?;
     let waits_for: Option<String> = row.get(10)?;
     let until = optional_time(row, 11)?;
     let identity: String = row.get(13)?;
@@ -33,7 +36,17 @@ fn run(row: &Row<'_>) -> Result<OperationRun, Fault> {
         user_id: optional_parsed(row, 3, "user id")?,
         initiator_name: row.get(4)?,
         source: parsed(row, 5, "source")?,
-        subject: Subject::parse(&subject).map_err(|error| Fault::unreadable("subject", error))?,
+        subject: match row.get_ref(6)?.as_str_or_null().map_err(|_| not_text())? {
+            Some(subject) => Some(parse_subject(subject)?),
+            None => None,
+        },
+        priority: Priority(row.get(21)?),
+        run_at: optional_time(row, 22)?,
+        host_id: optional_parsed(row, 23, "host id")?,
+        retried_from: optional_parsed(row, 24, "run id")?,
+        failures: small(row, 25)?,
+        is_dead_letter: row.get(26)?,
+        jobs: optional_json(row, 27, "job counts")?,
         state: state(
             &row.get::<_, String>(7)?,
             &row.get::<_, String>(8)?,
@@ -51,6 +64,14 @@ fn run(row: &Row<'_>) -> Result<OperationRun, Fault> {
         started_at: optional_time(row, 19)?,
         completed_at: optional_time(row, 20)?,
     })
+}
+
+fn not_text() -> Fault {
+    Fault::unreadable("subject", "it is no text")
+}
+
+fn parse_subject(text: &str) -> Result<Subject, Fault> {
+    Subject::parse(text).map_err(|error| Fault::unreadable("subject", error))
 }
 
 /// The state that these columns mean.
@@ -124,6 +145,11 @@ pub(super) fn query(filter: &RunFilter, page: &PageRequest) -> Result<(String, V
         .any_of("r.status", &filter.statuses)
         .any_of("r.outcome", &filter.outcomes)
         .any_of("r.source", &filter.sources)
+        .literally(match filter.is_dead_letter {
+            Some(true) => Some("r.is_dead_letter = 1"),
+            Some(false) => Some("r.is_dead_letter = 0"),
+            None => None,
+        })
         .at_least("r.created_at", filter.from.map(nanos))
         .less_than("r.created_at", filter.until.map(nanos))
         .below("r.created_at, r.id", page.after.as_ref().map(place).transpose()?);
@@ -150,17 +176,24 @@ pub(super) fn list(
 }
 
 const ATTEMPT: &str =
-    "SELECT run_id, number, instance, started_at, heartbeat_at, ended_at, end FROM run_attempts";
+    "SELECT run_id, number, instance, host_id, boot_id, is_hosted, started_at, heartbeat_at,
+     lease_until, ended_at, end FROM run_attempts";
 
 fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
     Ok(Attempt {
         run_id: parsed(row, 0, "run id")?,
         number: small(row, 1)?,
-        instance: row.get(2)?,
-        started_at: time(row, 3)?,
-        heartbeat_at: time(row, 4)?,
-        ended_at: optional_time(row, 5)?,
-        end: optional_parsed(row, 6, "attempt end")?,
+        holder: Holder {
+            instance: row.get(2)?,
+            host_id: optional_parsed(row, 3, "host id")?,
+            boot_id: row.get(4)?,
+            is_hosted: row.get(5)?,
+        },
+        started_at: time(row, 6)?,
+        heartbeat_at: time(row, 7)?,
+        lease_until: time(row, 8)?,
+        ended_at: optional_time(row, 9)?,
+        end: optional_parsed(row, 10, "attempt end")?,
     })
 }
 
@@ -219,11 +252,12 @@ pub(super) fn claimable(
     let sql = format!(
         "{RUN} WHERE r.ready = 1
          AND NOT EXISTS (SELECT 1 FROM locks l
-             WHERE l.subject = r.subject AND l.run_id <> r.id AND l.expires_at > ?1)
+             WHERE l.scope = r.lock_scope AND l.subject = r.subject AND l.run_id <> r.id AND l.expires_at > ?1)
          AND (EXISTS (SELECT 1 FROM locks l
-                 WHERE l.subject = r.subject AND l.run_id = r.id AND l.expires_at > ?1)
+                 WHERE l.scope = r.lock_scope AND l.subject = r.subject AND l.run_id = r.id AND l.expires_at > ?1)
              OR NOT EXISTS (SELECT 1 FROM runs o
-                 WHERE o.ready = 1 AND o.subject = r.subject
+                 WHERE o.ready = 1 AND o.status <> 'completed'
+                 AND o.lock_scope = r.lock_scope AND o.subject = r.subject
                  AND (o.created_at, o.id) < (r.created_at, r.id)))
          ORDER BY r.created_at, r.id LIMIT ?2"
     );
@@ -247,9 +281,11 @@ pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Fau
 /// Who holds a subject, and until when.
 pub(super) fn lock(
     connection: &Connection,
+    scope: LockScope,
     subject: &Subject,
 ) -> Result<Option<(RunId, Timestamp)>, Fault> {
-    let sql = "SELECT run_id, expires_at FROM locks WHERE subject = ?";
+    let sql = "SELECT run_id, expires_at FROM locks WHERE scope = ? AND subject = ?";
     let read = |row: &Row<'_>| Ok((parsed(row, 0, "run id")?, time(row, 1)?));
-    Ok(collect(connection, sql, [subject.as_str()], read)?.pop())
+    let values = params![scope.to_string(), subject.as_str()];
+    Ok(collect(connection, sql, values, read)?.pop())
 }

@@ -12,7 +12,7 @@ use crate::base::ids::RunId;
 use crate::base::limits::FAILURES_MAX;
 use crate::domain::runs::{
     AttemptEnd, IllegalTransition, Inputs, OperationRun, RunEvent, RunState, StepRecord,
-    StepStatus, Waiting,
+    StepStatus, Subject, Waiting,
 };
 use crate::store::{CompleteRun, Conflict, RunProgress, StartAttempt};
 
@@ -54,13 +54,16 @@ pub(super) fn insert(connection: &Connection, run: &OperationRun) -> Result<(), 
         return Err(Conflict::Missing { noun: "revision", id }.into());
     }
     let state = StateColumns::of(run.state);
+    let later = run.run_at.filter(|run_at| *run_at > run.created_at);
     connection
         .prepare_cached(
             "INSERT INTO runs (id, workspace_id, tenant_id, user_id, initiator_name, source, type,
-                 subject, status, outcome, ready, waits_for, wait_until, attempt,
-                 run_identity_hash, summary_counts, failure_summary, context,
+                 subject, lock_scope, priority, run_at, host_id, retried_from, status, outcome,
+                 ready, waits_for, wait_until, attempt, failures, is_dead_letter,
+                 run_identity_hash, summary_counts, failure_summary, jobs, context,
                  cancel_requested_at, created_at, started_at, completed_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+                 ?, ?, ?, ?)",
         )?
         .execute(params![
             run.id.to_string(),
@@ -70,16 +73,24 @@ pub(super) fn insert(connection: &Connection, run: &OperationRun) -> Result<(), 
             run.initiator_name,
             run.source.key(),
             run.run_type().key(),
-            run.subject.as_str(),
+            run.subject.as_ref().map(Subject::as_str),
+            run.lock_scope().map(|scope| scope.to_string()),
+            run.priority.0,
+            optional_nanos(run.run_at),
+            run.host_id.map(|id| id.to_string()),
+            run.retried_from.map(|id| id.to_string()),
             state.status,
             state.outcome,
-            state.ready,
+            state.ready && later.is_none(),
             state.waits_for,
-            state.wait_until,
+            state.wait_until.or(optional_nanos(later)),
             run.attempt,
+            run.failures,
+            run.is_dead_letter,
             run.run_identity_hash.to_string(),
             to_json(&run.summary_counts, "summary counts")?,
             to_json(&run.failure_summary, "failure summary")?,
+            run.jobs.map(|jobs| to_json(&jobs, "job counts")).transpose()?,
             to_json(&run.context, "run context")?,
             optional_nanos(run.cancel_requested_at),
             nanos(run.created_at),
@@ -104,15 +115,20 @@ pub(super) fn start(connection: &Connection, start: &StartAttempt) -> Result<(),
         .execute(params![start.attempt, nanos(start.at), run.id.to_string()])?;
     connection
         .prepare_cached(
-            "INSERT INTO run_attempts (run_id, number, instance, started_at, heartbeat_at)
-             VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO run_attempts (run_id, number, instance, host_id, boot_id, is_hosted,
+                 started_at, heartbeat_at, lease_until)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             run.id.to_string(),
             start.attempt,
-            start.instance,
+            start.holder.instance,
+            start.holder.host_id.map(|id| id.to_string()),
+            start.holder.boot_id,
+            start.holder.is_hosted,
             nanos(start.at),
             nanos(start.at),
+            nanos(start.lease_until),
         ])?;
     Ok(())
 }
@@ -124,11 +140,12 @@ fn take_lock(
     run: &OperationRun,
     start: &StartAttempt,
 ) -> Result<(), Fault> {
-    if let Some((holder, expires_at)) = run_reads::lock(connection, &run.subject)?
+    let (Some(subject), Some(scope)) = (&run.subject, run.lock_scope()) else { return Ok(()) };
+    if let Some((holder, expires_at)) = run_reads::lock(connection, scope, subject)?
         && holder != run.id
     {
         if expires_at > start.at {
-            return Err(Conflict::Locked { subject: run.subject.clone(), holder }.into());
+            return Err(Conflict::Locked { subject: subject.clone(), holder }.into());
         }
         let late = run_reads::existing(connection, holder)?;
         if late.state == RunState::Running {
@@ -146,11 +163,13 @@ fn take_lock(
     }
     connection
         .prepare_cached(
-            "INSERT INTO locks (subject, run_id, acquired_at, expires_at) VALUES (?, ?, ?, ?)
-             ON CONFLICT (subject) DO UPDATE SET expires_at = excluded.expires_at",
+            "INSERT INTO locks (scope, subject, run_id, acquired_at, expires_at)
+             VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (scope, subject) DO UPDATE SET expires_at = excluded.expires_at",
         )?
         .execute(params![
-            run.subject.as_str(),
+            scope.to_string(),
+            subject.as_str(),
             run.id.to_string(),
             nanos(start.at),
             nanos(start.lease_until),
@@ -304,9 +323,7 @@ fn add(connection: &Connection, run: &OperationRun, progress: &RunProgress) -> R
     }
     let mut counts = run.summary_counts.clone();
     for (key, by) in &progress.counts {
-        counts
-            .add(run.run_type(), *key, *by)
-            .map_err(|error| Fault::unreadable("summary counts", error))?;
+        counts.add(*key, *by);
     }
     let mut failures = run.failure_summary.clone();
     failures.extend(progress.failures.iter().cloned());
@@ -382,9 +399,10 @@ pub(super) fn heartbeat(
 ) -> Result<(), Fault> {
     connection
         .prepare_cached(
-            "UPDATE run_attempts SET heartbeat_at = ? WHERE instance = ? AND ended_at IS NULL",
+            "UPDATE run_attempts SET heartbeat_at = ?, lease_until = ?
+             WHERE instance = ? AND ended_at IS NULL",
         )?
-        .execute(params![nanos(at), instance])?;
+        .execute(params![nanos(at), nanos(lease_until), instance])?;
     connection
         .prepare_cached("UPDATE locks SET expires_at = ? WHERE expires_at < ?")?
         .execute(params![nanos(lease_until), nanos(lease_until)])?;
@@ -394,7 +412,7 @@ pub(super) fn heartbeat(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::runs::{End, Subject, WaitsFor};
+    use crate::domain::runs::{End, WaitsFor};
 
     #[test]
     fn every_state_reads_back_from_its_columns() {

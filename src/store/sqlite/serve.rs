@@ -10,16 +10,19 @@ use tokio::task::{spawn_blocking, yield_now};
 
 use super::fault::{Fault, classify};
 use super::projects::{self, SealedRevision};
-use super::writer::Job;
+use super::writer::Order;
 use super::{Engine, SqliteStore, audit, connect_reader, run_reads, runs};
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
-use crate::base::{Digest, Secret, Timestamp};
+use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord, chain};
-use crate::domain::runs::{Attempt, OperationRun, StepRecord};
+use crate::domain::runs::{
+    Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
+};
 use crate::store::{
-    Adoption, Answer, AuditFilter, ContainerExit, NewRevision, OpenAttempt, Page, PageRequest,
-    Project, ReadAudit, ReadProjects, ReadRuns, Revision, RunFilter, RunProgress, Scope, Store,
-    StoreError, Write,
+    Accepted, Admission, Adoption, Answer, AuditFilter, Change, Claim, Claimed, ContainerExit,
+    Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt, Page, PageRequest, Project,
+    QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter, RunProgress,
+    Scope, SignOfLife, Store, StoreError, Write,
 };
 
 /// A write whose content is sealed.
@@ -35,7 +38,7 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> Result<(), Fault> + Send + 'static,
     {
         let (reply, told) = oneshot::channel();
-        let job = Job { act, statements: Box::new(statements), reply };
+        let job = Order { act, statements: Box::new(statements), reply };
         match &self.engine {
             Engine::Threaded { jobs, .. } => {
                 let sender = lock(jobs).clone().ok_or(StoreError::Stopped)?;
@@ -122,6 +125,13 @@ impl SqliteStore {
         Ok(SealedRevision { revision, pieces })
     }
 
+    fn not_yet<T: Send + 'static>(&self) -> Answer<'_, T> {
+        answer(async {
+            let source = "this part of the queue is not there yet".into();
+            Err(StoreError::Query { act: "answer", source })
+        })
+    }
+
     async fn close_writer(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Inline(writer) => drop(lock(writer).take()),
@@ -161,6 +171,16 @@ fn apply(connection: &Connection, prepared: &Prepared) -> Result<(), Fault> {
         Write::WakeRun { run_id } => runs::wake(connection, *run_id),
         Write::RequestCancel { run_id, at } => runs::request_cancel(connection, *run_id, *at),
         Write::CompleteRun(complete) => runs::complete(connection, complete),
+        Write::FailAttempt(_)
+        | Write::CancelRun { .. }
+        | Write::FanOut(_)
+        | Write::EndJob(_)
+        | Write::InterruptJob { .. }
+        | Write::RetryRun(_)
+        | Write::DismissRun { .. }
+        | Write::PutHostedType(_)
+        | Write::PutQueueControl(_)
+        | Write::DropQueueControl { .. } => Err(Fault::unreadable("write", "not there yet")),
         Write::PutProject(project) => projects::put(connection, project),
         Write::NoteDeployed { workspace_id, name, revision_id, spec_digest, at } => {
             let deployed = (*revision_id, *spec_digest);
@@ -194,6 +214,26 @@ impl Store for SqliteStore {
             })
             .await
         })
+    }
+
+    fn change(&self, _change: Change) -> Answer<'_, Vec<Notice>> {
+        self.not_yet()
+    }
+
+    fn admit(&self, _admission: Admission) -> Answer<'_, Accepted> {
+        self.not_yet()
+    }
+
+    fn claim(&self, _claim: Claim) -> Answer<'_, Vec<Claimed>> {
+        self.not_yet()
+    }
+
+    fn sign_of_life(&self, _sign: SignOfLife) -> Answer<'_, Heard> {
+        self.not_yet()
+    }
+
+    fn register_agent(&self, _agent: Agent) -> Answer<'_, ()> {
+        self.not_yet()
     }
 
     fn record_step(&self, step: StepRecord, progress: RunProgress) -> Answer<'_, ()> {
@@ -288,6 +328,40 @@ impl ReadRuns for SqliteStore {
 
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>> {
         answer(self.read("find interrupted runs", run_reads::open_attempts))
+    }
+
+    fn lost(&self, _agent: Agent, _at: Timestamp) -> Answer<'_, Lost> {
+        self.not_yet()
+    }
+
+    fn job(&self, _run: RunId, _key: String) -> Answer<'_, Option<Job>> {
+        self.not_yet()
+    }
+
+    fn jobs(&self, _filter: JobFilter, _page: PageRequest) -> Answer<'_, Page<Job>> {
+        self.not_yet()
+    }
+}
+
+impl ReadQueue for SqliteStore {
+    fn agents(&self) -> Answer<'_, Vec<Agent>> {
+        self.not_yet()
+    }
+
+    fn hosted_types(&self, _workspace: WorkspaceId) -> Answer<'_, Vec<HostedType>> {
+        self.not_yet()
+    }
+
+    fn hosted_type(&self, _workspace: WorkspaceId, _name: Name) -> Answer<'_, Option<HostedType>> {
+        self.not_yet()
+    }
+
+    fn queue_controls(&self, _workspace: WorkspaceId) -> Answer<'_, Vec<QueueControl>> {
+        self.not_yet()
+    }
+
+    fn queue_depths(&self, _workspace: WorkspaceId) -> Answer<'_, Vec<QueueDepth>> {
+        self.not_yet()
     }
 }
 

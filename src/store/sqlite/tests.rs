@@ -1,5 +1,6 @@
 mod indexes;
 mod opening;
+mod upgrade;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};

@@ -1,5 +1,5 @@
 //! Writes. Owns the one connection that may, and the group commit. Face: `Writer::execute`,
-//! `Job`. Never answers a caller before what he asked for is on the disk.
+//! `Order`. Never answers a caller before what he asked for is on the disk.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::StoreError;
 type Statements = Box<dyn FnOnce(&Connection) -> Result<(), Fault> + Send>;
 
 /// What one caller wants written: all of it or nothing.
-pub(super) struct Job {
+pub(super) struct Order {
     /// What it does, for the error.
     pub(super) act: &'static str,
     /// The statements.
@@ -35,7 +35,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Serves callers until the last one is gone. Whoever waits while a commit is under way shares
     /// the next one: the cost of a commit is the disk's, not the number of changes.
-    pub(super) fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) fn serve(mut self, mut jobs: mpsc::Receiver<Order>) {
         while let Some(first) = jobs.blocking_recv() {
             let mut batch = vec![first];
             while batch.len() < STORE_BATCH_MAX
@@ -49,7 +49,7 @@ impl Writer {
 
     /// Executes a batch in one durable commit, and tells every caller how it went. A caller whose
     /// statements fail takes nobody with him.
-    pub(super) fn execute(&mut self, batch: Vec<Job>) {
+    pub(super) fn execute(&mut self, batch: Vec<Order>) {
         let mut waiting = Vec::with_capacity(batch.len());
         let committed = self.try_execute(batch, &mut waiting);
         for (act, result, reply) in waiting {
@@ -64,7 +64,7 @@ impl Writer {
 
     fn try_execute(
         &mut self,
-        batch: Vec<Job>,
+        batch: Vec<Order>,
         waiting: &mut Vec<(&'static str, Result<(), StoreError>, Reply)>,
     ) -> Result<(), rusqlite::Error> {
         let mut jobs = batch.into_iter();

@@ -20,8 +20,8 @@ use crate::base::{Ambient, CrashPoints, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventType, Outcome};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    Context, Details, End, Inputs, OperationRun, RestartProject, RunState, Source, SummaryCounts,
-    identity_hash,
+    Context, Details, End, Holder, Inputs, OperationRun, Priority, RestartProject, RunState,
+    Source, SummaryCounts, identity_hash,
 };
 use crate::store::{CompleteRun, RunProgress, StartAttempt, Store, StoreError, Write};
 
@@ -210,8 +210,15 @@ impl Fixture {
             initiator_name: scope.owner_name,
             source: Source::Cli,
             subject: inputs.subject(),
+            priority: Priority::default(),
+            run_at: None,
+            host_id: Some(scope.host_id),
+            retried_from: None,
             state: RunState::Queued,
             attempt: 0,
+            failures: 0,
+            is_dead_letter: false,
+            jobs: None,
             run_identity_hash: identity_hash(scope.workspace_id, Some(scope.tenant_id), &inputs)
                 .unwrap(),
             summary_counts: SummaryCounts::default(),
@@ -234,11 +241,21 @@ impl Fixture {
         run
     }
 
+    /// An agent's process on this host.
+    pub(crate) fn holder(&self, instance: &str) -> Holder {
+        Holder {
+            instance: instance.to_owned(),
+            host_id: Some(self.store.scope().host_id),
+            boot_id: Some("boot".to_owned()),
+            is_hosted: false,
+        }
+    }
+
     pub(crate) async fn start(&self, run: &OperationRun, attempt: u32) -> Result<(), StoreError> {
         let start = StartAttempt {
             run_id: run.id,
             attempt,
-            instance: "boot-1".to_owned(),
+            holder: self.holder("boot-1"),
             at: self.now(),
             lease_until: crate::base::time::after(self.now(), Duration::from_secs(900)),
         };

@@ -1,0 +1,73 @@
+//! Names the host that the agent keeps. Owns `<state_dir>/host_id`. Face: `open_or_create`. Never
+//! changes a host's name: what it locked and executed is found again by it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use super::StoreError;
+use crate::base::Ambient;
+use crate::base::ids::HostId;
+
+/// Reads the host's id, or makes a new one.
+///
+/// # Errors
+/// When the file cannot be read or written, or holds no id.
+pub fn open_or_create(state_dir: &Path, ambient: &Ambient) -> Result<HostId, StoreError> {
+    let path = state_dir.join("host_id");
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let unreadable = |error: crate::base::ids::IdError| {
+                StoreError::file("read", &path, io::Error::new(io::ErrorKind::InvalidData, error))
+            };
+            text.trim().parse().map_err(unreadable)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = HostId::generate(&*ambient.clock, &*ambient.entropy);
+            create(state_dir, &path, id)?;
+            Ok(id)
+        }
+        Err(error) => Err(StoreError::file("read", &path, error)),
+    }
+}
+
+/// Writes the id so that after a crash either the whole of it is there or nothing.
+fn create(directory: &Path, path: &Path, id: HostId) -> Result<(), StoreError> {
+    let draft = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&draft)?;
+        writeln!(file, "{id}")?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(|error| StoreError::file("write", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::crash_points::NoCrashPoints;
+    use crate::base::entropy::SeededEntropy;
+    use crate::base::time::TestClock;
+
+    #[test]
+    fn a_host_keeps_its_id_and_a_damaged_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let ambient = Ambient {
+            clock: Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap())),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            crash_points: Arc::new(NoCrashPoints),
+        };
+        let id = open_or_create(dir.path(), &ambient).unwrap();
+        assert_eq!(open_or_create(dir.path(), &ambient).unwrap(), id);
+        fs::write(dir.path().join("host_id"), "not an id").unwrap();
+        assert!(matches!(open_or_create(dir.path(), &ambient), Err(StoreError::File { .. })));
+    }
+}

@@ -1,0 +1,79 @@
+use super::*;
+use crate::base::crash_points::NoCrashPoints;
+use crate::base::ids::RunId;
+use crate::base::time::TestClock;
+use crate::domain::runs::{CountKey, RunState, WaitsFor};
+use crate::store::suite::ambient;
+
+/// What an agent of the first form left: a run that waits for an answer with its lock, one that a
+/// worker had, one that has ended.
+const FIRST_FORM: &str = "
+    INSERT INTO runs SELECT '00000000-0000-0000-0000-0000000000a1', workspace_id, tenant_id,
+        owner_id, 'ada', 'cli', 'restart_project', 'project:shop', 'running', 'pending', 0,
+        'answer', NULL, 1, printf('%064d', 1), '{\"started\":2}', '[]',
+        '{\"inputs\":{\"type\":\"restart_project\",\"project\":\"shop\"}}', NULL, 10, 20, NULL
+        FROM host;
+    INSERT INTO runs SELECT '00000000-0000-0000-0000-0000000000a2', workspace_id, tenant_id,
+        owner_id, 'ada', 'cli', 'restart_project', 'project:blog', 'running', 'pending', 0,
+        NULL, NULL, 1, printf('%064d', 2), '{}', '[]',
+        '{\"inputs\":{\"type\":\"restart_project\",\"project\":\"blog\"}}', NULL, 11, 21, NULL
+        FROM host;
+    INSERT INTO runs SELECT '00000000-0000-0000-0000-0000000000a3', workspace_id, tenant_id,
+        NULL, 'wharf agent', 'convergence', 'remove_project', 'project:old', 'completed',
+        'succeeded', 0, NULL, NULL, 1, printf('%064d', 3), '{}', '[]',
+        '{\"inputs\":{\"type\":\"remove_project\",\"project\":\"old\"}}', NULL, 12, 22, 32
+        FROM host;
+    INSERT INTO run_attempts VALUES
+        ('00000000-0000-0000-0000-0000000000a1', 1, 'boot-0/a', 20, 25, 30, 'interrupted'),
+        ('00000000-0000-0000-0000-0000000000a2', 1, 'boot-0/a', 21, 25, NULL, NULL),
+        ('00000000-0000-0000-0000-0000000000a3', 1, 'boot-0/a', 22, 25, 32, 'completed');
+    INSERT INTO run_steps VALUES ('00000000-0000-0000-0000-0000000000a2', 1, 0, 'container.restart',
+        'restart', 'asked for', '{\"kind\":\"nothing\"}', 'started', 21, NULL, NULL);
+    INSERT INTO locks VALUES
+        ('project:shop', '00000000-0000-0000-0000-0000000000a1', 20, 900000000000),
+        ('project:blog', '00000000-0000-0000-0000-0000000000a2', 21, 900000000000);";
+
+#[tokio::test]
+async fn a_database_of_the_first_form_is_upgraded_with_all_that_it_holds() {
+    let files = Files::new(Mode::Inline);
+    let clock = Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let ambient = ambient(&clock, 1, Arc::new(NoCrashPoints));
+    let keys = Keys::open_or_create(files.dir.path(), &*ambient.entropy).unwrap();
+    let mut old = connect(&files.database()).unwrap();
+    let opening = Opening {
+        state_dir: files.dir.path(),
+        keys: &keys,
+        ambient: &ambient,
+        os_user: "ada",
+        hostname: "host-1",
+        agent_version: "0.0.0",
+        mode: Mode::Inline,
+    };
+    migrations::create_first_form(&mut old, &opening).unwrap();
+    old.execute_batch(FIRST_FORM).unwrap();
+    drop(old);
+
+    let opened = files.open(&ambient).unwrap();
+    assert_eq!(opened.migrated, Migrated::Upgraded { from: 1, to: 2 });
+    let base = Arc::clone(&files) as Arc<dyn Base>;
+    let fixture = Fixture { base, clock, ambient, store: opened.store };
+    let host_id = fixture.store.scope().host_id;
+    let find = async |last: u128| fixture.store.run(RunId::from_u128(last)).await.unwrap().unwrap();
+    let (asking, working, ended) = (find(0xa1).await, find(0xa2).await, find(0xa3).await);
+    assert_eq!(asking.waiting().map(|waiting| waiting.waits_for), Some(WaitsFor::Answer));
+    assert_eq!(asking.summary_counts.get(CountKey::Started), 2);
+    assert_eq!((working.state, ended.outcome().key()), (RunState::Running, "succeeded"));
+    for run in [&asking, &working, &ended] {
+        assert_eq!((run.host_id, run.priority.0, run.failures), (Some(host_id), 0, 0));
+    }
+    let open = fixture.store.open_attempts().await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].run.id, open[0].attempt.holder.host_id), (working.id, Some(host_id)));
+    assert_eq!(fixture.store.steps(working.id).await.unwrap().len(), 1);
+    tamper(&files.database(), "UPDATE locks SET expires_at = 9000000000000000000").unwrap();
+    let rival = fixture.queue("shop", "a").await;
+    let refused = fixture.start(&rival, 1).await.unwrap_err();
+    assert!(refused.to_string().contains("is locked by run"), "{refused}");
+    let reopened = fixture.reopened().await;
+    assert_eq!(reopened.records().await, 3, "upgraded once");
+}
