@@ -5,6 +5,7 @@
 mod error;
 pub mod host;
 pub mod keys;
+mod ledger;
 mod query;
 mod records;
 pub mod sqlite;

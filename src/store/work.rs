@@ -52,7 +52,9 @@ pub enum Noticed {
 
 /// Makes the audit event of a notice, in the transaction that it tells of; none for housekeeping.
 #[derive(Clone)]
-pub struct Teller(Arc<dyn Fn(&Notice) -> Option<AuditEvent> + Send + Sync>);
+pub struct Teller(Arc<Tell>);
+
+type Tell = dyn Fn(&Notice) -> Option<AuditEvent> + Send + Sync;
 
 impl Teller {
     /// A teller that asks this function.

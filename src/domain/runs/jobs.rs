@@ -92,15 +92,13 @@ pub enum JobEnd {
 /// What may happen to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobEvent {
-    /// A worker takes it: a new attempt begins.
+    /// A worker takes it: a new attempt begins. One that waits is taken when its time has come.
     Claim,
     /// Its attempt failed, and another follows.
     Retry {
         /// When.
         until: Timestamp,
     },
-    /// The time of its next attempt has come.
-    Wake,
     /// Its worker is gone.
     Interrupt,
     /// It ends.
@@ -114,11 +112,9 @@ impl JobState {
     /// When the event cannot happen in this state.
     pub fn transition(self, event: JobEvent) -> Result<Self, IllegalTransition> {
         match (self, event) {
-            (Self::Queued, JobEvent::Claim) => Ok(Self::Running),
+            (Self::Queued | Self::Waiting { .. }, JobEvent::Claim) => Ok(Self::Running),
             (Self::Running, JobEvent::Retry { until }) => Ok(Self::Waiting { until }),
-            (Self::Waiting { .. }, JobEvent::Wake) | (Self::Running, JobEvent::Interrupt) => {
-                Ok(Self::Queued)
-            }
+            (Self::Running, JobEvent::Interrupt) => Ok(Self::Queued),
             (Self::Running, JobEvent::End(end))
             | (Self::Queued | Self::Waiting { .. }, JobEvent::End(end @ JobEnd::Cancelled)) => {
                 Ok(Self::Ended(end))
@@ -150,7 +146,6 @@ impl JobEvent {
         match self {
             Self::Claim => "be claimed",
             Self::Retry { .. } => "be tried again",
-            Self::Wake => "be woken",
             Self::Interrupt => "be interrupted",
             Self::End(JobEnd::Succeeded) => "succeed",
             Self::End(JobEnd::Failed) => "fail",

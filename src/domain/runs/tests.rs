@@ -116,7 +116,8 @@ fn failures_are_appended_up_to_the_most_and_by_registered_reasons() {
     let bounced: ReasonCode = "mail.bounced".parse().unwrap();
     let failure = Failure::new(bounced, "app:7", "the address does not exist");
     let mut failures = Vec::new();
-    let error = append_failures(&mut failures, run_type, &definition, &[failure.clone()]);
+    let error =
+        append_failures(&mut failures, run_type, &definition, std::slice::from_ref(&failure));
     let told = "runs of type shop.mail do not fail with mail.bounced";
     assert_eq!(error.unwrap_err().to_string(), told);
     definition.reason_codes = vec![bounced].into();
@@ -158,7 +159,6 @@ fn the_states_of_a_job_on_one_page() {
     let events = [
         ("claim", JobEvent::Claim),
         ("retry", JobEvent::Retry { until }),
-        ("wake", JobEvent::Wake),
         ("interrupt", JobEvent::Interrupt),
         ("succeed", JobEvent::End(JobEnd::Succeeded)),
         ("fail", JobEvent::End(JobEnd::Failed)),
@@ -177,11 +177,11 @@ fn the_states_of_a_job_on_one_page() {
     }
     let table = table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(table, @r"
-              claim     retry     wake      interrupt succeed   fail      cancel
-    queued    running   -         -         -         -         -         cancelled
-    running   -         waiting   -         queued    succeeded failed    cancelled
-    waiting   -         -         queued    -         -         -         cancelled
-    succeeded -         -         -         -         -         -         -
+              claim     retry     interrupt succeed   fail      cancel
+    queued    running   -         -         -         -         cancelled
+    running   -         waiting   queued    succeeded failed    cancelled
+    waiting   running   -         -         -         -         cancelled
+    succeeded -         -         -         -         -         -
     ");
 }
 

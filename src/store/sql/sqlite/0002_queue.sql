@@ -127,7 +127,7 @@ CREATE TABLE run_jobs (
     created_at    INTEGER NOT NULL,
     status        TEXT NOT NULL CHECK (status IN ('queued', 'running', 'waiting', 'succeeded',
                       'failed', 'skipped', 'cancelled')),
-    -- It wants a worker now: it is queued, and its run waits for its jobs.
+    -- It wants a worker now: its run waits for its jobs, and its own time has come.
     ready         INTEGER NOT NULL CHECK (ready IN (0, 1)),
     wait_until    INTEGER,
     attempt       INTEGER NOT NULL CHECK (attempt >= 0),
@@ -139,7 +139,7 @@ CREATE TABLE run_jobs (
     is_hosted     INTEGER CHECK (is_hosted IN (0, 1)),
     lease_until   INTEGER,
     PRIMARY KEY (run_id, key),
-    CHECK (ready = 0 OR status = 'queued'),
+    CHECK (ready = 0 OR status IN ('queued', 'waiting')),
     CHECK ((status = 'waiting') = (wait_until IS NOT NULL)),
     CHECK ((status = 'running') = (instance IS NOT NULL)),
     CHECK ((instance IS NULL) = (lease_until IS NULL) AND (instance IS NULL) = (is_hosted IS NULL))
@@ -149,7 +149,8 @@ CREATE UNIQUE INDEX run_jobs_by_number ON run_jobs (run_id, number);
 CREATE INDEX run_jobs_ready ON run_jobs (type, priority DESC, created_at, run_id, number)
     WHERE ready = 1;
 CREATE INDEX run_jobs_running ON run_jobs (run_id, key) WHERE status = 'running';
-CREATE INDEX run_jobs_waiting ON run_jobs (wait_until) WHERE wait_until IS NOT NULL;
+CREATE INDEX run_jobs_waiting ON run_jobs (wait_until)
+    WHERE wait_until IS NOT NULL AND ready = 0;
 
 CREATE TABLE queue_controls (
     workspace_id    TEXT NOT NULL REFERENCES workspaces (id),
