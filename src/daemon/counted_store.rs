@@ -157,10 +157,6 @@ impl ReadRuns for CountedStore {
         self.inner.active_run(workspace, identity)
     }
 
-    fn claimable(&self, at: Timestamp, limit: usize) -> Answer<'_, Vec<OperationRun>> {
-        self.inner.claimable(at, limit)
-    }
-
     fn due(&self, at: Timestamp) -> Answer<'_, Vec<OperationRun>> {
         self.inner.due(at)
     }

@@ -3,9 +3,10 @@
 
 use crate::base::Ambient;
 use crate::base::ids::EventId;
-use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
+use crate::domain::audit::{self, Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{End, Inputs, OperationRun};
+use crate::store::{Notice, Noticed, Teller};
 
 /// An event about a run; its target is the project for what happens to the project, else the run.
 pub fn run_event(
@@ -59,6 +60,70 @@ pub(super) fn describe(run: &OperationRun) -> String {
         Some(about) => format!("{} {about}", run_type.label()),
         None => run_type.label().to_owned(),
     }
+}
+
+/// The event of something that the store decided; none for what is recorded without: the first
+/// attempt of a hosted run, whose row tells who took it and when.
+pub fn notice_event(ambient: &Ambient, actor: &Actor, notice: &Notice) -> Option<AuditEvent> {
+    let run = &notice.run;
+    let about = describe(run);
+    let (event_type, outcome, summary) = match notice.what {
+        Noticed::Started if run.attempt > 1 => {
+            let summary = format!("{about} goes on with attempt {}", run.attempt);
+            (EventType::RunRetried, Outcome::Info, summary)
+        }
+        Noticed::Started if run.run_type().is_hosted() => return None,
+        Noticed::Started => {
+            (audit::started(run.run_type()), Outcome::Info, format!("{about} began"))
+        }
+        Noticed::AttemptFailed { until } => {
+            let summary = format!(
+                "{} in attempt {}; the next one follows at {until:.0}",
+                describe_end(run, End::Failed),
+                run.attempt
+            );
+            (EventType::RunAttemptFailed, Outcome::Failed, summary)
+        }
+        Noticed::Interrupted => {
+            let summary = format!("{about} lost its worker in attempt {}", run.attempt);
+            (EventType::RunInterrupted, Outcome::Failed, summary)
+        }
+        Noticed::WaitsForJobs => {
+            let jobs = run.jobs.unwrap_or_default().open();
+            (EventType::RunWaiting, Outcome::Info, format!("{about} waits for its {jobs} jobs"))
+        }
+        Noticed::CancelAsked { superseded_by } => {
+            let summary = match superseded_by {
+                Some(newer) => format!("{about} is asked to stop: run {newer} takes its place"),
+                None => format!("{} asked to cancel: {about}", actor.actor_label),
+            };
+            (EventType::RunCancelRequested, Outcome::Info, summary)
+        }
+        Noticed::Ended { end, superseded_by } => {
+            let summary = match (end, superseded_by) {
+                (End::Cancelled, Some(newer)) => {
+                    format!("{about} was cancelled: run {newer} takes its place")
+                }
+                (End::Cancelled, None) => {
+                    format!("{about} was cancelled by {}", actor.actor_label)
+                }
+                (end, _) => describe_end(run, end),
+            };
+            (audit::ended(run.run_type(), end), end.into(), summary)
+        }
+    };
+    let mut event = run_event(ambient, run, event_type, outcome, actor.clone(), summary);
+    event.context.attempt = Some(run.attempt).filter(|attempt| *attempt > 0);
+    if !matches!(notice.what, Noticed::Started | Noticed::WaitsForJobs) {
+        event.context.reason_code = run.failure_summary.last().map(|failure| failure.reason_code);
+    }
+    Some(event)
+}
+
+/// Tells of notices in the name of this actor.
+pub fn teller(ambient: &Ambient, actor: Actor) -> Teller {
+    let ambient = ambient.clone();
+    Teller::new(move |notice| notice_event(&ambient, &actor, notice))
 }
 
 /// One sentence about how a run ended.

@@ -22,7 +22,7 @@ use crate::store::{StoreError, Write};
 
 pub use context::{Purpose, RunContext, Step, StepError, Stop};
 pub use door::{Admitted, Answer, CancelError, Door, Request, SubmitError};
-pub use events::run_event;
+pub use events::{notice_event, run_event, teller};
 pub use runner::{Operations, Recovered, Runner, RunnerOptions};
 pub use signals::{Followed, Follower, Happened, RunNews};
 

@@ -8,8 +8,8 @@ mod tests;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -20,20 +20,21 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use crate::base::ids::RunId;
 use crate::base::limits::{
     HEARTBEAT_INTERVAL, LEASE_DURATION, RUN_WORKERS_MAX, STORE_RETRY_INTERVAL,
 };
 use crate::base::time::{after, between};
 use crate::base::{Ambient, chain};
-use crate::domain::audit::{self, Actor, EventType, Outcome};
+use crate::domain::audit::{Actor, EventType, Outcome};
 use crate::domain::runs::{
-    AttemptEnd, Holder, OnCrash, OperationRun, RunEvent, RunState, RunType, StepRecord,
+    AttemptEnd, Holder, OnCrash, OperationRun, RunState, RunType, StepRecord,
 };
-use crate::store::{StartAttempt, Store, StoreError, Write};
+use crate::store::{Claim, Claimant, Claimed, Noticed, Store, StoreError, Teller, Write};
 use crate::world::tasks::{Spawn, TaskLost};
 
 use super::context::Inner;
-use super::events::{describe, run_event};
+use super::events::{describe, notice_event, run_event};
 use super::signals::{Happened, Signals};
 use super::{Door, Operation, Purpose, RunContext};
 
@@ -99,8 +100,10 @@ pub struct Runner {
     drained: Notify,
 }
 
-/// Workers that have not ended, by their runs.
-type Workers = FuturesUnordered<BoxFuture<'static, (OperationRun, Result<(), TaskLost>)>>;
+/// A worker that has not ended, and its run.
+type Worker = BoxFuture<'static, (OperationRun, Result<(), TaskLost>)>;
+
+type Workers = FuturesUnordered<Worker>;
 
 impl Runner {
     /// A runner that does nothing yet: `recover` first, then `serve`.
@@ -198,20 +201,11 @@ impl Runner {
         }
         loop {
             let free = self.options.workers_max.saturating_sub(workers.len());
-            if free == 0 {
+            let claimed = if free == 0 { Vec::new() } else { self.claim(free).await? };
+            if claimed.is_empty() {
                 break;
             }
-            let candidates = self.store.claimable(self.ambient.now(), free).await?;
-            let mut claimed_any = false;
-            for run in candidates {
-                if let Some(worker) = self.claim(run).await? {
-                    workers.push(worker);
-                    claimed_any = true;
-                }
-            }
-            if !claimed_any {
-                break;
-            }
+            workers.extend(claimed.into_iter().map(|claimed| self.begin(claimed)));
         }
         self.store.next_due().await
     }
@@ -234,61 +228,71 @@ impl Runner {
         }
     }
 
-    /// Begins an attempt and starts its worker; none when somebody was faster.
-    async fn claim(
-        self: &Arc<Self>,
-        mut run: OperationRun,
-    ) -> Result<Option<BoxFuture<'static, (OperationRun, Result<(), TaskLost>)>>, StoreError> {
-        let (purpose, earlier_steps) = self.history(&run).await?;
-        let now = self.ambient.now();
-        // Armed before the claim is durable, so that no cancellation falls between.
-        let cancel = self.signals.arm(run.id);
-        let was_started = run.started_at.is_some();
-        run.attempt += 1;
-        run.started_at.get_or_insert(now);
-        run.state = match run.state.transition(RunEvent::Claim) {
-            Ok(state) => state,
-            Err(illegal) => {
-                debug!(run_id = %run.id, %illegal, "run not claimed");
-                self.signals.disarm(run.id);
-                return Ok(None);
+    /// Takes up to `limit` runs and jobs.
+    async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        let armed = Arc::new(Mutex::new(Vec::new()));
+        let claim = Claim {
+            claimant: Claimant { holder: self.holder(), at: self.ambient.now() },
+            workspace_id: None,
+            run_types: self.run_types(),
+            limit,
+            teller: self.arming_teller(&armed),
+        };
+        self.store.claim(claim).await.inspect_err(|_| {
+            let armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
+            armed.iter().for_each(|id| self.signals.disarm(*id));
+        })
+    }
+
+    /// Tells of what a claim takes, and makes its cancel tokens before it is durable, so that no
+    /// cancellation falls between.
+    fn arming_teller(&self, armed: &Arc<Mutex<Vec<RunId>>>) -> Teller {
+        let (ambient, signals) = (self.ambient.clone(), Arc::clone(&self.signals));
+        let armed = Arc::clone(armed);
+        Teller::new(move |notice| {
+            if notice.what == Noticed::Started {
+                signals.arm(notice.run.id);
+                armed.lock().unwrap_or_else(PoisonError::into_inner).push(notice.run.id);
             }
-        };
-        let (event_type, summary) = if was_started {
-            let summary = format!("{} goes on with attempt {}", describe(&run), run.attempt);
-            (EventType::RunRetried, summary)
-        } else {
-            (audit::started(run.run_type()), format!("{} began", describe(&run)))
-        };
-        let actor = Actor::agent();
-        let mut event = run_event(&self.ambient, &run, event_type, Outcome::Info, actor, summary);
-        event.context.attempt = Some(run.attempt);
-        let start = Write::StartAttempt(StartAttempt {
-            run_id: run.id,
-            attempt: run.attempt,
-            holder: Holder {
-                instance: self.options.instance.clone(),
-                host_id: Some(self.store.scope().host_id),
-                boot_id: Some(self.options.boot_id.clone()),
-                is_hosted: false,
-            },
-            at: now,
-            lease_until: after(now, LEASE_DURATION),
-        });
-        if let Err(error) = self.store.commit(vec![start], event.into()).await {
-            self.signals.disarm(run.id);
-            return match error {
-                StoreError::Conflict(conflict) => {
-                    debug!(run_id = %run.id, %conflict, "run not claimed");
-                    Ok(None)
-                }
-                error => Err(error),
-            };
+            notice_event(&ambient, &Actor::agent(), notice)
+        })
+    }
+
+    /// What this runner takes: our own types, so that one without an operation ends with the
+    /// reason, and whatever else it has operations for.
+    fn run_types(&self) -> Vec<RunType> {
+        let others = self.operations.0.keys().filter(|run_type| run_type.is_hosted());
+        RunType::ALL.iter().chain(others).copied().collect()
+    }
+
+    fn holder(&self) -> Holder {
+        Holder {
+            instance: self.options.instance.clone(),
+            host_id: Some(self.store.scope().host_id),
+            boot_id: Some(self.options.boot_id.clone()),
+            is_hosted: false,
         }
+    }
+
+    /// Starts the worker of an attempt that has begun.
+    fn begin(self: &Arc<Self>, Claimed { run, .. }: Claimed) -> Worker {
+        let cancel = self.signals.arm(run.id);
         info!(run_id = %run.id, run_type = %run.run_type(), attempt = run.attempt, "run started");
         self.changed(&run);
-        let context = RunContext::new(Inner {
-            run: run.clone(),
+        let work = worker::work(Arc::clone(self), run.clone(), cancel).boxed();
+        let handle = self.spawn.spawn("run", work);
+        handle.map(|end| (run, end)).boxed()
+    }
+
+    /// What a new attempt sees.
+    async fn context(
+        &self,
+        run: OperationRun,
+        cancel: CancellationToken,
+    ) -> Result<RunContext, StoreError> {
+        let (purpose, earlier_steps) = self.history(&run).await?;
+        Ok(RunContext::new(Inner {
+            run,
             purpose,
             earlier_steps,
             store: Arc::clone(&self.store),
@@ -297,16 +301,13 @@ impl Runner {
             cancel,
             drain: self.drain.clone(),
             next_step: AtomicU32::new(0),
-            pending: std::sync::Mutex::default(),
-        });
-        let work = worker::work(Arc::clone(self), context).boxed();
-        let handle = self.spawn.spawn("run", work);
-        Ok(Some(handle.map(|end| (run, end)).boxed()))
+            pending: Mutex::default(),
+        }))
     }
 
     /// What the new attempt is for, and what the earlier ones did.
     async fn history(&self, run: &OperationRun) -> Result<(Purpose, Vec<StepRecord>), StoreError> {
-        if run.attempt == 0 {
+        if run.attempt <= 1 {
             return Ok((Purpose::First, Vec::new()));
         }
         let attempts = self.store.attempts(run.id).await?;

@@ -121,11 +121,10 @@ pub trait ReadRuns {
         workspace: WorkspaceId,
         identity: Digest,
     ) -> Answer<'_, Option<OperationRun>>;
-    /// Runs that want a worker and whose subject is free, oldest first, one per subject.
-    fn claimable(&self, at: Timestamp, limit: usize) -> Answer<'_, Vec<OperationRun>>;
-    /// Waiting runs whose time has come.
+    /// Waiting runs whose time has come and that somebody must wake; those that only wait for their
+    /// next attempt, a claim finds by itself.
     fn due(&self, at: Timestamp) -> Answer<'_, Vec<OperationRun>>;
-    /// When the next waiting run's time comes.
+    /// When something is due next: a waiting run, one that may begin later, a job.
     fn next_due(&self) -> Answer<'_, Option<Timestamp>>;
     /// Attempts that no process ended, with their runs.
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>>;

@@ -155,7 +155,10 @@ impl RunState {
         match (self, event) {
             (Self::Queued | Self::Ready, RunEvent::Claim) => Ok(Self::Running),
             (Self::Running | Self::Ready, RunEvent::Wait(waiting)) => Ok(Self::Waiting(waiting)),
-            (Self::Waiting(_), RunEvent::Wake) => Ok(Self::Ready),
+            // Only its jobs end that wait.
+            (Self::Waiting(waiting), RunEvent::Wake) if waiting.waits_for != WaitsFor::Jobs => {
+                Ok(Self::Ready)
+            }
             (Self::Running, RunEvent::Interrupt) => Ok(Self::Ready),
             (Self::Running, RunEvent::Complete(end)) => Ok(Self::Completed(end)),
             // Its jobs did the work.

@@ -45,7 +45,7 @@ fn the_whole_state_machine_on_one_page() {
     queued    running    -          -          -          -          completed  completed  completed
     running   -          waiting    -          ready      completed  completed  completed  completed
     waiting   -          -          ready      -          -          completed  completed  completed
-    for jobs  -          -          ready      -          completed  completed  completed  completed
+    for jobs  -          -          -          -          completed  completed  completed  completed
     ready     running    waiting    -          -          -          completed  completed  completed
     completed -          -          -          -          -          -          -          -
     ");

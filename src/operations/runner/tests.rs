@@ -93,7 +93,7 @@ impl Scripted {
             }
             Script::BacksOff if run.purpose() == Purpose::First => {
                 let until = Some(after(run.ambient().now(), Duration::from_secs(60)));
-                RunEnd::waits(Waiting { waits_for: WaitsFor::BackOff, until })
+                RunEnd::waits(Waiting { waits_for: WaitsFor::BakeTime, until })
             }
             Script::BacksOff => take_steps(run).await,
         }

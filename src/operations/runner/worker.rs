@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::base::chain;
@@ -19,8 +20,9 @@ use crate::store::{CompleteRun, Conflict, RunProgress, StoreError, Write};
 
 use super::Runner;
 
-/// Executes the attempt that `context` stands for, to its recorded end.
-pub(super) async fn work(runner: Arc<Runner>, context: RunContext) {
+/// Executes the attempt that has begun, to its recorded end.
+pub(super) async fn work(runner: Arc<Runner>, run: OperationRun, cancel: CancellationToken) {
+    let Some(context) = prepared(&runner, run, cancel).await else { return };
     let end = execute(&runner, &context).await;
     let run = context.run();
     let ended = Ending::of(&runner, &context, end);
@@ -55,6 +57,26 @@ pub(super) async fn work(runner: Arc<Runner>, context: RunContext) {
     }
     info!(run_id = %run.id, outcome = %ended.state.outcome(), "run left its worker");
     runner.announce(run, ended.state).await;
+}
+
+/// What the attempt sees; none when the process stops before the store says what it is.
+async fn prepared(
+    runner: &Runner,
+    run: OperationRun,
+    cancel: CancellationToken,
+) -> Option<RunContext> {
+    loop {
+        match runner.context(run.clone(), cancel.clone()).await {
+            Ok(context) => return Some(context),
+            Err(error) => {
+                error!(run_id = %run.id, error = %chain(&error), "looking at the run again soon");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
+            () = runner.abandon.cancelled() => return None,
+        }
+    }
 }
 
 async fn execute(runner: &Runner, context: &RunContext) -> RunEnd {

@@ -8,7 +8,7 @@ use crate::store::Conflict;
 use super::Ledger;
 
 /// A part of the queue from which nothing can be taken now.
-pub(in crate::store) type Held = (WorkspaceId, QueueScope);
+pub(super) type Held = (WorkspaceId, QueueScope);
 
 impl Ledger {
     /// Whether anything at all holds parts of the queue back.

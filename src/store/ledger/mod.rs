@@ -10,6 +10,8 @@ mod jobs;
 mod limits;
 mod needs;
 mod runs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,9 +24,8 @@ use crate::domain::runs::{
 
 use super::{Conflict, NewJob, Notice, Noticed, Write};
 
-pub(super) use changes::{AttemptChange, Changes, MadeJobs, Renewal, RunChange};
+pub(super) use changes::{AttemptChange, Changes, MadeJobs, RunChange};
 pub(super) use columns::{StateColumns, state_of};
-pub(super) use limits::Held;
 pub(super) use needs::{Act, Need};
 
 /// Who holds a subject, and until when.

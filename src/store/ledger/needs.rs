@@ -4,7 +4,7 @@
 use crate::base::ids::{RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name};
 use crate::domain::runs::{End, Inputs, OperationRun, QueueScope, RunType};
-use crate::store::{Claimant, RunProgress, SignOfLife, Write};
+use crate::store::{RunProgress, SignOfLife, Write};
 
 use super::{Ledger, LockKey, lock_key};
 
@@ -24,8 +24,6 @@ pub(in crate::store) enum Act<'a> {
     Start {
         /// The run.
         run_id: RunId,
-        /// Who.
-        claimant: &'a Claimant,
     },
     /// Somebody takes a job.
     StartJob {
@@ -80,7 +78,7 @@ impl Ledger {
         match act {
             Act::Write(write) => self.needs_of_write(write, &mut needs),
             Act::Insert { run, supersedes } => self.needs_of_insert(run, supersedes, &mut needs),
-            Act::Start { run_id, .. } => self.needs_of_start(run_id, true, &mut needs),
+            Act::Start { run_id } => self.needs_of_start(run_id, true, &mut needs),
             Act::StartJob { run_id, key } => {
                 self.need_job(run_id, key, &mut needs);
                 self.need_limits(run_id, &mut needs);
@@ -102,7 +100,9 @@ impl Ledger {
             }
             Write::WakeRun { run_id }
             | Write::RequestCancel { run_id, .. }
-            | Write::DismissRun { run_id } => drop(self.need_run(*run_id, needs)),
+            | Write::DismissRun { run_id } => {
+                let _ = self.need_run(*run_id, needs);
+            }
             Write::CompleteRun(complete) => {
                 self.need_progress(complete.run_id, &complete.progress, needs);
                 self.need_lock(complete.run_id, needs);
@@ -122,7 +122,7 @@ impl Ledger {
             Write::EndJob(end) => self.needs_of_job_end(end.run_id, &end.key, needs),
             Write::InterruptJob { run_id, key, .. } => self.needs_of_job_end(*run_id, key, needs),
             Write::RetryRun(retry) => {
-                drop(self.need_run(retry.dead, needs));
+                let _ = self.need_run(retry.dead, needs);
                 self.needs_of_insert(&retry.run, false, needs);
                 if retry.failed_jobs_only && !self.undone_jobs.contains_key(&retry.dead) {
                     needs.push(Need::UndoneJobs(retry.dead));
@@ -235,7 +235,9 @@ impl Ledger {
 
     fn need_progress(&self, run_id: RunId, progress: &RunProgress, needs: &mut Vec<Need>) {
         match progress.is_empty() {
-            true => drop(self.need_run(run_id, needs)),
+            true => {
+                let _ = self.need_run(run_id, needs);
+            }
             false => self.need_definition(run_id, needs),
         }
     }

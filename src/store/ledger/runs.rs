@@ -116,6 +116,10 @@ impl Ledger {
     pub(super) fn complete(&mut self, complete: &CompleteRun) -> Result<(), Conflict> {
         let CompleteRun { run_id, attempt, end, at, progress } = complete;
         self.fenced(*run_id, *attempt)?;
+        if self.run(*run_id)?.waiting().is_some_and(|it| it.waits_for == WaitsFor::Jobs) {
+            // The attempt ended when it fanned out; what follows is the jobs' to say.
+            return Err(Conflict::Fenced { run_id: *run_id, attempt: *attempt });
+        }
         self.add(*run_id, progress)?;
         if self.run(*run_id)?.state == RunState::Running {
             self.end_attempt(*run_id, *attempt, AttemptEnd::Completed, *at);

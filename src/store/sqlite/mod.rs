@@ -3,10 +3,15 @@
 //! commits durably (WAL, `synchronous=FULL`) and in groups.
 
 mod audit;
+mod claims;
 mod fault;
 mod filter;
+mod flush;
+mod job_reads;
+mod load;
 mod migrations;
 mod projects;
+mod queue;
 mod rows;
 mod run_reads;
 mod runs;
@@ -125,7 +130,8 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
     }
     let scope = migrations::read_scope(&connection, host_id).map_err(told)?;
     let crash_points = Arc::clone(&opening.ambient.crash_points);
-    let writer = Writer { connection, path: path.clone(), crash_points };
+    let cache = load::Cache::default();
+    let writer = Writer { connection, path: path.clone(), crash_points, cache };
     let engine = match opening.mode {
         Mode::Inline => Engine::Inline(Mutex::new(Some(writer))),
         Mode::Threaded => threaded(writer)?,
@@ -221,7 +227,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)?;
     // In KiB when negative: the agent's memory stays small.
     connection.pragma_update(None, "cache_size", -1024)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
 

@@ -7,27 +7,32 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use super::fault::Fault;
 use super::filter::Restriction;
 use super::rows::{
-    json, nanos, optional_json, optional_parsed, optional_time, parse, parsed, small, time,
+    json, nanos, optional_json, optional_parsed, optional_time, parsed, small, time,
 };
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    Attempt, Context, End, Holder, LockScope, OperationRun, Outcome, Priority, RunState, Status,
-    StepRecord, Subject, Waiting,
+    Attempt, Context, Holder, LockScope, OperationRun, Priority, RunState, Status, StepRecord,
+    Subject,
 };
+use crate::store::ledger::{Lock, StateColumns, state_of};
 use crate::store::{Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError};
 
 /// The columns of a run, in the order in which `run` reads them.
-const RUN: &str = "SELECT r.id, r.workspace_id, r.tenant_id, r.user_id, r.initiator_name,
+macro_rules! columns {
+    () => {
+        "SELECT r.id, r.workspace_id, r.tenant_id, r.user_id, r.initiator_name,
     r.source, r.subject, r.status, r.outcome, r.ready, r.waits_for, r.wait_until, r.attempt,
     r.run_identity_hash, r.summary_counts, r.failure_summary, r.context, r.cancel_requested_at,
     r.created_at, r.started_at, r.completed_at, r.priority, r.run_at, r.host_id, r.retried_from,
-    r.failures, r.is_dead_letter, r.jobs FROM runs r";
+    r.failures, r.is_dead_letter, r.jobs FROM runs r"
+    };
+}
+
+const RUN: &str = columns!();
 
 fn run(row: &Row<'_>) -> Result<OperationRun, Fault> {
-    let waits_for: Option<String> = row.get(10)?;
-    let until = optional_time(row, 11)?;
     let identity: String = row.get(13)?;
     Ok(OperationRun {
         id: parsed(row, 0, "run id")?,
@@ -47,12 +52,7 @@ fn run(row: &Row<'_>) -> Result<OperationRun, Fault> {
         failures: small(row, 25)?,
         is_dead_letter: row.get(26)?,
         jobs: optional_json(row, 27, "job counts")?,
-        state: state(
-            &row.get::<_, String>(7)?,
-            &row.get::<_, String>(8)?,
-            row.get(9)?,
-            waits_for.as_deref().map(|waits_for| (waits_for, until)),
-        )?,
+        state: state(row)?,
         attempt: small(row, 12)?,
         run_identity_hash: Digest::try_from(identity)
             .map_err(|error| Fault::unreadable("identity hash", error))?,
@@ -66,33 +66,26 @@ fn run(row: &Row<'_>) -> Result<OperationRun, Fault> {
     })
 }
 
+fn state(row: &Row<'_>) -> Result<RunState, Fault> {
+    let status: Status = parsed(row, 7, "run status")?;
+    let columns = StateColumns {
+        status,
+        outcome: parsed(row, 8, "run outcome")?,
+        ready: row.get(9)?,
+        waits_for: optional_parsed(row, 10, "wait")?,
+        // That of a queued run is when it may begin, which the run says itself.
+        wait_until: optional_time(row, 11)?,
+    };
+    let contradict = || Fault::unreadable("run state", "its columns contradict each other");
+    state_of(columns).ok_or_else(contradict)
+}
+
 fn not_text() -> Fault {
     Fault::unreadable("subject", "it is no text")
 }
 
 fn parse_subject(text: &str) -> Result<Subject, Fault> {
     Subject::parse(text).map_err(|error| Fault::unreadable("subject", error))
-}
-
-/// The state that these columns mean.
-pub(super) fn state(
-    status: &str,
-    outcome: &str,
-    ready: bool,
-    waiting: Option<(&str, Option<Timestamp>)>,
-) -> Result<RunState, Fault> {
-    let status: Status = parse(status, "run status")?;
-    let outcome: Outcome = parse(outcome, "run outcome")?;
-    Ok(match (status, End::from_outcome(outcome), waiting) {
-        (Status::Queued, None, None) => RunState::Queued,
-        (Status::Running, None, Some((waits_for, until))) => {
-            RunState::Waiting(Waiting { waits_for: parse(waits_for, "wait")?, until })
-        }
-        (Status::Running, None, None) if ready => RunState::Ready,
-        (Status::Running, None, None) => RunState::Running,
-        (Status::Completed, Some(end), None) => RunState::Completed(end),
-        _ => return Err(Fault::unreadable("run state", "its columns contradict each other")),
-    })
 }
 
 fn collect<T>(
@@ -112,8 +105,8 @@ fn collect<T>(
 
 /// One run.
 pub(super) fn find(connection: &Connection, id: RunId) -> Result<Option<OperationRun>, Fault> {
-    let sql = format!("{RUN} WHERE r.id = ?");
-    Ok(collect(connection, &sql, [id.to_string()], run)?.pop())
+    let sql = concat!(columns!(), " WHERE r.id = ?");
+    Ok(collect(connection, sql, [id.to_string()], run)?.pop())
 }
 
 /// One run that must be there.
@@ -128,11 +121,12 @@ pub(super) fn active(
     workspace: WorkspaceId,
     identity: Digest,
 ) -> Result<Option<OperationRun>, Fault> {
-    let sql = format!(
-        "{RUN} WHERE r.workspace_id = ? AND r.run_identity_hash = ? AND r.status <> 'completed'"
+    let sql = concat!(
+        columns!(),
+        " WHERE r.workspace_id = ? AND r.run_identity_hash = ? AND r.status <> 'completed'"
     );
     let values = params![workspace.to_string(), identity.to_string()];
-    Ok(collect(connection, &sql, values, run)?.pop())
+    Ok(collect(connection, sql, values, run)?.pop())
 }
 
 /// The query of a list.
@@ -203,6 +197,15 @@ pub(super) fn attempts(connection: &Connection, run_id: RunId) -> Result<Vec<Att
     collect(connection, &sql, [run_id.to_string()], attempt)
 }
 
+/// The open attempt of a run.
+pub(super) fn open_attempt(
+    connection: &Connection,
+    run_id: RunId,
+) -> Result<Option<Attempt>, Fault> {
+    let sql = format!("{ATTEMPT} WHERE run_id = ? AND ended_at IS NULL");
+    Ok(collect(connection, &sql, [run_id.to_string()], attempt)?.pop())
+}
+
 /// Attempts that no process ended, with their runs.
 pub(super) fn open_attempts(connection: &Connection) -> Result<Vec<OpenAttempt>, Fault> {
     let sql = format!("{ATTEMPT} WHERE ended_at IS NULL ORDER BY started_at, run_id");
@@ -241,40 +244,43 @@ pub(super) fn steps(connection: &Connection, run_id: RunId) -> Result<Vec<StepRe
     })
 }
 
-/// Runs that want a worker: their subject is free or theirs, and no older run of it is ready.
-pub(super) fn claimable(
+/// Runs that are not completed and lock this subject, or wait for its lock, oldest first.
+pub(super) fn rivals(
     connection: &Connection,
-    at: Timestamp,
-    limit: usize,
+    scope: LockScope,
+    subject: &Subject,
 ) -> Result<Vec<OperationRun>, Fault> {
-    // A run that holds the lock comes before an older one: when the clock was set back, or both came
-    // in one instant, each would wait for the other for ever.
-    let sql = format!(
-        "{RUN} WHERE r.ready = 1
-         AND NOT EXISTS (SELECT 1 FROM locks l
-             WHERE l.scope = r.lock_scope AND l.subject = r.subject AND l.run_id <> r.id AND l.expires_at > ?1)
-         AND (EXISTS (SELECT 1 FROM locks l
-                 WHERE l.scope = r.lock_scope AND l.subject = r.subject AND l.run_id = r.id AND l.expires_at > ?1)
-             OR NOT EXISTS (SELECT 1 FROM runs o
-                 WHERE o.ready = 1 AND o.status <> 'completed'
-                 AND o.lock_scope = r.lock_scope AND o.subject = r.subject
-                 AND (o.created_at, o.id) < (r.created_at, r.id)))
-         ORDER BY r.created_at, r.id LIMIT ?2"
+    let sql = concat!(
+        columns!(),
+        " WHERE r.status <> 'completed' AND r.lock_scope = ? AND r.subject = ?
+         ORDER BY r.created_at, r.id"
     );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    collect(connection, &sql, params![nanos(at), limit], run)
+    collect(connection, sql, params![scope.to_string(), subject.as_str()], run)
 }
+
+/// Waiting runs whose time has come and that somebody must wake. What only waits for its next
+/// attempt, a claim finds by itself.
+pub(super) const DUE: &str = concat!(
+    columns!(),
+    " WHERE r.wait_until IS NOT NULL AND r.wait_until <= ?
+     AND r.status = 'running' AND r.waits_for <> 'back_off'
+     ORDER BY r.wait_until"
+);
 
 /// Waiting runs whose time has come.
 pub(super) fn due(connection: &Connection, at: Timestamp) -> Result<Vec<OperationRun>, Fault> {
-    let sql = format!("{RUN} WHERE r.wait_until <= ? ORDER BY r.wait_until, r.id");
-    collect(connection, &sql, [nanos(at)], run)
+    collect(connection, DUE, [nanos(at)], run)
 }
 
-/// When the next waiting run's time comes.
+/// When something is due next: a waiting run, a later one, a job.
+pub(super) const NEXT_DUE: &str = "SELECT min(due) FROM (
+        SELECT min(wait_until) AS due FROM runs WHERE wait_until IS NOT NULL
+        UNION ALL
+        SELECT min(wait_until) FROM run_jobs WHERE wait_until IS NOT NULL AND ready = 0)";
+
+/// When something is due next.
 pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Fault> {
-    let sql = "SELECT min(wait_until) FROM runs WHERE wait_until IS NOT NULL";
-    let found = collect(connection, sql, [], |row| optional_time(row, 0))?;
+    let found = collect(connection, NEXT_DUE, [], |row| optional_time(row, 0))?;
     Ok(found.into_iter().next().flatten())
 }
 
@@ -283,9 +289,24 @@ pub(super) fn lock(
     connection: &Connection,
     scope: LockScope,
     subject: &Subject,
-) -> Result<Option<(RunId, Timestamp)>, Fault> {
-    let sql = "SELECT run_id, expires_at FROM locks WHERE scope = ? AND subject = ?";
-    let read = |row: &Row<'_>| Ok((parsed(row, 0, "run id")?, time(row, 1)?));
+) -> Result<Option<Lock>, Fault> {
+    let sql = "SELECT run_id, acquired_at, expires_at FROM locks WHERE scope = ? AND subject = ?";
+    let read = |row: &Row<'_>| {
+        let run_id = parsed(row, 0, "run id")?;
+        Ok(Lock { run_id, acquired_at: time(row, 1)?, expires_at: time(row, 2)? })
+    };
     let values = params![scope.to_string(), subject.as_str()];
     Ok(collect(connection, sql, values, read)?.pop())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_reads_back() {
+        for subject in [Subject::project("shop"), Subject::app("march")] {
+            assert_eq!(Subject::parse(subject.as_str()), Ok(subject));
+        }
+    }
 }

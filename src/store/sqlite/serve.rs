@@ -9,20 +9,24 @@ use tokio::sync::oneshot;
 use tokio::task::{spawn_blocking, yield_now};
 
 use super::fault::{Fault, classify};
+use super::load::Session;
 use super::projects::{self, SealedRevision};
 use super::writer::Order;
-use super::{Engine, SqliteStore, audit, connect_reader, run_reads, runs};
+use super::{
+    Engine, SqliteStore, audit, claims, connect_reader, job_reads, queue, run_reads, runs,
+};
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord, chain};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
+use crate::store::ledger::{Act, Ledger};
 use crate::store::{
-    Accepted, Admission, Adoption, Answer, AuditFilter, Change, Claim, Claimed, ContainerExit,
-    Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt, Page, PageRequest, Project,
-    QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter, RunProgress,
-    Scope, SignOfLife, Store, StoreError, Write,
+    Accepted, Admission, Adoption, Answer, AuditFilter, Change, Claim, Claimed, Conflict,
+    ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt, Page, PageRequest,
+    Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter,
+    RunProgress, Scope, SignOfLife, Store, StoreError, Write,
 };
 
 /// A write whose content is sealed.
@@ -32,12 +36,20 @@ enum Prepared {
 }
 
 impl SqliteStore {
-    /// Writes all that the statements say, or nothing; returns when it is on the disk.
-    async fn write<F>(&self, act: &'static str, statements: F) -> Result<(), StoreError>
+    /// Writes all that the statements say, or nothing; answers when it is on the disk.
+    async fn write<T, F>(&self, act: &'static str, statements: F) -> Result<T, StoreError>
     where
-        F: FnOnce(&Connection) -> Result<(), Fault> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&mut Session<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, told) = oneshot::channel();
+        // The answer lies here until it is known that what it tells is on the disk.
+        let (slot, answer) = oneshot::channel();
+        let statements = move |session: &mut Session<'_>| {
+            // Whoever asked may have gone away.
+            let _ = slot.send(statements(session)?);
+            Ok(())
+        };
         let job = Order { act, statements: Box::new(statements), reply };
         match &self.engine {
             Engine::Threaded { jobs, .. } => {
@@ -50,7 +62,8 @@ impl SqliteStore {
                 lock(writer).as_mut().ok_or(StoreError::Stopped)?.execute(vec![job]);
             }
         }
-        told.await.map_err(|_| StoreError::Stopped)?
+        told.await.map_err(|_| StoreError::Stopped)??;
+        answer.await.map_err(|_| StoreError::Stopped)
     }
 
     /// Reads on a connection that cannot write.
@@ -125,13 +138,6 @@ impl SqliteStore {
         Ok(SealedRevision { revision, pieces })
     }
 
-    fn not_yet<T: Send + 'static>(&self) -> Answer<'_, T> {
-        answer(async {
-            let source = "this part of the queue is not there yet".into();
-            Err(StoreError::Query { act: "answer", source })
-        })
-    }
-
     async fn close_writer(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Inline(writer) => drop(lock(writer).take()),
@@ -154,47 +160,66 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn apply(connection: &Connection, prepared: &Prepared) -> Result<(), Fault> {
-    let write = match prepared {
-        Prepared::Revision(sealed) => return projects::put_revision(connection, sealed),
-        Prepared::Plain(write) => write,
-    };
+/// Applies the writes of one caller in their order, and writes out what came of them.
+fn apply(session: &mut Session<'_>, ledger: &mut Ledger, writes: &[Prepared]) -> Result<(), Fault> {
+    for prepared in writes {
+        let write = match prepared {
+            Prepared::Revision(sealed) => {
+                session.flush(ledger)?;
+                projects::put_revision(session.connection, sealed)?;
+                continue;
+            }
+            Prepared::Plain(write) => write,
+        };
+        session.load(ledger, Act::Write(write))?;
+        ledger.apply(write)?;
+        if apply_rows(session, ledger, write)? {
+            session.cache.invalidate();
+        }
+    }
+    session.flush(ledger)
+}
+
+/// Writes rows that the ledger knows nothing of; they may look at its runs. True when something
+/// changed that is kept in memory.
+fn apply_rows(
+    session: &mut Session<'_>,
+    ledger: &mut Ledger,
+    write: &Write,
+) -> Result<bool, Fault> {
+    let connection = session.connection;
     match write {
-        Write::InsertRun(run) => runs::insert(connection, run),
-        Write::StartAttempt(start) => runs::start(connection, start),
-        Write::InterruptAttempt { run_id, attempt, end, at, progress } => {
-            runs::interrupt(connection, *run_id, *attempt, *end, *at, progress)
+        Write::PutHostedType(hosted) => {
+            queue::put_hosted_type(connection, hosted)?;
+            return Ok(true);
         }
-        Write::WaitRun { run_id, attempt, waiting, at, progress } => {
-            runs::wait(connection, *run_id, *attempt, *waiting, *at, progress)
+        Write::PutQueueControl(control) => {
+            queue::put_control(connection, control)?;
+            return Ok(true);
         }
-        Write::WakeRun { run_id } => runs::wake(connection, *run_id),
-        Write::RequestCancel { run_id, at } => runs::request_cancel(connection, *run_id, *at),
-        Write::CompleteRun(complete) => runs::complete(connection, complete),
-        Write::FailAttempt(_)
-        | Write::CancelRun { .. }
-        | Write::FanOut(_)
-        | Write::EndJob(_)
-        | Write::InterruptJob { .. }
-        | Write::RetryRun(_)
-        | Write::DismissRun { .. }
-        | Write::PutHostedType(_)
-        | Write::PutQueueControl(_)
-        | Write::DropQueueControl { .. } => Err(Fault::unreadable("write", "not there yet")),
-        Write::PutProject(project) => projects::put(connection, project),
+        Write::DropQueueControl { workspace_id, scope } => {
+            queue::drop_control(connection, *workspace_id, *scope)?;
+            return Ok(true);
+        }
+        Write::PutProject(project) => projects::put(connection, project)?,
         Write::NoteDeployed { workspace_id, name, revision_id, spec_digest, at } => {
             let deployed = (*revision_id, *spec_digest);
-            projects::note_deployed(connection, *workspace_id, name, deployed, *at)
+            projects::note_deployed(connection, *workspace_id, name, deployed, *at)?;
         }
         Write::ForgetProject { workspace_id, name } => {
-            projects::forget(connection, *workspace_id, name)
+            session.flush(ledger)?;
+            projects::forget(connection, *workspace_id, name)?;
         }
-        Write::PutAdoption(adoption) => projects::put_adoption(connection, adoption),
+        Write::PutAdoption(adoption) => projects::put_adoption(connection, adoption)?,
         Write::DropAdoptions { workspace_id, project } => {
-            projects::drop_adoptions(connection, *workspace_id, project)
+            projects::drop_adoptions(connection, *workspace_id, project)?;
         }
-        Write::PutRevision(_) => Err(Fault::unreadable("revision", "its content is not sealed")),
+        Write::PutRevision(_) => {
+            return Err(Fault::unreadable("revision", "its content is not sealed"));
+        }
+        _ => {}
     }
+    Ok(false)
 }
 
 /// Boxes the future of an answer.
@@ -208,58 +233,102 @@ impl Store for SqliteStore {
             let prepared = self.prepare(writes).await?;
             let events: Vec<AuditEvent> = events.iter().cloned().collect();
             let clock = Arc::clone(&self.ambient.clock);
-            self.write("take the change", move |connection| {
-                prepared.iter().try_for_each(|write| apply(connection, write))?;
-                audit::append(connection, &events, clock.now())
+            self.write("take the change", move |session| {
+                apply(session, &mut Ledger::default(), &prepared)?;
+                audit::append(session.connection, &events, clock.now())
             })
             .await
         })
     }
 
-    fn change(&self, _change: Change) -> Answer<'_, Vec<Notice>> {
-        self.not_yet()
+    fn change(&self, change: Change) -> Answer<'_, Vec<Notice>> {
+        answer(async move {
+            let Change { writes, mut events, teller } = change;
+            let prepared = self.prepare(writes).await?;
+            let clock = Arc::clone(&self.ambient.clock);
+            self.write("take the change", move |session| {
+                let mut ledger = Ledger::default();
+                apply(session, &mut ledger, &prepared)?;
+                let notices = ledger.take_notices();
+                events.extend(claims::told(&teller, &notices));
+                audit::append(session.connection, &events, clock.now())?;
+                Ok(notices)
+            })
+            .await
+        })
     }
 
-    fn admit(&self, _admission: Admission) -> Answer<'_, Accepted> {
-        self.not_yet()
+    fn admit(&self, admission: Admission) -> Answer<'_, Accepted> {
+        answer(async move {
+            let mut admission = admission;
+            let prepared = self.prepare(std::mem::take(&mut admission.writes)).await?;
+            let clock = Arc::clone(&self.ambient.clock);
+            let accepted = self.write("take the run", move |session| {
+                let (accepted, told) = session
+                    .admit(&admission, |session, ledger| apply(session, ledger, &prepared))?;
+                let events = admission.events.iter().cloned().chain(told);
+                audit::append(session.connection, &events.collect::<Vec<_>>(), clock.now())?;
+                Ok(accepted)
+            });
+            match accepted.await {
+                Err(StoreError::Conflict(Conflict::ActiveRun(id))) => {
+                    let missing = || Conflict::Missing { noun: "run", id: id.to_string() };
+                    Ok(Accepted::Existing(self.run(id).await?.ok_or_else(missing)?))
+                }
+                answered => answered,
+            }
+        })
     }
 
-    fn claim(&self, _claim: Claim) -> Answer<'_, Vec<Claimed>> {
-        self.not_yet()
-    }
-
-    fn sign_of_life(&self, _sign: SignOfLife) -> Answer<'_, Heard> {
-        self.not_yet()
-    }
-
-    fn register_agent(&self, _agent: Agent) -> Answer<'_, ()> {
-        self.not_yet()
-    }
-
-    fn record_step(&self, step: StepRecord, progress: RunProgress) -> Answer<'_, ()> {
-        answer(self.write("record the step", move |connection| {
-            runs::record_step(connection, &step, &progress)
+    fn claim(&self, claim: Claim) -> Answer<'_, Vec<Claimed>> {
+        let clock = Arc::clone(&self.ambient.clock);
+        answer(self.write("hand out work", move |session| {
+            let (claimed, events) = session.claim(&claim)?;
+            audit::append(session.connection, &events, clock.now())?;
+            Ok(claimed)
         }))
     }
 
+    fn sign_of_life(&self, sign: SignOfLife) -> Answer<'_, Heard> {
+        answer(self.write("record the sign of life", move |session| {
+            let mut ledger = Ledger::default();
+            session.load(&mut ledger, Act::SignOfLife(&sign))?;
+            let heard = ledger.sign_of_life(&sign)?;
+            session.flush(&mut ledger)?;
+            Ok(heard)
+        }))
+    }
+
+    fn register_agent(&self, agent: Agent) -> Answer<'_, ()> {
+        answer(self.write("record the agent", move |session| {
+            queue::register_agent(session.connection, &agent)
+        }))
+    }
+
+    fn record_step(&self, step: StepRecord, progress: RunProgress) -> Answer<'_, ()> {
+        answer(
+            self.write("record the step", move |session| {
+                runs::record_step(session, &step, &progress)
+            }),
+        )
+    }
+
     fn add_progress(&self, run: RunId, attempt: u32, progress: RunProgress) -> Answer<'_, ()> {
-        answer(self.write("record the progress", move |connection| {
-            runs::add_progress(connection, run, attempt, &progress)
+        answer(self.write("record the progress", move |session| {
+            runs::add_progress(session, run, attempt, &progress)
         }))
     }
 
     fn heartbeat(&self, instance: String, at: Timestamp, lease_until: Timestamp) -> Answer<'_, ()> {
-        answer(self.write("record the sign of life", move |connection| {
-            runs::heartbeat(connection, &instance, at, lease_until)
+        answer(self.write("record the sign of life", move |session| {
+            runs::heartbeat(session.connection, &instance, at, lease_until)
         }))
     }
 
     fn record_exit(&self, exit: ContainerExit) -> Answer<'_, ()> {
-        answer(
-            self.write("record the exit", move |connection| {
-                projects::record_exit(connection, &exit)
-            }),
-        )
+        answer(self.write("record the exit", move |session| {
+            projects::record_exit(session.connection, &exit)
+        }))
     }
 
     fn scope(&self) -> Scope {
@@ -268,8 +337,8 @@ impl Store for SqliteStore {
 
     fn check(&self) -> Answer<'_, ()> {
         // Beginning to write is what fails on a disk that became read-only; nothing is written.
-        answer(self.write("answer", |connection| {
-            connection.query_row("SELECT id FROM host", [], |_| Ok(()))?;
+        answer(self.write("answer", |session| {
+            session.connection.query_row("SELECT id FROM host", [], |_| Ok(()))?;
             Ok(())
         }))
     }
@@ -312,12 +381,6 @@ impl ReadRuns for SqliteStore {
         }))
     }
 
-    fn claimable(&self, at: Timestamp, limit: usize) -> Answer<'_, Vec<OperationRun>> {
-        answer(self.read("find runs to execute", move |connection| {
-            run_reads::claimable(connection, at, limit)
-        }))
-    }
-
     fn due(&self, at: Timestamp) -> Answer<'_, Vec<OperationRun>> {
         answer(self.read("find due runs", move |connection| run_reads::due(connection, at)))
     }
@@ -330,38 +393,60 @@ impl ReadRuns for SqliteStore {
         answer(self.read("find interrupted runs", run_reads::open_attempts))
     }
 
-    fn lost(&self, _agent: Agent, _at: Timestamp) -> Answer<'_, Lost> {
-        self.not_yet()
+    fn lost(&self, agent: Agent, at: Timestamp) -> Answer<'_, Lost> {
+        answer(self.read("find lost workers", move |connection| {
+            let mut attempts = run_reads::open_attempts(connection)?;
+            attempts
+                .retain(|open| open.attempt.holder.is_lost(&agent, open.attempt.lease_until, at));
+            let mut jobs = job_reads::running(connection)?;
+            jobs.retain(|(_, job)| {
+                let until = job.lease_until.unwrap_or(Timestamp::MIN);
+                job.holder.as_ref().is_some_and(|holder| holder.is_lost(&agent, until, at))
+            });
+            Ok(Lost { attempts, jobs })
+        }))
     }
 
-    fn job(&self, _run: RunId, _key: String) -> Answer<'_, Option<Job>> {
-        self.not_yet()
+    fn job(&self, run: RunId, key: String) -> Answer<'_, Option<Job>> {
+        answer(self.read("read the job", move |connection| job_reads::find(connection, run, &key)))
     }
 
-    fn jobs(&self, _filter: JobFilter, _page: PageRequest) -> Answer<'_, Page<Job>> {
-        self.not_yet()
+    fn jobs(&self, filter: JobFilter, page: PageRequest) -> Answer<'_, Page<Job>> {
+        answer(
+            self.read("list the jobs", move |connection| {
+                job_reads::list(connection, &filter, &page)
+            }),
+        )
     }
 }
 
 impl ReadQueue for SqliteStore {
     fn agents(&self) -> Answer<'_, Vec<Agent>> {
-        self.not_yet()
+        answer(self.read("list the agents", queue::agents))
     }
 
-    fn hosted_types(&self, _workspace: WorkspaceId) -> Answer<'_, Vec<HostedType>> {
-        self.not_yet()
+    fn hosted_types(&self, workspace: WorkspaceId) -> Answer<'_, Vec<HostedType>> {
+        answer(self.read("list the hosted types", move |connection| {
+            queue::hosted_types(connection, workspace)
+        }))
     }
 
-    fn hosted_type(&self, _workspace: WorkspaceId, _name: Name) -> Answer<'_, Option<HostedType>> {
-        self.not_yet()
+    fn hosted_type(&self, workspace: WorkspaceId, name: Name) -> Answer<'_, Option<HostedType>> {
+        answer(self.read("read the hosted type", move |connection| {
+            queue::hosted_type(connection, workspace, name)
+        }))
     }
 
-    fn queue_controls(&self, _workspace: WorkspaceId) -> Answer<'_, Vec<QueueControl>> {
-        self.not_yet()
+    fn queue_controls(&self, workspace: WorkspaceId) -> Answer<'_, Vec<QueueControl>> {
+        answer(self.read("list what holds the queue back", move |connection| {
+            queue::controls(connection, Some(workspace))
+        }))
     }
 
-    fn queue_depths(&self, _workspace: WorkspaceId) -> Answer<'_, Vec<QueueDepth>> {
-        self.not_yet()
+    fn queue_depths(&self, workspace: WorkspaceId) -> Answer<'_, Vec<QueueDepth>> {
+        answer(
+            self.read("measure the queue", move |connection| queue::depths(connection, workspace)),
+        )
     }
 }
 

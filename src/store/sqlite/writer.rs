@@ -8,12 +8,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fault::{Fault, classify};
+use super::load::{Cache, Session};
 use crate::base::CrashPoints;
 use crate::base::limits::STORE_BATCH_MAX;
 use crate::store::StoreError;
 
 /// What is done to the database within the caller's savepoint.
-type Statements = Box<dyn FnOnce(&Connection) -> Result<(), Fault> + Send>;
+type Statements = Box<dyn FnOnce(&mut Session<'_>) -> Result<(), Fault> + Send>;
 
 /// What one caller wants written: all of it or nothing.
 pub(super) struct Order {
@@ -30,6 +31,7 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) crash_points: Arc<dyn CrashPoints>,
+    pub(super) cache: Cache,
 }
 
 impl Writer {
@@ -52,6 +54,7 @@ impl Writer {
     pub(super) fn execute(&mut self, batch: Vec<Order>) {
         let mut waiting = Vec::with_capacity(batch.len());
         let committed = self.try_execute(batch, &mut waiting);
+        self.cache.settle();
         for (act, result, reply) in waiting {
             let told = match (&committed, result) {
                 (Err(error), Ok(())) => Err(classify(error, &self.path, act)),
@@ -78,7 +81,7 @@ impl Writer {
         };
         let changes_before = transaction.total_changes();
         while let Some(job) = jobs.next() {
-            let result = in_savepoint(&mut transaction, job.statements);
+            let result = in_savepoint(&mut transaction, &mut self.cache, job.statements);
             match result {
                 // A full disk rolls the whole transaction back, not the savepoint alone.
                 Err(Fault::Sqlite(error)) if transaction.is_autocommit() => {
@@ -113,10 +116,11 @@ type Reply = oneshot::Sender<Result<(), StoreError>>;
 
 fn in_savepoint(
     transaction: &mut rusqlite::Transaction<'_>,
+    cache: &mut Cache,
     statements: Statements,
 ) -> Result<(), Fault> {
     let savepoint = transaction.savepoint()?;
-    statements(&savepoint)?;
+    statements(&mut Session { connection: &savepoint, cache })?;
     savepoint.commit()?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 pub(crate) mod auditing;
 pub(crate) mod opening;
 pub(crate) mod projects;
+pub(crate) mod queue;
 pub(crate) mod runs;
 
 use std::sync::Arc;
@@ -21,9 +22,11 @@ use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventTy
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
     Context, Details, End, Holder, Inputs, OperationRun, Priority, RestartProject, RunState,
-    Source, SummaryCounts, identity_hash,
+    RunType, Source, SummaryCounts, identity_hash,
 };
-use crate::store::{CompleteRun, RunProgress, StartAttempt, Store, StoreError, Write};
+use crate::store::{
+    Claim, Claimant, CompleteRun, RunProgress, StartAttempt, Store, StoreError, Teller, Write,
+};
 
 /// Makes every promise of the suite a test of the database that `$base` makes: an async function
 /// without arguments whose result is an `Arc<dyn Base>`.
@@ -42,6 +45,24 @@ macro_rules! conformance {
                 pages_meet_without_gap_or_overlap_while_runs_are_added
                 a_cursor_that_no_list_made_is_refused
                 filters_restrict
+            }
+            queue {
+                work_is_taken_by_priority_then_age_and_never_twice
+                a_later_run_waits_for_its_time
+                a_paused_or_full_part_of_the_queue_gives_no_work
+                a_run_goes_to_the_agent_of_its_host
+                a_run_is_accepted_and_begun_in_one_transaction
+                a_failed_attempt_is_tried_again_after_its_pause_until_the_run_is_a_dead_letter
+                a_dead_letter_is_tried_again_or_dismissed_once
+                a_newer_run_takes_the_place_of_older_ones
+                a_bulk_run_counts_each_job_once_and_ends_with_the_last
+                a_bulk_run_waits_with_its_lock_and_without_a_worker
+                only_the_failed_jobs_are_tried_again
+                a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work
+                a_worker_that_lost_its_attempt_cannot_write
+                a_lost_worker_is_known_by_host_boot_and_lease
+                a_hosted_type_is_registered_and_bounds_its_runs
+                the_depth_of_the_queue_is_told_by_type
             }
             auditing {
                 the_log_refuses_every_way_to_change_it
@@ -260,6 +281,19 @@ impl Fixture {
             lease_until: crate::base::time::after(self.now(), Duration::from_secs(900)),
         };
         self.commit(Write::StartAttempt(start)).await
+    }
+
+    /// Takes work as an agent of this host does, and names the runs.
+    pub(crate) async fn claim(&self, limit: usize) -> Vec<RunId> {
+        let claim = Claim {
+            claimant: Claimant { holder: self.holder("boot-1"), at: self.now() },
+            workspace_id: None,
+            run_types: RunType::ALL.to_vec(),
+            limit,
+            teller: Teller::new(|_| None),
+        };
+        let claimed = self.store.claim(claim).await.unwrap();
+        claimed.into_iter().map(|claimed| claimed.run.id).collect()
     }
 
     pub(crate) async fn complete(

@@ -79,18 +79,12 @@ pub(crate) async fn two_runs_of_one_subject_never_execute_at_once(fixture: Fixtu
     let first = fixture.queue("shop", "a").await;
     let second = fixture.queue("shop", "b").await;
     let other = fixture.queue("blog", "c").await;
-    let claimable = async || {
-        let runs = fixture.store.claimable(fixture.now(), 10).await.unwrap();
-        runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
-    };
-    assert_eq!(claimable().await, [first.id, other.id], "oldest first, one per subject");
-    fixture.start(&first, 1).await.unwrap();
-    assert_eq!(claimable().await, [other.id]);
+    assert_eq!(fixture.claim(9).await, [first.id, other.id], "oldest first, one per subject");
+    assert_eq!(fixture.claim(9).await, []);
     let locked = Conflict::Locked { subject: second.subject.clone().unwrap(), holder: first.id };
     assert_eq!(conflict(fixture.start(&second, 1).await), locked);
     fixture.complete(&first, 1).await.unwrap();
-    assert_eq!(claimable().await, [second.id, other.id]);
-    fixture.start(&second, 1).await.unwrap();
+    assert_eq!(fixture.claim(9).await, [second.id]);
 }
 
 pub(crate) async fn an_expired_lock_is_taken_over_and_its_late_holder_is_fenced(fixture: Fixture) {
@@ -160,22 +154,22 @@ pub(crate) async fn a_waiting_run_keeps_its_lock_and_wakes_when_it_is_due(fixtur
     let wait = Write::WaitRun {
         run_id: run.id,
         attempt: 1,
-        waiting: Waiting { waits_for: WaitsFor::BackOff, until: Some(until) },
+        waiting: Waiting { waits_for: WaitsFor::BakeTime, until: Some(until) },
         at: fixture.now(),
         progress: no_progress(),
     };
     fixture.commit(wait).await.unwrap();
     assert_eq!(fixture.store.next_due().await.unwrap(), Some(until));
     assert_eq!(fixture.store.due(fixture.now()).await.unwrap(), []);
-    assert_eq!(fixture.store.claimable(fixture.now(), 9).await.unwrap(), []);
+    assert_eq!(fixture.claim(9).await, []);
     fixture.clock.advance(Duration::from_secs(60));
     let due = fixture.store.due(fixture.now()).await.unwrap();
     assert_eq!(due[0].id, run.id);
     fixture.commit(Write::WakeRun { run_id: run.id }).await.unwrap();
     assert!(matches!(conflict(fixture.start(&next, 1).await), Conflict::Locked { .. }));
-    let claimable = fixture.store.claimable(fixture.now(), 9).await.unwrap();
-    assert_eq!(claimable.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
-    fixture.start(&run, 2).await.unwrap();
+    assert_eq!(fixture.claim(9).await, [run.id]);
+    let read = fixture.store.run(run.id).await.unwrap().unwrap();
+    assert_eq!((read.state, read.attempt), (RunState::Running, 2));
 }
 
 pub(crate) async fn a_refused_change_leaves_neither_record_nor_event(fixture: Fixture) {
@@ -187,7 +181,7 @@ pub(crate) async fn a_refused_change_leaves_neither_record_nor_event(fixture: Fi
     let text = refused.unwrap_err().to_string();
     assert!(text.ends_with("a run that is queued cannot be asked to stop"), "{text}");
     assert_eq!(fixture.records().await, before);
-    assert_eq!(fixture.store.claimable(fixture.now(), 9).await.unwrap().len(), 1);
+    assert_eq!(fixture.claim(9).await, [run.id], "the other was not queued");
     let missing = Write::WakeRun { run_id: RunId::from_u128(9) };
     assert!(matches!(conflict(fixture.commit(missing).await), Conflict::Missing { .. }));
     let mut stray = fixture.run("shop", "c");

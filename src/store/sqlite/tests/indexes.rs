@@ -65,3 +65,44 @@ async fn lists_of_runs_use_their_index() {
     let subject = Some(Subject::project("shop"));
     check(RunFilter { subject, ..all }, "runs_by_subject");
 }
+
+/// A hundred thousand runs that have ended, so that reading past them would show.
+const MANY_ENDED: &str = "
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 100000)
+    INSERT INTO runs (id, workspace_id, tenant_id, initiator_name, source, type, priority, status,
+        outcome, ready, attempt, failures, is_dead_letter, run_identity_hash, summary_counts,
+        failure_summary, context, created_at, started_at, completed_at)
+    SELECT printf('ended-%d', n), host.workspace_id, host.tenant_id, 'ada', 'api', 'shop.mail', 0,
+        'completed', 'succeeded', 0, 1, 0, 0, printf('%064d', n), '{}', '[]', '{}', n, n, n
+    FROM numbers, host;
+    INSERT INTO run_attempts (run_id, number, instance, is_hosted, started_at, heartbeat_at,
+        lease_until, ended_at, end)
+    SELECT id, 1, 'mailer', 1, 1, 1, 1, 2, 'completed' FROM runs;
+    ANALYZE;";
+
+#[tokio::test]
+async fn what_the_queue_asks_for_uses_its_index_beside_many_runs_that_ended() {
+    use crate::store::sqlite::{claims, queue, run_reads};
+    let (fixture, files) = inline().await;
+    tamper(&files.database(), MANY_ENDED).unwrap();
+    let run = fixture.queue("shop", "a").await;
+    for (sql, index, values) in claims::EXPLAINED {
+        assert_uses(&files, sql, vec![Value::Null; values], index);
+    }
+    assert_uses(&files, run_reads::DUE, vec![Value::Null], "runs_waiting");
+    let unsorted = |sql: &str, values: Vec<Value>, index: &str| {
+        let connection = rusqlite::Connection::open(files.database()).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3));
+        let plan = rows.unwrap().collect::<Result<Vec<_>, _>>().unwrap().join("\n");
+        assert!(plan.contains(&format!("INDEX {index}")), "{index} is not used:\n{plan}");
+        assert!(!plan.contains("SCAN runs\n"), "reads all:\n{plan}");
+    };
+    unsorted(run_reads::NEXT_DUE, Vec::new(), "runs_waiting");
+    unsorted(queue::DEPTHS, vec![Value::Null], "runs_active_identity");
+    for (sql, index) in claims::DUE_READY {
+        unsorted(sql, vec![Value::Null], index);
+    }
+    // And it is quick: the slowest of these would read a hundred thousand rows.
+    assert_eq!(fixture.claim(9).await, [run.id]);
+}
