@@ -3,6 +3,7 @@
 //! differs comes in through `Base`.
 
 pub(crate) mod auditing;
+pub(crate) mod jobs;
 pub(crate) mod opening;
 pub(crate) mod projects;
 pub(crate) mod queue;
@@ -55,14 +56,16 @@ macro_rules! conformance {
                 a_failed_attempt_is_tried_again_after_its_pause_until_the_run_is_a_dead_letter
                 a_dead_letter_is_tried_again_or_dismissed_once
                 a_newer_run_takes_the_place_of_older_ones
-                a_bulk_run_counts_each_job_once_and_ends_with_the_last
-                a_bulk_run_waits_with_its_lock_and_without_a_worker
-                only_the_failed_jobs_are_tried_again
-                a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work
                 a_worker_that_lost_its_attempt_cannot_write
                 a_lost_worker_is_known_by_host_boot_and_lease
                 a_hosted_type_is_registered_and_bounds_its_runs
                 the_depth_of_the_queue_is_told_by_type
+            }
+            jobs {
+                a_bulk_run_counts_each_job_once_and_ends_with_the_last
+                a_bulk_run_waits_with_its_lock_and_without_a_worker
+                only_the_failed_jobs_are_tried_again
+                a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work
             }
             auditing {
                 the_log_refuses_every_way_to_change_it

@@ -1,3 +1,6 @@
+//! Promises about claims, retries, limits, hosted types and lost workers. Owns the words in which
+//! a test speaks of the queue. Face: one function per promise. Never names a dialect.
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,16 +10,15 @@ use crate::base::Name;
 use crate::base::ids::TenantId;
 use crate::base::time::after;
 use crate::domain::runs::{
-    Agent, Capability, CountKey, Definition, Failure, Hosted, HostedType, JobCounts, JobEnd,
-    JobStatus, OnCrash, Payload, Priority, QueueControl, QueueScope, ReasonCode, Retry, Status,
-    Subject, WaitsFor,
+    Agent, Capability, CountKey, Definition, Failure, Hosted, HostedType, JobEnd, OnCrash, Payload,
+    Priority, QueueControl, QueueScope, ReasonCode, Retry, Status, Subject, WaitsFor,
 };
 use crate::store::{
     Accepted, Admission, AttemptRef, Change, Claimed, Conflict, EndJob, FailAttempt, FanOut,
-    JobFilter, NewJob, Notice, Noticed, PageRequest, RetryRun, RunFilter, SignOfLife,
+    NewJob, Notice, Noticed, PageRequest, RetryRun, RunFilter, SignOfLife,
 };
 
-const RETRY: Retry = Retry {
+pub(super) const RETRY: Retry = Retry {
     attempts_max: 2,
     first: Duration::from_secs(10),
     factor: 2,
@@ -24,11 +26,11 @@ const RETRY: Retry = Retry {
     jitter_percent: 0,
 };
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn definition() -> Definition {
+pub(super) fn definition() -> Definition {
     Definition {
         label: "Send mail".into(),
         capability: Capability::RunsEnqueue,
@@ -43,15 +45,15 @@ fn definition() -> Definition {
     }
 }
 
-fn conflict<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Conflict {
+pub(super) fn conflict<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Conflict {
     result.unwrap_err().conflict().cloned().expect("a conflict")
 }
 
 /// What a test does to the queue, in the words of a worker.
-struct Queue<'a>(&'a Fixture);
+pub(super) struct Queue<'a>(pub(super) &'a Fixture);
 
 impl Queue<'_> {
-    async fn register(&self, text: &str, definition: Definition) {
+    pub(super) async fn register(&self, text: &str, definition: Definition) {
         let (workspace_id, at) = (self.0.store.scope().workspace_id, self.0.now());
         let hosted = HostedType {
             workspace_id,
@@ -63,7 +65,7 @@ impl Queue<'_> {
         self.0.commit(Write::PutHostedType(Box::new(hosted))).await.unwrap();
     }
 
-    fn run(&self, run_type: &str, key: &str, subject: Option<&str>) -> OperationRun {
+    pub(super) fn run(&self, run_type: &str, key: &str, subject: Option<&str>) -> OperationRun {
         let mut run = self.0.run_of(Inputs::Hosted(Hosted {
             run_type: name(run_type),
             payload: Payload::new(&json!({ "key": key })).unwrap(),
@@ -74,12 +76,12 @@ impl Queue<'_> {
         run
     }
 
-    async fn enqueue(&self, run: OperationRun) -> OperationRun {
+    pub(super) async fn enqueue(&self, run: OperationRun) -> OperationRun {
         self.0.commit(Write::InsertRun(Box::new(run.clone()))).await.unwrap();
         run
     }
 
-    fn claim_of(&self, types: &[&str], limit: usize) -> Claim {
+    pub(super) fn claim_of(&self, types: &[&str], limit: usize) -> Claim {
         let mut holder = self.0.holder("mailer");
         holder.is_hosted = true;
         Claim {
@@ -91,21 +93,21 @@ impl Queue<'_> {
         }
     }
 
-    async fn claim(&self, types: &[&str], limit: usize) -> Vec<Claimed> {
+    pub(super) async fn claim(&self, types: &[&str], limit: usize) -> Vec<Claimed> {
         self.0.store.claim(self.claim_of(types, limit)).await.unwrap()
     }
 
-    async fn claim_ids(&self, types: &[&str], limit: usize) -> Vec<RunId> {
+    pub(super) async fn claim_ids(&self, types: &[&str], limit: usize) -> Vec<RunId> {
         self.claim(types, limit).await.into_iter().map(|claimed| claimed.run.id).collect()
     }
 
-    async fn change(&self, write: Write) -> Result<Vec<Notice>, StoreError> {
+    pub(super) async fn change(&self, write: Write) -> Result<Vec<Notice>, StoreError> {
         let event = self.0.event(EventType::RunQueued, "something happened");
         let teller = Teller::new(|_| None);
         self.0.store.change(Change { writes: vec![write], events: vec![event], teller }).await
     }
 
-    async fn fail(&self, run: &OperationRun, attempt: u32) -> Vec<Notice> {
+    pub(super) async fn fail(&self, run: &OperationRun, attempt: u32) -> Vec<Notice> {
         let fail = FailAttempt {
             run_id: run.id,
             attempt,
@@ -117,7 +119,11 @@ impl Queue<'_> {
         self.change(Write::FailAttempt(fail)).await.unwrap()
     }
 
-    async fn end_job(&self, claimed: &Claimed, end: JobEnd) -> Result<Vec<Notice>, StoreError> {
+    pub(super) async fn end_job(
+        &self,
+        claimed: &Claimed,
+        end: JobEnd,
+    ) -> Result<Vec<Notice>, StoreError> {
         let job = claimed.job.as_ref().unwrap();
         let failures = match end {
             JobEnd::Failed => vec![Failure::new(ReasonCode::RunFailed, job.key.clone(), "no")],
@@ -136,7 +142,7 @@ impl Queue<'_> {
         .await
     }
 
-    async fn fan_out(&self, run: &OperationRun, keys: &[&str]) -> Vec<Notice> {
+    pub(super) async fn fan_out(&self, run: &OperationRun, keys: &[&str]) -> Vec<Notice> {
         let jobs = keys.iter().map(|key| NewJob {
             key: (*key).to_owned(),
             tenant_id: None,
@@ -155,22 +161,22 @@ impl Queue<'_> {
         self.change(Write::FanOut(fan_out)).await.unwrap()
     }
 
-    async fn read(&self, run: &OperationRun) -> OperationRun {
+    pub(super) async fn read(&self, run: &OperationRun) -> OperationRun {
         self.0.store.run(run.id).await.unwrap().unwrap()
     }
 
-    async fn control(&self, scope: QueueScope, is_paused: bool, max: Option<u32>) {
+    pub(super) async fn control(&self, scope: QueueScope, is_paused: bool, max: Option<u32>) {
         let workspace_id = self.0.store.scope().workspace_id;
         let control = QueueControl { workspace_id, scope, is_paused, concurrency_max: max };
         self.0.commit(Write::PutQueueControl(control)).await.unwrap();
     }
 
-    async fn uncontrol(&self, scope: QueueScope) {
+    pub(super) async fn uncontrol(&self, scope: QueueScope) {
         let workspace_id = self.0.store.scope().workspace_id;
         self.0.commit(Write::DropQueueControl { workspace_id, scope }).await.unwrap();
     }
 
-    fn advance(&self, seconds: u64) {
+    pub(super) fn advance(&self, seconds: u64) {
         self.0.clock.advance(Duration::from_secs(seconds));
     }
 }
@@ -337,7 +343,7 @@ pub(crate) async fn a_failed_attempt_is_tried_again_after_its_pause_until_the_ru
     assert_eq!(ends, [Some(Failed), Some(Completed)]);
 }
 
-async fn dead_letters(fixture: &Fixture) -> Vec<RunId> {
+pub(super) async fn dead_letters(fixture: &Fixture) -> Vec<RunId> {
     let mut filter = RunFilter::workspace(fixture.store.scope().workspace_id);
     filter.is_dead_letter = Some(true);
     let page = fixture.store.runs(filter, PageRequest::default()).await.unwrap();
@@ -408,122 +414,6 @@ pub(crate) async fn a_newer_run_takes_the_place_of_older_ones(fixture: Fixture) 
     for kept in [&elsewhere, &other_type] {
         assert_eq!(queue.read(kept).await.state, RunState::Queued);
     }
-}
-
-pub(crate) async fn a_bulk_run_counts_each_job_once_and_ends_with_the_last(fixture: Fixture) {
-    let queue = Queue(&fixture);
-    queue.register("shop.mail", definition()).await;
-    let run = queue.enqueue(queue.run("shop.mail", "a", None)).await;
-    queue.claim(&["shop.mail"], 1).await;
-    let told = queue.fan_out(&run, &["x", "y", "z"]).await;
-    assert_eq!(told[0].what, Noticed::WaitsForJobs);
-    let claimed = queue.claim(&["shop.mail"], 2).await;
-    let keys: Vec<_> = claimed.iter().map(|it| it.job.as_ref().unwrap().key.clone()).collect();
-    assert_eq!(keys, ["x", "y"], "in their order");
-    let jobs = JobCounts { queued: 1, running: 2, ..JobCounts::default() };
-    assert_eq!(queue.read(&run).await.jobs, Some(jobs));
-    queue.end_job(&claimed[0], JobEnd::Succeeded).await.unwrap();
-    let twice = conflict(queue.end_job(&claimed[0], JobEnd::Succeeded).await);
-    assert!(matches!(twice, Conflict::Fenced { .. }), "{twice}");
-    assert_eq!(queue.end_job(&claimed[1], JobEnd::Failed).await.unwrap(), [], "tried again");
-    let third = queue.claim(&["shop.mail"], 9).await;
-    assert_eq!(third.len(), 1, "the failed one has its pause");
-    queue.end_job(&third[0], JobEnd::Skipped).await.unwrap();
-    let waiting = queue.read(&run).await;
-    assert_eq!(waiting.summary_counts.get(CountKey::Processed), 2);
-    assert_eq!(waiting.failure_summary, []);
-    assert_eq!(fixture.store.next_due().await.unwrap(), Some(after(fixture.now(), RETRY.first)));
-    queue.advance(10);
-    let again = queue.claim(&["shop.mail"], 9).await;
-    assert_eq!((again.len(), again[0].job.as_ref().unwrap().attempt), (1, 2));
-    let late = conflict(queue.end_job(&claimed[1], JobEnd::Succeeded).await);
-    assert!(matches!(late, Conflict::Fenced { .. }), "{late}");
-    let told = queue.end_job(&again[0], JobEnd::Failed).await.unwrap();
-    let end = End::PartiallySucceeded;
-    assert_eq!(told[0].what, Noticed::Ended { end, superseded_by: None });
-    let ended = queue.read(&run).await;
-    assert_eq!((ended.state, ended.is_dead_letter), (RunState::Completed(end), true));
-    assert_eq!(ended.summary_counts.get(CountKey::Total), 3);
-    assert_eq!(ended.summary_counts.get(CountKey::Processed), 3);
-    assert_eq!(ended.failure_summary.len(), 1);
-    let filter = JobFilter { run_id: run.id, statuses: vec![JobStatus::Failed] };
-    let failed = fixture.store.jobs(filter, PageRequest::default()).await.unwrap().items;
-    assert_eq!((failed.len(), failed[0].key.as_str(), failed[0].failures), (1, "y", 2));
-    let filter = JobFilter { run_id: run.id, statuses: Vec::new() };
-    let first = fixture.store.jobs(filter.clone(), PageRequest::first(2)).await.unwrap();
-    let rest = PageRequest { limit: 2, after: first.next };
-    let rest = fixture.store.jobs(filter, rest).await.unwrap();
-    assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 1, None));
-}
-
-pub(crate) async fn a_bulk_run_waits_with_its_lock_and_without_a_worker(fixture: Fixture) {
-    let queue = Queue(&fixture);
-    queue.register("shop.mail", definition()).await;
-    let run = queue.enqueue(queue.run("shop.mail", "a", Some("march"))).await;
-    let rival = queue.enqueue(queue.run("shop.mail", "b", Some("march"))).await;
-    queue.claim(&["shop.mail"], 1).await;
-    queue.fan_out(&run, &["x"]).await;
-    assert_eq!(fixture.store.open_attempts().await.unwrap(), []);
-    let work = queue.claim(&["shop.mail"], 9).await;
-    assert_eq!(work.len(), 1);
-    assert!(work[0].job.is_some(), "the job, not the rival");
-    queue.end_job(&work[0], JobEnd::Succeeded).await.unwrap();
-    assert_eq!(queue.read(&run).await.state, RunState::Completed(End::Succeeded));
-    assert_eq!(queue.claim_ids(&["shop.mail"], 9).await, [rival.id]);
-    let told = queue.fan_out(&rival, &[]).await;
-    assert_eq!(told[0].what, Noticed::Ended { end: End::Succeeded, superseded_by: None });
-}
-
-pub(crate) async fn only_the_failed_jobs_are_tried_again(fixture: Fixture) {
-    let queue = Queue(&fixture);
-    let once = Retry { attempts_max: 1, ..RETRY };
-    queue.register("shop.mail", Definition { retry: once, ..definition() }).await;
-    let run = queue.enqueue(queue.run("shop.mail", "a", Some("march"))).await;
-    queue.claim(&["shop.mail"], 1).await;
-    queue.fan_out(&run, &["x", "y", "z"]).await;
-    let work = queue.claim(&["shop.mail"], 9).await;
-    for (claimed, end) in work.iter().zip([JobEnd::Failed, JobEnd::Succeeded, JobEnd::Failed]) {
-        queue.end_job(claimed, end).await.unwrap();
-    }
-    assert_eq!(dead_letters(&fixture).await, [run.id]);
-    let new = queue.run("shop.mail", "a", Some("march"));
-    let retry = RetryRun { dead: run.id, run: Box::new(new.clone()), failed_jobs_only: true };
-    queue.change(Write::RetryRun(retry)).await.unwrap();
-    assert_eq!(queue.read(&new).await.jobs, Some(JobCounts::queued(2)));
-    let work = queue.claim(&["shop.mail"], 9).await;
-    let keys: Vec<_> = work.iter().map(|it| it.job.as_ref().unwrap().key.clone()).collect();
-    assert_eq!(keys, ["x", "z"], "the run itself needs no worker");
-    assert_eq!(work[0].run.waiting().map(|waiting| waiting.waits_for), Some(WaitsFor::Jobs));
-    for claimed in &work {
-        queue.end_job(claimed, JobEnd::Succeeded).await.unwrap();
-    }
-    assert_eq!(queue.read(&new).await.state, RunState::Completed(End::Succeeded));
-}
-
-pub(crate) async fn a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work(fixture: Fixture) {
-    let queue = Queue(&fixture);
-    queue.register("shop.mail", definition()).await;
-    let run = queue.enqueue(queue.run("shop.mail", "a", Some("march"))).await;
-    queue.claim(&["shop.mail"], 1).await;
-    queue.fan_out(&run, &["x", "y", "z"]).await;
-    let work = queue.claim(&["shop.mail"], 1).await;
-    let at = fixture.now();
-    let told = queue.change(Write::CancelRun { run_id: run.id, at }).await.unwrap();
-    assert_eq!(told[0].what, Noticed::CancelAsked { superseded_by: None });
-    let jobs = JobCounts { running: 1, cancelled: 2, ..JobCounts::default() };
-    assert_eq!(queue.read(&run).await.jobs, Some(jobs));
-    assert_eq!(queue.claim(&["shop.mail"], 9).await, []);
-    let sign = SignOfLife {
-        attempt: AttemptRef { run_id: run.id, job: Some("x".to_owned()), attempt: 1 },
-        at,
-        progress: RunProgress::default(),
-    };
-    assert!(fixture.store.sign_of_life(sign).await.unwrap().cancel_requested);
-    let told = queue.end_job(&work[0], JobEnd::Failed).await.unwrap();
-    assert_eq!(told[0].what, Noticed::Ended { end: End::Cancelled, superseded_by: None });
-    assert!(!queue.read(&run).await.is_dead_letter);
-    let ended = queue.change(Write::CancelRun { run_id: run.id, at }).await;
-    assert!(matches!(conflict(ended), Conflict::Illegal { .. }));
 }
 
 pub(crate) async fn a_worker_that_lost_its_attempt_cannot_write(fixture: Fixture) {
