@@ -27,8 +27,13 @@ const FLOORS: &[(&str, usize)] = &[
 const PEERS: &[(&str, &str)] = &[("daemon", "cli"), ("cli", "daemon"), ("watchers", "operations")];
 
 /// Within `domain/`, who may use whom.
-const DOMAIN_PAIRS: &[(&str, &str)] =
-    &[("audit", "redaction"), ("audit", "runs"), ("runs", "redaction"), ("runs", "rollout")];
+const DOMAIN_PAIRS: &[(&str, &str)] = &[
+    ("audit", "redaction"),
+    ("audit", "runs"),
+    ("runs", "redaction"),
+    ("runs", "rollout"),
+    ("schedules", "runs"),
+];
 
 /// What floors 0 to 2 must not say: effects, waiting, the machine's clock.
 const IMPURE: &[&str] = &[

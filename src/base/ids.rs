@@ -86,6 +86,8 @@ ids! {
     HostId = "host";
     /// Names one stored bundle of a project's files.
     RevisionId = "revision";
+    /// Names a schedule.
+    ScheduleId = "schedule";
 }
 
 fn version_7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {

@@ -96,3 +96,15 @@ pub const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 pub const REVISIONS_KEPT_MAX: usize = 10;
 /// Connections to the agent's socket that may be open at once; further ones wait.
 pub const API_CONNECTIONS_MAX: usize = 256;
+
+/// A firing of a schedule that comes later than this counts as missed: nobody was there for it.
+pub const SCHEDULE_GRACE: Duration = Duration::from_secs(60);
+/// Longest jitter of a schedule, and longest age of a missed firing that is made up for.
+pub const SCHEDULE_SPAN_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+/// Schedules of one workspace.
+pub const SCHEDULES_MAX: usize = 1_000;
+/// Firings that are shown in advance at once.
+pub const SCHEDULE_FIRINGS_MAX: usize = 100;
+/// How often schedules are looked at although nothing is due: the clock may have been set, and
+/// another agent may have changed one.
+pub const SCHEDULE_LOOK_INTERVAL: Duration = Duration::from_secs(30);

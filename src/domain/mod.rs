@@ -6,3 +6,4 @@ pub mod compose;
 pub mod redaction;
 pub mod rollout;
 pub mod runs;
+pub mod schedules;
