@@ -28,6 +28,8 @@ const PEERS: &[(&str, &str)] = &[("daemon", "cli"), ("cli", "daemon"), ("watcher
 
 /// Within `domain/`, who may use whom.
 const DOMAIN_PAIRS: &[(&str, &str)] = &[
+    ("alerts", "redaction"),
+    ("alerts", "runs"),
     ("audit", "redaction"),
     ("audit", "runs"),
     ("runs", "redaction"),

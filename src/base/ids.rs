@@ -88,6 +88,12 @@ ids! {
     RevisionId = "revision";
     /// Names a schedule.
     ScheduleId = "schedule";
+    /// Names a rule of the alerts.
+    RuleId = "alert rule";
+    /// Names who hears of alerts.
+    ReceiverId = "alert receiver";
+    /// Names an alert on its way to a receiver.
+    DeliveryId = "alert delivery";
 }
 
 fn version_7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {

@@ -108,3 +108,32 @@ pub const SCHEDULE_FIRINGS_MAX: usize = 100;
 /// How often schedules are looked at although nothing is due: the clock may have been set, and
 /// another agent may have changed one.
 pub const SCHEDULE_LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Bytes of a pattern in a rule of the alerts.
+pub const ALERT_PATTERN_BYTES_MAX: usize = 100;
+/// Rules, and receivers, of one workspace's alerts.
+pub const ALERT_RECORDS_MAX: usize = 500;
+/// Headers that somebody may choose for a webhook.
+pub const ALERT_HEADERS_MAX: usize = 20;
+/// Bytes of a webhook's address.
+pub const ALERT_URL_BYTES_MAX: usize = 2_000;
+/// Longest wait for a webhook's answer.
+pub const ALERT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// How much of a webhook's answer is read: enough for the reason of a refusal.
+pub const ALERT_ANSWER_BYTES_MAX: usize = 4 << 10;
+/// Tries of one delivery before it is given up: with the pauses below about 13 hours.
+pub const ALERT_ATTEMPTS_MAX: u32 = 20;
+/// Pause after the first try; it doubles from there.
+pub const ALERT_PAUSE_FIRST: Duration = Duration::from_secs(5);
+/// Longest pause between two tries.
+pub const ALERT_PAUSE_LONGEST: Duration = Duration::from_secs(3600);
+/// How far a pause may be off, so that receivers that were away are not stormed.
+pub const ALERT_PAUSE_JITTER_PERCENT: u32 = 20;
+/// Deliveries that are under way at once.
+pub const ALERT_PARALLEL_MAX: usize = 8;
+/// How long a delivery that somebody began to send is left to them: longer than any answer takes.
+pub const ALERT_LEASE: Duration = Duration::from_secs(120);
+/// How often deliveries are looked for although nobody told of one: another agent may have.
+pub const ALERT_LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// How long a delivery is kept that has arrived or was given up.
+pub const ALERT_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

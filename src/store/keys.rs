@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
-use crate::base::ids::RevisionId;
 use crate::base::{Digest, Entropy, HashKey, Secret};
 
 use super::StoreError;
@@ -80,11 +79,11 @@ impl Keys {
         self.hash_key.digest(b"wharfinger key fingerprint 1")
     }
 
-    /// Seals content in pieces. Each piece is bound to its revision, place and the number of
-    /// pieces, so that none can be swapped, dropped or moved to another revision.
+    /// Seals content in pieces. Each piece is bound to the id of the record that owns it, its place
+    /// and the number of pieces, so that none can be swapped, dropped or moved to another record.
     pub(super) fn seal(
         &self,
-        revision: RevisionId,
+        owner: &[u8; 16],
         content: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -96,7 +95,7 @@ impl Keys {
                 let piece = &content[start..content.len().min(start + CHUNK_BYTES)];
                 let mut nonce = [0; NONCE_BYTES];
                 entropy.fill(&mut nonce);
-                let aad = place(revision, number, pieces);
+                let aad = place(owner, number, pieces);
                 let sealed = cipher
                     .encrypt(&XNonce::from(nonce), Payload { msg: piece, aad: &aad })
                     .map_err(|_| self.unsealable("could not be sealed"))?;
@@ -108,7 +107,7 @@ impl Keys {
     /// Opens what `seal` has made.
     pub(super) fn unseal(
         &self,
-        revision: RevisionId,
+        owner: &[u8; 16],
         pieces: &[Vec<u8>],
     ) -> Result<Secret<Vec<u8>>, StoreError> {
         let cipher = XChaCha20Poly1305::new(self.sealing.expose().into());
@@ -116,7 +115,7 @@ impl Keys {
         for (number, piece) in pieces.iter().enumerate() {
             let changed = || self.unsealable("was changed or sealed with another key");
             let (nonce, sealed) = piece.split_at_checked(NONCE_BYTES).ok_or_else(changed)?;
-            let aad = place(revision, number, pieces.len());
+            let aad = place(owner, number, pieces.len());
             let opened = cipher
                 .decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: &aad })
                 .map_err(|_| changed())?;
@@ -126,14 +125,14 @@ impl Keys {
     }
 
     fn unsealable(&self, reason: &str) -> StoreError {
-        StoreError::Unreadable { noun: "revision", reason: format!("its content {reason}") }
+        StoreError::Unreadable { noun: "sealed record", reason: format!("its content {reason}") }
     }
 }
 
-fn place(revision: RevisionId, number: usize, pieces: usize) -> Vec<u8> {
+fn place(owner: &[u8; 16], number: usize, pieces: usize) -> Vec<u8> {
     let number = (number as u64).to_be_bytes();
     let pieces = (pieces as u64).to_be_bytes();
-    [revision.as_bytes().as_slice(), &number, &pieces].concat()
+    [owner.as_slice(), &number, &pieces].concat()
 }
 
 /// Reads a key; none when there is no file.
@@ -218,12 +217,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keys = keys(dir.path()).unwrap();
         let entropy = SeededEntropy::new(3);
-        let id = RevisionId::from_u128(1);
+        let id = &[1; 16];
         for size in [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1] {
             let content = vec![7; size];
             let pieces = keys.seal(id, &content, &entropy).unwrap();
             assert_eq!(keys.unseal(id, &pieces).unwrap().expose(), &content);
-            assert!(keys.unseal(RevisionId::from_u128(2), &pieces).is_err(), "other revision");
+            assert!(keys.unseal(&[2; 16], &pieces).is_err(), "other record");
             let mut changed = pieces.clone();
             changed[0][NONCE_BYTES] ^= 1;
             assert!(keys.unseal(id, &changed).is_err(), "changed byte");

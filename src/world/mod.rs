@@ -10,4 +10,5 @@ pub mod docker;
 pub mod groups;
 pub mod host;
 pub mod host_paths;
+pub mod notify;
 pub mod tasks;

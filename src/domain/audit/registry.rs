@@ -72,6 +72,40 @@ keyed! {
         /// The most runs of a part of the queue at once changed.
         QueueLimited = "queue.limited",
 
+        /// A schedule was made.
+        ScheduleCreated = "schedule.created",
+        /// What a schedule does was changed.
+        ScheduleUpdated = "schedule.updated",
+        /// A schedule was removed.
+        ScheduleRemoved = "schedule.removed",
+        /// A schedule is held back.
+        SchedulePaused = "schedule.paused",
+        /// A schedule goes on.
+        ScheduleResumed = "schedule.resumed",
+        /// A schedule asked for its run.
+        ScheduleFired = "schedule.fired",
+        /// A firing was missed and left out.
+        ScheduleMissed = "schedule.missed",
+        /// A firing was left out because an earlier run went on.
+        ScheduleSkipped = "schedule.skipped",
+        /// A firing waits for the end of an earlier run.
+        ScheduleHeld = "schedule.held",
+        /// A firing could not become a run.
+        ScheduleFailed = "schedule.failed",
+
+        /// A rule of the alerts was made or changed.
+        AlertRulePut = "alert_rule.put",
+        /// A rule of the alerts was removed.
+        AlertRuleRemoved = "alert_rule.removed",
+        /// A receiver of alerts was made or changed.
+        AlertReceiverPut = "alert_receiver.put",
+        /// A receiver of alerts was removed.
+        AlertReceiverRemoved = "alert_receiver.removed",
+        /// Somebody tried a receiver out.
+        AlertReceiverTested = "alert_receiver.tested",
+        /// Somebody wants a delivery tried again.
+        AlertDeliveryRetried = "alert_delivery.retried",
+
         /// The agent started.
         AgentStarted = "agent.started",
         /// The agent stopped in order.

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Timestamp;
 use crate::base::ids::{RunId, ScheduleId, TenantId, WorkspaceId};
 use crate::base::keyed::keyed;
+use crate::base::{Name, Timestamp};
 use crate::domain::runs::RunType;
 
 pub use calendar::{Calendar, CalendarError};
@@ -64,21 +64,36 @@ pub enum Task {
         #[serde(default)]
         services: Vec<String>,
     },
+    /// Asks for a run that a user's program executes.
+    Hosted {
+        /// Its registered type.
+        run_type: Name,
+        /// What it is to do.
+        #[serde(default)]
+        payload: serde_json::Value,
+        /// Requests with this key ask for the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identity: Option<String>,
+    },
 }
 
 impl Task {
     /// The type of the runs that it asks for.
     pub fn run_type(&self) -> RunType {
         match self {
+            Self::Hosted { run_type, .. } => RunType::Hosted(*run_type),
             Self::DeployProject { .. } => RunType::DeployProject,
             Self::RestartProject { .. } => RunType::RestartProject,
         }
     }
 
-    /// What it is done to, for people.
-    pub fn subject(&self) -> &str {
+    /// The compose project that it is done to, if to one.
+    pub fn project(&self) -> Option<&str> {
         match self {
-            Self::DeployProject { project, .. } | Self::RestartProject { project, .. } => project,
+            Self::DeployProject { project, .. } | Self::RestartProject { project, .. } => {
+                Some(project)
+            }
+            Self::Hosted { .. } => None,
         }
     }
 }
@@ -93,7 +108,7 @@ pub struct Schedule {
     /// The tenant its runs belong to.
     pub tenant_id: Option<TenantId>,
     /// What people call it; unique in the workspace.
-    pub name: String,
+    pub name: Name,
     /// When it fires.
     pub calendar: Calendar,
     /// What it asks for.

@@ -7,7 +7,7 @@ fn schedule(expression: &str) -> Schedule {
         id: ScheduleId::from_u128(7),
         workspace_id: WorkspaceId::from_u128(1),
         tenant_id: None,
-        name: "nightly".to_owned(),
+        name: "nightly".parse().unwrap(),
         calendar: calendar(expression, "UTC"),
         task: Task::RestartProject { project: "shop".to_owned(), services: Vec::new() },
         jitter_max: Duration::ZERO,

@@ -153,7 +153,7 @@ proptest! {
             id: ScheduleId::from_u128(7),
             workspace_id: WorkspaceId::from_u128(1),
             tenant_id: None,
-            name: "often".to_owned(),
+            name: "often".parse().unwrap(),
             calendar: calendar("*/10 * * * *", "Europe/Berlin"),
             task: Task::RestartProject { project: "shop".to_owned(), services: Vec::new() },
             jitter_max: Duration::from_secs(jitter),
@@ -170,8 +170,7 @@ proptest! {
             now = now.checked_add(Duration::from_secs(step)).unwrap();
             let expected = next(&schedule, schedule.progress.done_until, 12)
                 .into_iter()
-                .filter(|firing| firing.fires_at <= now)
-                .last();
+                .rfind(|firing| firing.fires_at <= now);
             let found = due(&schedule, now).map(|due| due.firing);
             prop_assert_eq!(found, expected);
             if let Some(firing) = found {
