@@ -21,11 +21,13 @@ use wharfinger::domain::compose::{Bundle, BundleFile, Options};
 use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::domain::runs::RunType;
 use wharfinger::facts::{ImageFacts, ServiceSpec};
+use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::deploy_project::DeployProject;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::remove_project::RemoveProject;
 use wharfinger::operations::restart_project::RestartProject;
 use wharfinger::operations::rollout::Rollout;
+use wharfinger::operations::schedules::Schedules;
 use wharfinger::operations::{Operations, Runner, RunnerOptions};
 use wharfinger::store::Store;
 use wharfinger::store::keys::Keys;
@@ -92,9 +94,11 @@ impl Fixture {
             listen::bind(&SocketOptions { path: path.clone(), mode: 0o600, group_id: None })
                 .unwrap();
         let api = Api {
-            store,
+            store: Arc::clone(&store),
             door: runner.door(),
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
+            schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
+            alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
             engine: engine.clone(),
             ambient: ambient.clone(),
             metrics: Arc::new(Metrics::new().unwrap()),
@@ -471,4 +475,76 @@ async fn series_count_what_runs() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+}
+
+#[tokio::test]
+async fn a_schedule_is_made_shown_run_paused_and_removed() {
+    let fixture = Fixture::working().await;
+    fixture.up(WEB).await;
+    let path = "/v1/schedules/nightly";
+    let (status, problem) = fixture.ask(Method::GET, path, None).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (404, &"not_found".into()));
+    let never =
+        json!({"cron": "0 0 31 2 *", "task": {"type": "restart_project", "project": "shop"}});
+    let (status, problem) = fixture.ask(Method::PUT, path, Some(never)).await;
+    assert_eq!(status, 400);
+    assert!(problem["detail"].as_str().unwrap().contains("never fires"), "{problem}");
+    let put = json!({
+        "cron": "30 3 * * *", "time_zone": "Europe/Berlin",
+        "task": {"type": "restart_project", "project": "shop"}, "overlap": "queue",
+    });
+    let (status, made) = fixture.ask(Method::PUT, path, Some(put)).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!((&made["name"], &made["cron"]), (&"nightly".into(), &"30 3 * * *".into()));
+    assert!(made["next"]["local"].as_str().unwrap().contains(" 03:30 CE"), "{made}");
+    let listed = fixture.get("/v1/schedules").await;
+    assert_eq!(listed["items"][0], fixture.get(path).await);
+    let next = fixture.get("/v1/schedules/nightly/next?count=3").await;
+    assert_eq!(next["items"].as_array().unwrap().len(), 3);
+    let accepted = fixture.post("/v1/schedules/nightly/run", json!({}), 202).await;
+    assert_eq!(accepted["run"]["type"], "restart_project");
+    let paused = fixture.post("/v1/schedules/nightly/pause", json!({}), 200).await;
+    assert_eq!((&paused["is_paused"], &paused["next"]), (&true.into(), &Value::Null));
+    let resumed = fixture.post("/v1/schedules/nightly/resume", json!({}), 200).await;
+    assert_eq!(resumed["is_paused"], false);
+    let (status, _) = fixture.ask(Method::DELETE, path, None).await;
+    assert_eq!(status, 204);
+    assert_eq!(fixture.get("/v1/schedules").await["items"], json!([]));
+    let audit = fixture.get("/v1/audit?event_type=schedule.removed").await;
+    assert_eq!(audit["items"].as_array().unwrap().len(), 1, "{audit}");
+}
+
+#[tokio::test]
+async fn alerts_take_secrets_and_never_show_them() {
+    let fixture = Fixture::new().await;
+    let rule = json!({"event": "operations.run.*", "receivers": ["ops"]});
+    let path = "/v1/alerts/rules/all";
+    let (status, _) = fixture.ask(Method::PUT, path, Some(rule.clone())).await;
+    assert_eq!(status, 404, "its receiver is not there");
+    let receiver = json!({
+        "url": "https://hooks.example.org/SECRET-1", "headers": {"x-token": "SECRET-2"},
+        "signing_key": "SECRET-3-SECRET-3",
+    });
+    let ops = "/v1/alerts/receivers/ops";
+    let (status, made) = fixture.ask(Method::PUT, ops, Some(receiver)).await;
+    assert_eq!(status, 200, "{made}");
+    let (status, _) = fixture.ask(Method::PUT, path, Some(rule)).await;
+    assert_eq!(status, 200);
+    let (status, problem) = fixture.ask(Method::DELETE, ops, None).await;
+    assert_eq!(status, 409, "{problem}");
+    let sent = fixture.post("/v1/alerts/receivers/ops/test", json!({}), 202).await;
+    assert_eq!((&sent["event"], &sent["status"]), (&"alerts.test".into(), &"pending".into()));
+    let id = sent["id"].as_str().unwrap();
+    assert_eq!(fixture.get(&format!("/v1/alerts/deliveries/{id}")).await["receiver"], "ops");
+    fixture.post(&format!("/v1/alerts/deliveries/{id}/retry"), json!({}), 202).await;
+    let shown = [
+        fixture.get("/v1/alerts/receivers").await,
+        fixture.get("/v1/alerts/rules").await,
+        fixture.get("/v1/alerts/deliveries?receiver=ops&status=pending").await,
+        fixture.get("/v1/audit").await,
+    ];
+    assert_eq!(shown[0]["items"][0]["target"], "https://hooks.example.org");
+    assert_eq!(shown[1]["items"][0]["receivers"], json!(["ops"]));
+    assert_eq!(shown[2]["items"].as_array().unwrap().len(), 1);
+    assert!(shown.iter().all(|body| !body.to_string().contains("SECRET")), "{shown:?}");
 }

@@ -38,6 +38,10 @@ keyed! {
         Projects = "wharf_projects",
         /// Containers of kept projects; labels `project`, `state`, `health`.
         Containers = "wharf_containers",
+        /// Tries to deliver an alert; label `outcome`.
+        AlertDeliveries = "wharf_alert_deliveries_total",
+        /// Time until a receiver's answer; label `outcome`.
+        AlertDeliveryDuration = "wharf_alert_delivery_duration_seconds",
         /// Requests of the API; labels `method`, `status`.
         ApiRequests = "wharf_api_requests_total",
     }
@@ -58,6 +62,8 @@ impl Metric {
             Self::AuditEvents => "Audit events that were recorded.",
             Self::Projects => "Projects that the agent keeps.",
             Self::Containers => "Containers of the projects that the agent keeps.",
+            Self::AlertDeliveries => "Tries to deliver an alert.",
+            Self::AlertDeliveryDuration => "Time until the answer of an alert's receiver.",
             Self::ApiRequests => "Requests of the API.",
         }
     }
@@ -89,6 +95,8 @@ pub struct Metrics {
     store_commits: IntCounterVec,
     store_commit_duration: Histogram,
     audit_events: IntCounterVec,
+    alert_deliveries: IntCounterVec,
+    alert_delivery_duration: HistogramVec,
     api_requests: IntCounterVec,
 }
 
@@ -120,6 +128,13 @@ impl Metrics {
             store_commits: counters(&registry, Metric::StoreCommits, &["outcome"])?,
             store_commit_duration: histogram(&registry)?,
             audit_events: counters(&registry, Metric::AuditEvents, &["event_type", "outcome"])?,
+            alert_deliveries: counters(&registry, Metric::AlertDeliveries, &["outcome"])?,
+            alert_delivery_duration: histograms(
+                &registry,
+                Metric::AlertDeliveryDuration,
+                CALL_BUCKETS,
+                &["outcome"],
+            )?,
             api_requests: counters(&registry, Metric::ApiRequests, &["method", "status"])?,
             registry,
         })
@@ -146,6 +161,12 @@ impl Metrics {
     pub fn run_completed(&self, run_type: &str, outcome: &str, took: Duration) {
         self.runs_completed.with_label_values(&[run_type, outcome]).inc();
         self.run_duration.with_label_values(&[run_type]).observe(took.as_secs_f64());
+    }
+
+    /// A try to deliver an alert ended: `delivered`, `failed` or `given_up`.
+    pub fn alert_delivery(&self, outcome: &str, took: Duration) {
+        self.alert_deliveries.with_label_values(&[outcome]).inc();
+        self.alert_delivery_duration.with_label_values(&[outcome]).observe(took.as_secs_f64());
     }
 
     /// A request of the API was answered.
@@ -219,6 +240,7 @@ mod tests {
         metrics.store_commit("ok", Duration::from_millis(1));
         metrics.audit_event("agent.started", "info");
         metrics.run_completed("deploy_project", "succeeded", Duration::from_secs(3));
+        metrics.alert_delivery("delivered", Duration::from_millis(20));
         metrics.api_request("GET", 200);
         metrics.projects.with_label_values(&["running"]).set(1);
         metrics.containers.with_label_values(&["shop", "running", "healthy"]).set(1);

@@ -3,6 +3,7 @@
 //! never answers an error with anything but a problem document.
 
 pub mod access;
+mod alerts;
 mod audit;
 mod contexts;
 mod extract;
@@ -15,6 +16,7 @@ pub mod problem;
 mod projects;
 mod refusals;
 mod runs;
+mod schedules;
 pub mod wire;
 
 use std::path::PathBuf;
@@ -35,7 +37,9 @@ use utoipa_axum::routes;
 use crate::base::limits::{BUNDLE_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::base::{Ambient, Timestamp};
 use crate::operations::Door;
+use crate::operations::alerts::Alerts;
 use crate::operations::projects::Projects;
+use crate::operations::schedules::Schedules;
 use crate::store::Store;
 use crate::world::contexts::Contexts;
 use crate::world::docker::SharedEngine;
@@ -56,6 +60,10 @@ pub struct Api {
     pub door: Door,
     /// Where files are applied, and projects removed, restarted and paused.
     pub projects: Projects,
+    /// Where schedules are kept.
+    pub schedules: Schedules,
+    /// Where the rules and receivers of alerts are kept.
+    pub alerts: Alerts,
     /// The Docker Engine.
     pub engine: SharedEngine,
     /// Time and randomness.
@@ -107,6 +115,8 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
     tags(
         (name = "projects", description = "Compose projects that the agent keeps"),
         (name = "runs", description = "Everything long-running"),
+        (name = "schedules", description = "What is asked for again and again"),
+        (name = "alerts", description = "Who hears of what happens"),
         (name = "audit", description = "What happened, append-only"),
         (name = "agent", description = "How the agent is")
     ),
@@ -128,6 +138,20 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(runs::show))
         .routes(routes!(runs::follow))
         .routes(routes!(runs::cancel))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::show, schedules::put, schedules::remove))
+        .routes(routes!(schedules::firings))
+        .routes(routes!(schedules::run))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(alerts::rules))
+        .routes(routes!(alerts::put_rule, alerts::remove_rule))
+        .routes(routes!(alerts::receivers))
+        .routes(routes!(alerts::put_receiver, alerts::remove_receiver))
+        .routes(routes!(alerts::test))
+        .routes(routes!(alerts::deliveries))
+        .routes(routes!(alerts::delivery))
+        .routes(routes!(alerts::retry))
         .routes(routes!(audit::list))
         .routes(routes!(audit::show))
         .routes(routes!(health::healthz))
@@ -152,7 +176,7 @@ fn large_routes() -> OpenApiRouter<Api> {
 pub fn openapi() -> openapi::OpenApi {
     let mut description = documented_routes().into_openapi();
     for path in description.paths.paths.values_mut() {
-        let operations = [&mut path.get, &mut path.post, &mut path.put];
+        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.delete];
         for operation in operations.into_iter().flatten() {
             operation.responses.responses.values_mut().for_each(name_problem_type);
         }

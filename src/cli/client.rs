@@ -68,6 +68,22 @@ impl Client {
         self.answer(request).await
     }
 
+    /// Puts a record.
+    pub(super) async fn replace<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let request = self.request(Method::PUT, path).timeout(ANSWER_TIMEOUT).json(body);
+        self.answer(request).await
+    }
+
+    /// Removes a record.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), CliError> {
+        let request = self.request(Method::DELETE, path).timeout(ANSWER_TIMEOUT);
+        self.send(request).await.map(|_| ())
+    }
+
     /// Sends a file.
     pub(super) async fn put(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<(), CliError> {
         let request = self

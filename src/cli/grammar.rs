@@ -1,12 +1,18 @@
 //! Says which words `wharf` understands. Owns verbs, options and their help. Face: `Cli`. Never
 //! does anything.
 
+mod alerts;
+mod schedules;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::exit::Exit;
+
+pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
+pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
 
 /// Where clients look for the agent when nobody says otherwise.
 pub(super) const SOCKET_DEFAULT: &str = "/run/wharfinger/wharf.sock";
@@ -66,6 +72,12 @@ pub(super) enum Verb {
     /// See and control runs
     #[command(subcommand)]
     Run(RunVerb),
+    /// See and control what is asked for again and again
+    #[command(subcommand)]
+    Schedule(ScheduleVerb),
+    /// See and control who hears of what happens
+    #[command(subcommand)]
+    Alert(AlertVerb),
     /// Read the audit log
     #[command(subcommand)]
     Audit(AuditVerb),

@@ -2,6 +2,7 @@
 //! what a project means (that is the domain's) or what happens to it (that is the agent's).
 
 mod agent_config;
+mod alerts;
 mod client;
 
 mod doctor;
@@ -12,6 +13,7 @@ mod output;
 pub mod project_files;
 mod projects;
 mod records;
+mod schedules;
 #[cfg(test)]
 mod tests;
 
@@ -78,6 +80,8 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Pause(named) => projects::keep(&client, &named.files, "pause", output).await,
         Verb::Resume(named) => projects::keep(&client, &named.files, "resume", output).await,
         Verb::Run(verb) => records::runs(&client, verb, output).await,
+        Verb::Schedule(verb) => schedules::schedules(&client, verb, output).await,
+        Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
         Verb::Audit(verb) => records::audit(&client, verb, output).await,
         // Handled before: they need no agent.
         Verb::Doctor

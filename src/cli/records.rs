@@ -107,7 +107,7 @@ async fn list_runs(client: &Client, options: RunLs, output: &mut Output) -> Resu
     Ok(Exit::Success)
 }
 
-fn more(output: &mut Output, next: Option<&str>) {
+pub(super) fn more(output: &mut Output, next: Option<&str>) {
     if let Some(next) = next {
         output.note(format!("there are more: --after {next}"));
     }

@@ -16,18 +16,23 @@ use crate::api::listen::{self, Listener, SocketOptions};
 use crate::api::metrics::Metrics;
 use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
+use crate::domain::alerts::DeliveryStatus;
 use crate::domain::rollout::HostPathPolicy;
 use crate::domain::runs::RunType;
+use crate::operations::alerts::Alerts;
 use crate::operations::deploy_project::DeployProject;
 use crate::operations::projects::Projects;
 use crate::operations::remove_project::RemoveProject;
 use crate::operations::restart_project::RestartProject;
 use crate::operations::rollout::Rollout;
+use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
 use crate::store::keys::Keys;
 use crate::store::sqlite::{self, Mode, Opening};
 use crate::watchers::convergence::{Convergence, ConvergenceOptions};
+use crate::watchers::deliveries::{Deliveries, DeliveryObserver};
+use crate::watchers::schedules::Scheduler;
 use crate::world::clock::SystemClock;
 use crate::world::content_files::FilesOnDisk;
 use crate::world::contexts::Contexts;
@@ -36,6 +41,7 @@ use crate::world::docker::{
 };
 use crate::world::groups;
 use crate::world::host::{self, SystemEntropy};
+use crate::world::notify::HttpNotify;
 use crate::world::tasks::{Spawn as _, Supervisor, TaskHandle};
 
 /// Everything that lives as long as the process.
@@ -49,6 +55,10 @@ pub(super) struct Agent {
     pub(super) api: Api,
     /// Keeps projects as applied; taken when it starts.
     pub(super) convergence: Option<Convergence>,
+    /// Lets schedules fire; taken when it starts.
+    pub(super) scheduler: Option<Scheduler>,
+    /// Sends alerts; taken when it starts.
+    pub(super) deliveries: Option<Deliveries>,
     /// Changes how projects are kept.
     pub(super) convergence_options: watch::Sender<ConvergenceOptions>,
 }
@@ -97,7 +107,20 @@ impl Agent {
         let clock = Arc::clone(&ambient.clock);
         let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options);
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
+        let schedules = Schedules::new(Arc::clone(&store), runner.door(), ambient.clone());
+        let alerts = Alerts::new(Arc::clone(&store), ambient.clone());
+        let deliveries = Deliveries::new(
+            Arc::clone(&store),
+            Arc::new(HttpNotify::default()),
+            runner.door(),
+            alerts.changed(),
+            ambient.clone(),
+            config.alerts_run_url.clone(),
+            delivery_observer(&metrics),
+        );
         let api = Api {
+            schedules: schedules.clone(),
+            alerts,
             store: Arc::clone(&store),
             door: runner.door(),
             projects,
@@ -122,6 +145,8 @@ impl Agent {
             supervisor,
             api,
             convergence: Some(convergence),
+            scheduler: Some(Scheduler::new(schedules)),
+            deliveries: Some(deliveries),
             convergence_options,
         };
         Ok((agent, listener))
@@ -157,6 +182,18 @@ fn operations(rollout: &Rollout) -> Operations {
         .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
         .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
         .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
+}
+
+fn delivery_observer(metrics: &Arc<Metrics>) -> DeliveryObserver {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |status, took| {
+        let outcome = match status {
+            DeliveryStatus::Delivered => "delivered",
+            DeliveryStatus::Pending => "failed",
+            DeliveryStatus::GivenUp => "given_up",
+        };
+        metrics.alert_delivery(outcome, took);
+    })
 }
 
 /// How applied projects are kept.

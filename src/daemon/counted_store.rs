@@ -23,7 +23,7 @@ use crate::store::{
 
 /// A store whose writes are counted.
 pub(super) struct CountedStore {
-    inner: Arc<dyn Store>,
+    pub(super) inner: Arc<dyn Store>,
     metrics: Arc<Metrics>,
 }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 pub mod config;
+mod counted_records;
 mod counted_store;
 mod error;
 mod logs;
@@ -104,6 +105,12 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     agent.spawn_until_stop("readiness", announce_readiness(Arc::clone(&agent.engine)));
     if let Some(convergence) = agent.convergence.take() {
         agent.spawn("convergence", convergence.watch(agent.supervisor.stop_token()));
+    }
+    if let Some(scheduler) = agent.scheduler.take() {
+        agent.spawn("schedules", scheduler.watch(agent.supervisor.stop_token()));
+    }
+    if let Some(deliveries) = agent.deliveries.take() {
+        agent.spawn("alerts", deliveries.watch(agent.supervisor.stop_token()));
     }
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {

@@ -15,7 +15,7 @@ use crate::domain::runs::{
 use crate::store::{CompleteRun, Conflict, RunProgress, Scope, Store, StoreError, Write};
 
 use super::events::{describe, run_event};
-use super::signals::{Follower, Happened, Signals};
+use super::signals::{Alarm, Follower, Happened, Signals};
 
 /// What somebody asks for.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct Request {
     pub actor: Actor,
     /// Through which door.
     pub source: Source,
+    /// The id of the new run, when what changes with it names it; else a new one.
+    pub run_id: Option<RunId>,
     /// What is asked for; its subject is what the run locks.
     pub inputs: Inputs,
     /// Records that change with the acceptance, such as the stored files.
@@ -51,6 +53,7 @@ impl Request {
             initiator_name: actor.actor_label.clone(),
             actor,
             source,
+            run_id: None,
             inputs,
             writes: Vec::new(),
             events: Vec::new(),
@@ -66,6 +69,7 @@ impl Request {
             initiator_name: scope.owner_name.clone(),
             actor: Actor::human(scope.owner_id, &scope.owner_name),
             source,
+            run_id: None,
             inputs,
             writes: Vec::new(),
             events: Vec::new(),
@@ -192,7 +196,9 @@ impl Door {
     fn queued(&self, request: &Request) -> Result<OperationRun, CanonicalError> {
         let inputs = request.inputs.clone();
         Ok(OperationRun {
-            id: RunId::generate(&*self.ambient.clock, &*self.ambient.entropy),
+            id: request
+                .run_id
+                .unwrap_or_else(|| RunId::generate(&*self.ambient.clock, &*self.ambient.entropy)),
             workspace_id: request.workspace_id,
             tenant_id: request.tenant_id,
             user_id: request.user_id,
@@ -293,6 +299,11 @@ impl Door {
     /// Hears the news of a run from now on. Read the run after calling this, not before.
     pub fn follow(&self, id: RunId) -> Follower {
         self.signals.follow(id)
+    }
+
+    /// Hears of every run that fails from now on.
+    pub fn alarm(&self) -> Alarm {
+        self.signals.alarm()
     }
 
     /// Accepts nothing more.

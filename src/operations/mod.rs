@@ -2,6 +2,7 @@
 //! the one door and the life of every run. Face: `Door`, `Runner`, `Operation`, `RunContext`.
 //! Never acts on the world outside a run's recorded step.
 
+pub mod alerts;
 mod context;
 pub mod deploy_project;
 mod door;
@@ -11,6 +12,7 @@ pub mod remove_project;
 pub mod restart_project;
 pub mod rollout;
 mod runner;
+pub mod schedules;
 mod signals;
 
 use futures_util::future::BoxFuture;
@@ -24,7 +26,7 @@ pub use context::{Purpose, RunContext, Step, StepError, Stop};
 pub use door::{Admitted, Answer, CancelError, Door, Request, SubmitError};
 pub use events::{notice_event, run_event, teller};
 pub use runner::{Operations, Recovered, Runner, RunnerOptions};
-pub use signals::{Followed, Follower, Happened, RunNews};
+pub use signals::{Alarm, Followed, Follower, Happened, RunNews};
 
 /// What executes the runs of one type.
 pub trait Operation: Send + Sync {

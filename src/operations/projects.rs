@@ -46,7 +46,7 @@ impl Asker {
         }
     }
 
-    fn request(&self, scope: &Scope, inputs: Inputs) -> Request {
+    pub(super) fn request(&self, scope: &Scope, inputs: Inputs) -> Request {
         let is_owner = self.name == scope.owner_name;
         Request {
             user_id: is_owner.then_some(scope.owner_id),

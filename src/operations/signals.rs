@@ -12,7 +12,7 @@ use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::base::limits::FOLLOW_EVENTS_MAX;
 use crate::domain::redaction::SafeText;
-use crate::domain::runs::{CountKey, Failure, OperationRun, StepRecord};
+use crate::domain::runs::{CountKey, Failure, OperationRun, Outcome, StepRecord};
 
 /// Something that happened to a run just now.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +77,31 @@ impl Follower {
     }
 }
 
+/// Rings when a run fails.
+#[derive(Debug)]
+pub struct Alarm {
+    feed: broadcast::Receiver<Arc<RunNews>>,
+}
+
+impl Alarm {
+    /// Waits until one has failed, or so much happened that one may have.
+    pub async fn rang(&mut self) {
+        loop {
+            match self.feed.recv().await {
+                Ok(news) => {
+                    if let Happened::Changed(run) = &news.what
+                        && (run.outcome() == Outcome::Failed || run.is_dead_letter)
+                    {
+                        return;
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => return,
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
 /// Shared by the door, the runner and every live run.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -97,6 +122,10 @@ impl Signals {
 
     pub(super) fn follow(&self, run_id: RunId) -> Follower {
         Follower { run_id, feed: self.feed.subscribe() }
+    }
+
+    pub(super) fn alarm(&self) -> Alarm {
+        Alarm { feed: self.feed.subscribe() }
     }
 
     pub(super) fn publish(&self, run_id: RunId, at: Timestamp, what: Happened) {

@@ -173,6 +173,30 @@ pub enum Conflict {
         /// Its name.
         id: String,
     },
+    /// Another record has this name.
+    #[error("the name {name:?} belongs to another {noun}")]
+    Taken {
+        /// The kind of record.
+        noun: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The record changed since its writer read it.
+    #[error("{noun} {name:?} has changed meanwhile")]
+    Stale {
+        /// The kind of record.
+        noun: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Something stands against the change.
+    #[error("the {noun} is used by {by}")]
+    Used {
+        /// The kind of record.
+        noun: &'static str,
+        /// What uses it.
+        by: String,
+    },
     /// The record refers to something of another workspace, or that does not exist.
     #[error("the {noun} refers to something that does not exist")]
     Dangling {

@@ -2,12 +2,14 @@
 //! sealed with. Face: `Store` (writes) with `ReadRuns`, `ReadQueue`, `ReadAudit`, `ReadProjects`.
 //! Never runs SQL that a caller wrote, and never changes a record without an audit event beside it.
 
+mod alerts;
 mod error;
 pub mod host;
 pub mod keys;
 mod ledger;
 mod query;
 mod records;
+mod schedules;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -23,9 +25,11 @@ use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
 
+pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries};
 pub use error::{Conflict, StoreError};
 pub use query::{AuditFilter, Cursor, Page, PageRequest, RunFilter};
 pub use records::{Adoption, ContainerExit, Desired, OpenAttempt, Project, Revision, Scope};
+pub use schedules::{Advance, ReadSchedules, ScheduleWrite};
 pub use work::{
     Accepted, Admission, AttemptRef, Change, Claim, Claimant, Claimed, Heard, JobFilter, Lost,
     Notice, Noticed, QueueDepth, SignOfLife, Teller,
@@ -39,7 +43,9 @@ pub use write::{
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// The agent's memory. What a call has answered survives a crash and a power cut.
-pub trait Store: ReadRuns + ReadQueue + ReadAudit + ReadProjects + Send + Sync {
+pub trait Store:
+    ReadRuns + ReadQueue + ReadAudit + ReadProjects + ReadSchedules + ReadAlerts + Outbox + Send + Sync
+{
     /// Changes records and writes down that it did, in one transaction: all or nothing.
     ///
     /// # Errors

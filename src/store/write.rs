@@ -8,7 +8,7 @@ use crate::domain::runs::{
     QueueControl, QueueScope, Waiting,
 };
 
-use super::{Adoption, Project};
+use super::{Adoption, AlertWrite, Project, ScheduleWrite};
 
 /// One change of records.
 #[derive(Debug, Clone)]
@@ -129,6 +129,10 @@ pub enum Write {
         /// The project.
         name: String,
     },
+    /// Changes schedules.
+    Schedule(ScheduleWrite),
+    /// Changes alerts.
+    Alert(AlertWrite),
     /// Remembers a container that was taken over.
     PutAdoption(Adoption),
     /// Forgets the containers of a project that were taken over.

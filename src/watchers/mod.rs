@@ -3,3 +3,7 @@
 //! a run.
 
 pub mod convergence;
+pub mod deliveries;
+pub mod schedules;
+#[cfg(test)]
+mod stage;

@@ -2,10 +2,12 @@
 //! conversions from the domain. Never changes the meaning of a field within `/v1`.
 
 mod agent;
+mod alerts;
 mod audit;
 mod plans;
 mod projects;
 mod runs;
+mod schedules;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,6 +15,7 @@ use utoipa::ToSchema;
 use crate::store;
 
 pub use agent::AgentView;
+pub use alerts::{DeliveryView, ReceiverPut, ReceiverView, RulePut, RuleView};
 pub use audit::{ActorView, AuditDetail, AuditRow, ContextItemView, TargetView};
 pub use plans::{CauseView, NoticeView, PlanView, PlannedStep};
 pub use projects::{
@@ -22,6 +25,7 @@ pub use projects::{
 pub use runs::{
     AttemptView, FailureView, RunAccepted, RunDetail, RunView, ServiceEnd, StepView, WaitingView,
 };
+pub use schedules::{FiringView, SchedulePut, ScheduleView, TaskView};
 
 /// One part of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -45,6 +45,8 @@ pub struct Config {
     pub convergence: Convergence,
     /// Folders of this host that projects of users other than root may mount.
     pub host_path_roots: Vec<PathBuf>,
+    /// Where a person sees the run that an alert is about.
+    pub alerts_run_url: String,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
 }
@@ -143,6 +145,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
             .unwrap_or(Duration::from_secs(2)),
     });
     let host_path_roots = section(&root, "host_paths", &mut problems, read_roots);
+    let alerts_run_url = section(&root, "alerts", &mut problems, read_run_url);
     let contexts_bytes_max = section(&root, "contexts", &mut problems, |f| {
         bounded_size(f, "size_max", 1 << 20, 1 << 40).unwrap_or(2 << 30)
     });
@@ -161,10 +164,13 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         shutdown_deadline: runs.1,
         convergence,
         host_path_roots,
+        alerts_run_url,
         contexts_bytes_max,
     })
 }
 
+/// Where a run is found when nobody says where a person sees it: the API's own path.
+const RUN_URL: &str = "/v1/runs/{run_id}";
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -225,6 +231,15 @@ fn read_engine(fields: &mut Fields<'_>, docker_host: Option<&str>) -> String {
 fn read_roots(fields: &mut Fields<'_>) -> Vec<PathBuf> {
     let items = fields.items("roots");
     items.iter().filter_map(|node| absolute_path(fields, "roots", node)).collect()
+}
+
+fn read_run_url(fields: &mut Fields<'_>) -> String {
+    let Some(given) = fields.string("run_url") else { return RUN_URL.to_owned() };
+    if !given.contains("{run_id}") {
+        let message = format!("`run_url` must hold `{{run_id}}`, found `{given}`");
+        report_at(fields, "run_url", message);
+    }
+    given
 }
 
 fn absolute_path(fields: &mut Fields<'_>, key: &str, node: &Node) -> Option<PathBuf> {
@@ -310,6 +325,7 @@ impl Config {
             ("convergence.sweep_interval", format_duration(self.convergence.sweep_interval)),
             ("convergence.debounce", format_duration(self.convergence.debounce)),
             ("host_paths.roots", format!("[{}]", roots.join(", "))),
+            ("alerts.run_url", self.alerts_run_url.clone()),
             ("contexts.size_max", self.contexts_bytes_max.to_string()),
         ])
     }

@@ -138,6 +138,14 @@ pub const KEYS: &[Key] = &[
          may mount anything.",
     ),
     key(
+        "alerts.run_url",
+        "text with `{run_id}`",
+        "/v1/runs/{run_id}",
+        Reload::Restart,
+        "Where a person sees the run that an alert is about, such as \
+         `https://ops.example.org/runs/{run_id}`. Alerts carry it as `view_run_url`.",
+    ),
+    key(
         "contexts.size_max",
         "size, 1m to 1t",
         "2g",

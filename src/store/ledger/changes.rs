@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
+use crate::domain::alerts::AlertEvent;
 use crate::domain::runs::{Attempt, AttemptEnd, Job, OperationRun};
 use crate::store::NewJob;
 
@@ -70,6 +71,8 @@ pub(in crate::store) struct Changes {
     pub(in crate::store) jobs_opened: BTreeSet<RunId>,
     /// Runs whose queued and waiting jobs are cancelled.
     pub(in crate::store) jobs_cancelled: BTreeSet<RunId>,
+    /// What the ends of runs raise: the rules say who hears of it.
+    pub(in crate::store) alerts: Vec<AlertEvent>,
 }
 
 impl Changes {
@@ -83,6 +86,7 @@ impl Changes {
             && self.jobs.is_empty()
             && self.jobs_opened.is_empty()
             && self.jobs_cancelled.is_empty()
+            && self.alerts.is_empty()
     }
 }
 

@@ -183,6 +183,8 @@ impl Ledger {
             Write::PutQueueControl(_)
             | Write::DropQueueControl { .. }
             | Write::PutRevision(_)
+            | Write::Schedule(_)
+            | Write::Alert(_)
             | Write::PutProject(_)
             | Write::NoteDeployed { .. }
             | Write::ForgetProject { .. }

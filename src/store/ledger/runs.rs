@@ -4,6 +4,7 @@
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::base::time::after;
+use crate::domain::alerts::of_ended_run;
 use crate::domain::runs::{
     AfterFailure, AttemptEnd, Cancellation, End, Failure, IllegalTransition, Inputs, JobCounts,
     OperationRun, ReasonCode, RunEvent, RunState, Waiting, WaitsFor, after_failure,
@@ -200,6 +201,8 @@ impl Ledger {
         let run = self.transit(run_id, RunEvent::Complete(end))?;
         run.is_dead_letter = is_dead_letter;
         run.completed_at = Some(at);
+        let raised = of_ended_run(run, at);
+        self.changes.alerts.extend(raised);
         if let Some(key) = key
             && self.locks.get(&key).copied().flatten().is_some_and(|lock| lock.run_id == run_id)
         {

@@ -3,6 +3,7 @@
 
 use rusqlite::{CachedStatement, Connection, params};
 
+use super::deliveries;
 use super::fault::Fault;
 use super::load::Session;
 use super::rows::{nanos, optional_nanos, to_json};
@@ -43,7 +44,8 @@ impl Session<'_> {
                     number
                 ])?;
         }
-        write_jobs(connection, ledger, &changes)
+        write_jobs(connection, ledger, &changes)?;
+        changes.alerts.iter().try_for_each(|event| deliveries::raise(connection, event))
     }
 }
 

@@ -27,6 +27,8 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, sql: include_str!("../sql/sqlite/0001_initial.sql") },
     Migration { number: 2, sql: include_str!("../sql/sqlite/0002_queue.sql") },
+    Migration { number: 3, sql: include_str!("../sql/sqlite/0003_schedules.sql") },
+    Migration { number: 4, sql: include_str!("../sql/sqlite/0004_alerts.sql") },
 ];
 
 /// The form that this program works with.

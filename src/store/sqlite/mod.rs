@@ -2,8 +2,10 @@
 //! lets one agent run, and the writer. Face: `open`. Never writes outside its one writer, which
 //! commits durably (WAL, `synchronous=FULL`) and in groups.
 
+mod alerts;
 mod audit;
 mod claims;
+mod deliveries;
 mod fault;
 mod filter;
 mod flush;
@@ -15,6 +17,7 @@ mod queue;
 mod rows;
 mod run_reads;
 mod runs;
+mod schedules;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -8,12 +8,14 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::task::{spawn_blocking, yield_now};
 
+use super::alerts::{self, SealedReceiver};
 use super::fault::{Fault, classify};
 use super::load::Session;
 use super::projects::{self, SealedRevision};
 use super::writer::Order;
 use super::{
     Engine, SqliteStore, audit, claims, connect_reader, job_reads, queue, run_reads, runs,
+    schedules,
 };
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name, Secret, Timestamp};
@@ -23,21 +25,26 @@ use crate::domain::runs::{
 };
 use crate::store::ledger::{Act, Ledger};
 use crate::store::{
-    Accepted, Admission, Adoption, Answer, AuditFilter, Change, Claim, Claimed, Conflict,
-    ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt, Page, PageRequest,
-    Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter,
-    RunProgress, Scope, SignOfLife, Store, StoreError, Write,
+    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Change, Claim, Claimed,
+    Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt, Page,
+    PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
+    RunFilter, RunProgress, Scope, SignOfLife, Store, StoreError, Write,
 };
 
 /// A write whose content is sealed.
 enum Prepared {
     Plain(Write),
     Revision(SealedRevision),
+    Receiver(SealedReceiver),
 }
 
 impl SqliteStore {
     /// Writes all that the statements say, or nothing; answers when it is on the disk.
-    async fn write<T, F>(&self, act: &'static str, statements: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(
+        &self,
+        act: &'static str,
+        statements: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Session<'_>) -> Result<T, Fault> + Send + 'static,
@@ -67,7 +74,7 @@ impl SqliteStore {
     }
 
     /// Reads on a connection that cannot write.
-    async fn read<T, F>(&self, act: &'static str, reading: F) -> Result<T, StoreError>
+    pub(super) async fn read<T, F>(&self, act: &'static str, reading: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -109,6 +116,9 @@ impl SqliteStore {
         for write in writes {
             prepared.push(match write {
                 Write::PutRevision(revision) => Prepared::Revision(self.seal(revision).await?),
+                Write::Alert(AlertWrite::PutReceiver { receiver, webhook }) => {
+                    Prepared::Receiver(self.seal_receiver(*receiver, &webhook)?)
+                }
                 plain => Prepared::Plain(plain),
             });
         }
@@ -128,7 +138,7 @@ impl SqliteStore {
         let keys = self.keys.clone();
         let entropy = Arc::clone(&self.ambient.entropy);
         let id = revision.id;
-        let seal = move || keys.seal(id, &content, &*entropy);
+        let seal = move || keys.seal(id.as_bytes(), &content, &*entropy);
         let pieces = match &self.engine {
             Engine::Inline(_) => seal()?,
             Engine::Threaded { .. } => {
@@ -169,6 +179,10 @@ fn apply(session: &mut Session<'_>, ledger: &mut Ledger, writes: &[Prepared]) ->
                 projects::put_revision(session.connection, sealed)?;
                 continue;
             }
+            Prepared::Receiver(sealed) => {
+                alerts::put_receiver(session.connection, sealed)?;
+                continue;
+            }
             Prepared::Plain(write) => write,
         };
         session.load(ledger, Act::Write(write))?;
@@ -201,6 +215,8 @@ fn apply_rows(
             queue::drop_control(connection, *workspace_id, *scope)?;
             return Ok(true);
         }
+        Write::Schedule(write) => schedules::write(connection, write)?,
+        Write::Alert(write) => alerts::write(connection, write)?,
         Write::PutProject(project) => projects::put(connection, project)?,
         Write::NoteDeployed { workspace_id, name, revision_id, spec_digest, at } => {
             let deployed = (*revision_id, *spec_digest);
@@ -223,7 +239,9 @@ fn apply_rows(
 }
 
 /// Boxes the future of an answer.
-fn answer<'a, T>(future: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Answer<'a, T> {
+pub(super) fn answer<'a, T>(
+    future: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+) -> Answer<'a, T> {
     Box::pin(future)
 }
 
@@ -504,7 +522,7 @@ impl ReadProjects for SqliteStore {
         let keys = self.keys.clone();
         answer(self.read("read the revision", move |connection| {
             let pieces = projects::sealed_content(connection, id)?;
-            keys.unseal(id, &pieces).map_err(Fault::Store)
+            keys.unseal(id.as_bytes(), &pieces).map_err(Fault::Store)
         }))
     }
 

@@ -2,12 +2,14 @@
 //! the list of promises. Face: `conformance!`, `Fixture`, `Base`. Never knows a dialect: what
 //! differs comes in through `Base`.
 
+pub(crate) mod alerts;
 pub(crate) mod auditing;
 pub(crate) mod jobs;
 pub(crate) mod opening;
 pub(crate) mod projects;
 pub(crate) mod queue;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +88,19 @@ macro_rules! conformance {
                 old_files_go_except_those_that_something_needs
                 a_removed_project_is_forgotten_unless_it_was_applied_again
                 exits_of_one_container_add_up_and_a_new_container_starts_over
+            }
+            schedules {
+                a_schedule_reads_back_until_it_is_dropped
+                a_firing_and_its_run_are_recorded_together_and_once
+                changing_a_schedule_never_brings_a_firing_back
+            }
+            alerts {
+                rules_and_receivers_read_back_and_secrets_never_lie_open
+                names_of_rules_and_receivers_are_unique_and_what_is_named_stays
+                a_failed_run_leaves_its_deliveries_in_the_same_transaction
+                a_delivery_is_taken_by_one_and_due_again_until_it_arrives
+                deliveries_are_found_by_what_the_filters_say
+                what_ended_long_ago_is_forgotten
             }
         }
     };

@@ -54,7 +54,7 @@ async fn a_database_of_the_first_form_is_upgraded_with_all_that_it_holds() {
     drop(old);
 
     let opened = files.open(&ambient).unwrap();
-    assert_eq!(opened.migrated, Migrated::Upgraded { from: 1, to: 2 });
+    assert_eq!(opened.migrated, Migrated::Upgraded { from: 1, to: 4 });
     let base = Arc::clone(&files) as Arc<dyn Base>;
     let fixture = Fixture { base, clock, ambient, store: opened.store };
     let host_id = fixture.store.scope().host_id;

@@ -1,0 +1,218 @@
+//! The routes of alerts. Owns `/v1/alerts…`. Face: the handlers. Never shows what a receiver is told
+//! by, and never sends anything: deliveries are sent from the outbox.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Api;
+use super::access::Caller;
+use super::extract::{Json, Path, Query, parse};
+use super::problem::{Problem, ProblemCode};
+use super::runs::page_request;
+use super::wire::{DeliveryView, Page, ReceiverPut, ReceiverView, RulePut, RuleView};
+use crate::base::Name;
+use crate::operations::alerts::AlertError;
+use crate::store::DeliveryFilter;
+
+impl From<AlertError> for Problem {
+    fn from(error: AlertError) -> Self {
+        let text = error.to_string();
+        match error {
+            AlertError::Unknown { .. } => Self::new(ProblemCode::NotFound, text).hint(
+                "`wharf alert rules`, `wharf alert receivers` and `wharf alert ls` list them",
+            ),
+            AlertError::NoReceiver | AlertError::TooMany | AlertError::Webhook(_) => {
+                Self::new(ProblemCode::BadRequest, text)
+            }
+            AlertError::Store(source) => Self::from(source),
+        }
+    }
+}
+
+/// Rules, by name
+#[utoipa::path(
+    get, path = "/v1/alerts/rules", operation_id = "list_alert_rules", tag = "alerts",
+    responses((status = 200, body = Page<RuleView>))
+)]
+pub(super) async fn rules(State(api): State<Api>) -> Result<axum::Json<Page<RuleView>>, Problem> {
+    let receivers = api.alerts.receivers().await?;
+    let rules = api.alerts.rules().await?;
+    let items = rules.iter().map(|rule| RuleView::of(rule, &receivers)).collect();
+    Ok(axum::Json(Page { items, next: None }))
+}
+
+/// Makes a rule or replaces one
+#[utoipa::path(
+    put, path = "/v1/alerts/rules/{name}", operation_id = "put_alert_rule", tag = "alerts",
+    params(("name" = String, Path, description = "The rule's name")),
+    request_body = RulePut,
+    responses(
+        (status = 200, body = RuleView),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem)
+    )
+)]
+pub(super) async fn put_rule(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(put): Json<RulePut>,
+) -> Result<axum::Json<RuleView>, Problem> {
+    let name: Name = parse("name", &name)?;
+    let rule = api.alerts.put_rule(name, put.into(), &caller.asker()).await?;
+    Ok(axum::Json(RuleView::of(&rule, &api.alerts.receivers().await?)))
+}
+
+/// Removes a rule
+#[utoipa::path(
+    delete, path = "/v1/alerts/rules/{name}", operation_id = "remove_alert_rule", tag = "alerts",
+    params(("name" = String, Path, description = "The rule's name")),
+    responses((status = 204), (status = 404, body = Problem))
+)]
+pub(super) async fn remove_rule(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    api.alerts.remove_rule(&name, &caller.asker()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Receivers, by name
+#[utoipa::path(
+    get, path = "/v1/alerts/receivers", operation_id = "list_alert_receivers", tag = "alerts",
+    responses((status = 200, body = Page<ReceiverView>))
+)]
+pub(super) async fn receivers(
+    State(api): State<Api>,
+) -> Result<axum::Json<Page<ReceiverView>>, Problem> {
+    let items = api.alerts.receivers().await?.iter().map(ReceiverView::from).collect();
+    Ok(axum::Json(Page { items, next: None }))
+}
+
+/// Makes a receiver or replaces one
+#[utoipa::path(
+    put, path = "/v1/alerts/receivers/{name}", operation_id = "put_alert_receiver", tag = "alerts",
+    params(("name" = String, Path, description = "The receiver's name")),
+    request_body = ReceiverPut,
+    responses((status = 200, body = ReceiverView), (status = 400, body = Problem))
+)]
+pub(super) async fn put_receiver(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(put): Json<ReceiverPut>,
+) -> Result<axum::Json<ReceiverView>, Problem> {
+    let name: Name = parse("name", &name)?;
+    let (webhook, timeout) = put.into_webhook();
+    let receiver = api.alerts.put_receiver(name, webhook, timeout, &caller.asker()).await?;
+    Ok(axum::Json(ReceiverView::from(&receiver)))
+}
+
+/// Removes a receiver, with what is on its way to it
+#[utoipa::path(
+    delete, path = "/v1/alerts/receivers/{name}", operation_id = "remove_alert_receiver",
+    tag = "alerts", params(("name" = String, Path, description = "The receiver's name")),
+    responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem))
+)]
+pub(super) async fn remove_receiver(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    api.alerts.remove_receiver(&name, &caller.asker()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sends a receiver a test; the answer is the delivery to look at
+#[utoipa::path(
+    post, path = "/v1/alerts/receivers/{name}/test", operation_id = "test_alert_receiver",
+    tag = "alerts", params(("name" = String, Path, description = "The receiver's name")),
+    responses((status = 202, body = DeliveryView), (status = 404, body = Problem))
+)]
+pub(super) async fn test(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, axum::Json<DeliveryView>), Problem> {
+    let delivery = api.alerts.test(&name, &caller.asker()).await?;
+    let view = DeliveryView::of(&delivery, &api.alerts.receivers().await?);
+    Ok((StatusCode::ACCEPTED, axum::Json(view)))
+}
+
+/// Which deliveries are wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DeliveryQuery {
+    /// In this status: `pending`, `delivered` or `given_up`.
+    status: Option<String>,
+    /// To the receiver of this name.
+    receiver: Option<String>,
+    /// About this run.
+    run_id: Option<String>,
+    /// Most items, up to 500.
+    limit: Option<usize>,
+    /// The `next` of the last part.
+    after: Option<String>,
+}
+
+/// Deliveries, newest first; ended ones are kept for 30 days
+#[utoipa::path(
+    get, path = "/v1/alerts/deliveries", operation_id = "list_alert_deliveries", tag = "alerts",
+    params(DeliveryQuery),
+    responses((status = 200, body = Page<DeliveryView>), (status = 400, body = Problem))
+)]
+pub(super) async fn deliveries(
+    State(api): State<Api>,
+    Query(query): Query<DeliveryQuery>,
+) -> Result<axum::Json<Page<DeliveryView>>, Problem> {
+    let receiver_id = match &query.receiver {
+        Some(name) => Some(api.alerts.receiver(name).await?.id),
+        None => None,
+    };
+    let filter = DeliveryFilter {
+        status: query.status.as_deref().map(|text| parse("status", text)).transpose()?,
+        receiver_id,
+        run_id: query.run_id.as_deref().map(|text| parse("run_id", text)).transpose()?,
+        ..DeliveryFilter::workspace(api.store.scope().workspace_id)
+    };
+    let receivers = api.alerts.receivers().await?;
+    let page = api.alerts.deliveries(filter, page_request(query.limit, query.after)).await?;
+    Ok(axum::Json(Page::of(page, |delivery| DeliveryView::of(&delivery, &receivers))))
+}
+
+/// One delivery
+#[utoipa::path(
+    get, path = "/v1/alerts/deliveries/{id}", operation_id = "show_alert_delivery", tag = "alerts",
+    params(("id" = String, Path, description = "The delivery's id")),
+    responses((status = 200, body = DeliveryView), (status = 404, body = Problem))
+)]
+pub(super) async fn delivery(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<axum::Json<DeliveryView>, Problem> {
+    let delivery = api.alerts.delivery(parse("id", &id)?).await?;
+    Ok(axum::Json(DeliveryView::of(&delivery, &api.alerts.receivers().await?)))
+}
+
+/// Sends a delivery again at once, also one that was given up
+#[utoipa::path(
+    post, path = "/v1/alerts/deliveries/{id}/retry", operation_id = "retry_alert_delivery",
+    tag = "alerts", params(("id" = String, Path, description = "The delivery's id")),
+    responses(
+        (status = 202, body = DeliveryView),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem)
+    )
+)]
+pub(super) async fn retry(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, axum::Json<DeliveryView>), Problem> {
+    let delivery = api.alerts.retry(parse("id", &id)?, &caller.asker()).await?;
+    let view = DeliveryView::of(&delivery, &api.alerts.receivers().await?);
+    Ok((StatusCode::ACCEPTED, axum::Json(view)))
+}

@@ -1,0 +1,57 @@
+//! Passes schedules and alerts through the counted store. Owns nothing. Face: the traits of `store`.
+//! Never counts: what is written of them goes through `commit`, which does.
+
+use super::counted_store::CountedStore;
+use crate::base::Timestamp;
+use crate::base::ids::{DeliveryId, ReceiverId, WorkspaceId};
+use crate::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
+use crate::domain::schedules::Schedule;
+use crate::store::{
+    Answer, DeliveryFilter, Outbox, Page, PageRequest, ReadAlerts, ReadSchedules, TakeDeliveries,
+};
+
+impl ReadSchedules for CountedStore {
+    fn schedules(&self, workspace: WorkspaceId) -> Answer<'_, Vec<Schedule>> {
+        self.inner.schedules(workspace)
+    }
+
+    fn schedule(&self, workspace: WorkspaceId, name: String) -> Answer<'_, Option<Schedule>> {
+        self.inner.schedule(workspace, name)
+    }
+}
+
+impl ReadAlerts for CountedStore {
+    fn alert_rules(&self, workspace: WorkspaceId) -> Answer<'_, Vec<AlertRule>> {
+        self.inner.alert_rules(workspace)
+    }
+
+    fn alert_receivers(&self, workspace: WorkspaceId) -> Answer<'_, Vec<Receiver>> {
+        self.inner.alert_receivers(workspace)
+    }
+
+    fn webhook(&self, receiver: ReceiverId) -> Answer<'_, Option<(Receiver, Webhook)>> {
+        self.inner.webhook(receiver)
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter, page: PageRequest) -> Answer<'_, Page<Delivery>> {
+        self.inner.deliveries(filter, page)
+    }
+
+    fn delivery(&self, workspace: WorkspaceId, id: DeliveryId) -> Answer<'_, Option<Delivery>> {
+        self.inner.delivery(workspace, id)
+    }
+
+    fn next_delivery(&self) -> Answer<'_, Option<Timestamp>> {
+        self.inner.next_delivery()
+    }
+}
+
+impl Outbox for CountedStore {
+    fn take_deliveries(&self, take: TakeDeliveries) -> Answer<'_, Vec<Delivery>> {
+        self.inner.take_deliveries(take)
+    }
+
+    fn report_delivery(&self, id: DeliveryId, event: DeliveryEvent) -> Answer<'_, ()> {
+        self.inner.report_delivery(id, event)
+    }
+}

@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::domain::audit::EventType;
+use crate::domain::runs::{End, Outcome, Source};
+use crate::domain::schedules::{Calendar, MissedPolicy, Overlap, Task};
+use crate::operations::schedules::ScheduleSpec;
+use crate::watchers::stage::{Lasting, Stage};
+use crate::world::tasks::Spawn as _;
+
+const SHORT: Lasting = Lasting { time: Duration::from_secs(5), end: End::Succeeded };
+
+fn hourly(overlap: Overlap) -> ScheduleSpec {
+    ScheduleSpec {
+        calendar: Calendar::parse("0 * * * *", "UTC").unwrap(),
+        task: Task::RestartProject { project: "shop".to_owned(), services: Vec::new() },
+        jitter_max: Duration::ZERO,
+        missed: MissedPolicy::Skip,
+        missed_age_max: Duration::from_secs(3 * 3600),
+        overlap,
+    }
+}
+
+fn schedules(stage: &Stage) -> Schedules {
+    Schedules::new(std::sync::Arc::clone(&stage.store), stage.runner.door(), stage.ambient.clone())
+}
+
+/// Starts the scheduler, which knows a schedule `hourly`.
+async fn watched(stage: &Stage, spec: ScheduleSpec) -> Schedules {
+    let schedules = schedules(stage);
+    schedules.put("hourly".parse().unwrap(), spec, &stage.asker()).await.unwrap();
+    watch(stage, &schedules);
+    schedules
+}
+
+fn watch(stage: &Stage, schedules: &Schedules) {
+    let scheduler = Scheduler::new(schedules.clone());
+    let stop = stage.supervisor.stop_token();
+    let _watched = stage.supervisor.spawn("schedules", scheduler.watch(stop).boxed());
+}
+
+async fn pass(minutes: u64) {
+    tokio::time::sleep(Duration::from_secs(minutes * 60)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_fires_at_its_times_through_the_door() {
+    let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+    watched(&stage, hourly(Overlap::Skip)).await;
+    pass(29).await;
+    assert_eq!(stage.runs().await, []);
+    pass(122).await;
+    let runs = stage.runs().await;
+    let times: Vec<String> = runs.iter().map(|run| run.created_at.to_string()).collect();
+    assert_eq!(times.len(), 3, "{times:?}");
+    for (run, hour) in runs.iter().zip(1..) {
+        assert!(run.created_at.to_string().starts_with(&format!("2026-06-01T0{hour}:00:00")));
+        assert_eq!((run.source, run.outcome()), (Source::Schedule, Outcome::Succeeded));
+        assert_eq!(run.initiator_name, "schedule hourly");
+    }
+    assert_eq!(stage.recorded(EventType::ScheduleFired).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_and_a_pause_take_effect_at_once() {
+    let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+    let schedules = watched(&stage, hourly(Overlap::Skip)).await;
+    pass(1).await;
+    let often = ScheduleSpec {
+        calendar: Calendar::parse("*/10 * * * *", "UTC").unwrap(),
+        ..hourly(Overlap::Skip)
+    };
+    schedules.put("hourly".parse().unwrap(), often, &stage.asker()).await.unwrap();
+    pass(20).await;
+    assert_eq!(stage.runs().await.len(), 2);
+    schedules.set_paused("hourly", true, &stage.asker()).await.unwrap();
+    pass(60).await;
+    assert_eq!(stage.runs().await.len(), 2);
+    schedules.set_paused("hourly", false, &stage.asker()).await.unwrap();
+    pass(10).await;
+    assert_eq!(stage.runs().await.len(), 3, "what the pause left out is over");
+    schedules.remove("hourly", &stage.asker()).await.unwrap();
+    pass(60).await;
+    assert_eq!(stage.runs().await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firing_that_overlaps_is_left_out() {
+    let long = Lasting { time: Duration::from_secs(90 * 60), end: End::Succeeded };
+    let stage = Stage::at("2026-06-01T00:30:00Z", long).await;
+    watched(&stage, hourly(Overlap::Skip)).await;
+    pass(5 * 60).await;
+    // 01:00 runs until 02:30, 03:00 until 04:30, 05:00.
+    let hours: Vec<_> = stage
+        .runs()
+        .await
+        .iter()
+        .map(|run| run.created_at.to_string()[11..13].to_owned())
+        .collect();
+    assert_eq!(hours, ["01", "03", "05"]);
+    assert_eq!(stage.recorded(EventType::ScheduleSkipped).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firing_that_waits_begins_when_the_run_before_has_ended() {
+    let long = Lasting { time: Duration::from_secs(150 * 60), end: End::Succeeded };
+    let stage = Stage::at("2026-06-01T00:30:00Z", long).await;
+    watched(&stage, hourly(Overlap::Queue)).await;
+    pass(4 * 60).await;
+    // 01:00 runs until 03:30; of 02:00 and 03:00 the later one follows it.
+    let runs = stage.runs().await;
+    let times: Vec<_> =
+        runs.iter().map(|run| run.created_at.to_string()[11..16].to_owned()).collect();
+    assert_eq!(times, ["01:00", "03:30"]);
+    assert_eq!(stage.recorded(EventType::ScheduleHeld).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firing_can_cancel_the_run_before() {
+    let long = Lasting { time: Duration::from_secs(150 * 60), end: End::Succeeded };
+    let stage = Stage::at("2026-06-01T00:30:00Z", long).await;
+    watched(&stage, hourly(Overlap::CancelRunning)).await;
+    pass(100).await;
+    let runs = stage.runs().await;
+    let outcomes: Vec<Outcome> = runs.iter().map(|run| run.outcome()).collect();
+    assert_eq!(outcomes, [Outcome::Cancelled, Outcome::Pending]);
+    assert!(runs[1].created_at.to_string().starts_with("2026-06-01T02:00:0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_while_the_agent_was_away_is_made_up_for_once_or_left_out() {
+    for (missed, expect) in [(MissedPolicy::Skip, 1), (MissedPolicy::RunOnce, 2)] {
+        let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+        watched(&stage, ScheduleSpec { missed, ..hourly(Overlap::Skip) }).await;
+        pass(40).await;
+        assert_eq!(stage.runs().await.len(), 1);
+        let stage = stage.killed(SHORT).await;
+        pass(5 * 60).await;
+        watch(&stage, &schedules(&stage));
+        pass(10).await;
+        assert_eq!(stage.runs().await.len(), expect, "{missed}");
+        let left_out = stage.recorded(EventType::ScheduleMissed).await;
+        assert_eq!(left_out, 2 - expect, "{missed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_agents_fire_a_schedule_once() {
+    let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+    let first = watched(&stage, hourly(Overlap::Skip)).await;
+    watch(&stage, &first);
+    watch(&stage, &schedules(&stage));
+    pass(5 * 60 + 1).await;
+    assert_eq!(stage.runs().await.len(), 5);
+    assert_eq!(stage.recorded(EventType::ScheduleFired).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_cannot_be_asked_for_is_refused_or_told() {
+    let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+    let schedules = schedules(&stage);
+    let unknown = Task::RestartProject { project: "none".to_owned(), services: Vec::new() };
+    let spec = ScheduleSpec { task: unknown, ..hourly(Overlap::Skip) };
+    let refused = schedules.put("hourly".parse().unwrap(), spec, &stage.asker()).await;
+    assert_eq!(refused.unwrap_err().to_string(), "the agent keeps no project none");
+    let nothing =
+        Task::DeployProject { project: "shop".to_owned(), force_recreate: false, rebuild: false };
+    let spec = ScheduleSpec { task: nothing, ..hourly(Overlap::Skip) };
+    let refused = schedules.put("hourly".parse().unwrap(), spec, &stage.asker()).await;
+    let said = "nothing of project shop was applied that could be deployed";
+    assert_eq!(refused.unwrap_err().to_string(), said);
+}
