@@ -43,6 +43,7 @@ impl From<SubmitError> for Problem {
             SubmitError::Busy => {
                 Self::new(ProblemCode::Conflict, error.to_string()).hint("try again")
             }
+            SubmitError::Unregistered(_) => Self::new(ProblemCode::NotFound, error.to_string()),
             SubmitError::Identity(source) => Self::from(source),
             SubmitError::Store(source) => Self::from(source),
         }

@@ -1,7 +1,7 @@
 //! Counts what goes through the store: transactions, audit events, runs that end. Owns
 //! `CountedStore`. Face: it is a `Store` itself. Never changes a call or its answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
@@ -10,15 +10,15 @@ use crate::api::metrics::Metrics;
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::time::between;
 use crate::base::{Digest, Name, Secret, Timestamp};
-use crate::domain::audit::{AuditEvents, AuditRecord, chain};
+use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord, chain};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
 use crate::store::{
     Accepted, Admission, Adoption, Answer, AuditFilter, Change, Claim, Claimed, CompleteRun,
-    ContainerExit, Heard, JobFilter, Lost, Notice, OpenAttempt, Page, PageRequest, Project,
-    QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter, RunProgress,
-    Scope, SignOfLife, Store, StoreError, Write,
+    ContainerExit, Heard, JobFilter, Lost, Notice, Noticed, OpenAttempt, Page, PageRequest,
+    Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter,
+    RunProgress, Scope, SignOfLife, Store, StoreError, Teller, Write,
 };
 
 /// A store whose writes are counted.
@@ -33,12 +33,12 @@ impl CountedStore {
         Self { inner, metrics }
     }
 
-    fn timed<'a>(&'a self, write: Answer<'a, ()>) -> Answer<'a, ()> {
+    fn timed<'a, T: Send + 'a>(&'a self, write: Answer<'a, T>) -> Answer<'a, T> {
         async move {
             let start = Instant::now();
             let answer = write.await;
             let outcome = match &answer {
-                Ok(()) => "ok",
+                Ok(_) => "ok",
                 // Two asked for the same at once: part of the work, not a fault.
                 Err(StoreError::Conflict(_)) => "conflict",
                 Err(_) => "failed",
@@ -49,54 +49,123 @@ impl CountedStore {
         .boxed()
     }
 
-    async fn count(&self, ended: &[(RunId, Timestamp)], events: &[(&'static str, &'static str)]) {
+    fn count_events(&self, events: &[Told]) {
         for (event_type, outcome) in events {
             self.metrics.audit_event(event_type, outcome);
         }
+    }
+
+    fn count_end(&self, run: &OperationRun, at: Timestamp) {
+        let took = between(run.created_at, at);
+        self.metrics.run_completed(run.run_type().key(), run.outcome().key(), took);
+    }
+
+    fn count_notices(&self, notices: &[Notice]) {
+        for notice in notices {
+            if let (Noticed::Ended { .. }, Some(at)) = (notice.what, notice.run.completed_at) {
+                self.count_end(&notice.run, at);
+            }
+        }
+    }
+
+    /// Of runs that a write ends.
+    async fn count_ended(&self, ended: &[(RunId, Timestamp)]) {
         for (run_id, at) in ended {
             // A run that cannot be read now is missing from the statistics, and nowhere else.
             if let Ok(Some(run)) = self.inner.run(*run_id).await {
-                let took = between(run.created_at, *at);
-                let (run_type, outcome) = (run.run_type(), run.outcome());
-                self.metrics.run_completed(run_type.key(), outcome.key(), took);
+                self.count_end(&run, *at);
             }
         }
     }
 }
 
+/// An event's type and outcome.
+type Told = (&'static str, &'static str);
+
+fn told(event: &AuditEvent) -> Told {
+    (event.event_type.key(), event.outcome.key())
+}
+
+fn ended(writes: &[Write]) -> Vec<(RunId, Timestamp)> {
+    let ended = writes.iter().filter_map(|write| match write {
+        Write::CompleteRun(CompleteRun { run_id, at, .. }) => Some((*run_id, *at)),
+        _ => None,
+    });
+    ended.collect()
+}
+
+/// The same teller, and what it told.
+fn listening(teller: Teller) -> (Teller, Arc<Mutex<Vec<Told>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&heard);
+    let teller = Teller::new(move |notice| {
+        teller.tell(notice).inspect(|event| lock(&listener).push(told(event)))
+    });
+    (teller, heard)
+}
+
+fn lock(heard: &Mutex<Vec<Told>>) -> MutexGuard<'_, Vec<Told>> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Store for CountedStore {
     fn commit(&self, writes: Vec<Write>, events: AuditEvents) -> Answer<'_, ()> {
-        let ended: Vec<(RunId, Timestamp)> = writes
-            .iter()
-            .filter_map(|write| match write {
-                Write::CompleteRun(CompleteRun { run_id, at, .. }) => Some((*run_id, *at)),
-                _ => None,
-            })
-            .collect();
-        let told = events.iter().map(|event| (event.event_type.key(), event.outcome.key()));
-        let told: Vec<_> = told.collect();
+        let ended = ended(&writes);
+        let told: Vec<_> = events.iter().map(told).collect();
         async move {
             self.timed(self.inner.commit(writes, events)).await?;
-            self.count(&ended, &told).await;
+            self.count_events(&told);
+            self.count_ended(&ended).await;
             Ok(())
         }
         .boxed()
     }
 
     fn change(&self, change: Change) -> Answer<'_, Vec<Notice>> {
-        self.inner.change(change)
+        let ended = ended(&change.writes);
+        let events: Vec<_> = change.events.iter().map(told).collect();
+        let (teller, heard) = listening(change.teller);
+        let change = Change { teller, ..change };
+        async move {
+            let notices = self.timed(self.inner.change(change)).await?;
+            self.count_events(&events);
+            self.count_events(&lock(&heard));
+            self.count_notices(&notices);
+            self.count_ended(&ended).await;
+            Ok(notices)
+        }
+        .boxed()
     }
 
     fn admit(&self, admission: Admission) -> Answer<'_, Accepted> {
-        self.inner.admit(admission)
+        let events: Vec<_> = admission.events.iter().map(told).collect();
+        let (teller, heard) = listening(admission.teller);
+        let admission = Admission { teller, ..admission };
+        async move {
+            let accepted = self.timed(self.inner.admit(admission)).await?;
+            if let Accepted::New { notices, .. } = &accepted {
+                self.count_events(&events);
+                self.count_events(&lock(&heard));
+                self.count_notices(notices);
+            }
+            Ok(accepted)
+        }
+        .boxed()
     }
 
     fn claim(&self, claim: Claim) -> Answer<'_, Vec<Claimed>> {
-        self.inner.claim(claim)
+        let (teller, heard) = listening(claim.teller);
+        let claim = Claim { teller, ..claim };
+        async move {
+            let claimed = self.timed(self.inner.claim(claim)).await?;
+            self.count_events(&lock(&heard));
+            Ok(claimed)
+        }
+        .boxed()
     }
 
     fn sign_of_life(&self, sign: SignOfLife) -> Answer<'_, Heard> {
-        self.inner.sign_of_life(sign)
+        self.timed(self.inner.sign_of_life(sign))
     }
 
     fn register_agent(&self, agent: Agent) -> Answer<'_, ()> {

@@ -91,7 +91,7 @@ pub fn run(file: &Path, config: Config) -> Result<(), RunError> {
 async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
     let (mut agent, listener) = Agent::assemble(&config)?;
-    let recovered = agent.runner.recover().await.map_err(RunError::Store)?;
+    let recovered = agent.runner.start().await.map_err(RunError::Store)?;
     records::started(&*agent.store, &agent.ambient).await.map_err(RunError::Store)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

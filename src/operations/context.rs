@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{Ambient, chain};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    CountKey, Details, Failure, OperationRun, StepRecord, StepStatus, Undo, Unregistered,
+    CountKey, Definition, Details, Failure, OperationRun, StepRecord, StepStatus, Undo,
+    Unregistered,
 };
 use crate::store::{RunProgress, Store, StoreError};
 
@@ -74,6 +75,8 @@ pub struct RunContext {
 
 pub(super) struct Inner {
     pub(super) run: OperationRun,
+    /// What is fixed about the run's type; none for a hosted type that is not registered any more.
+    pub(super) definition: Option<Definition>,
     pub(super) purpose: Purpose,
     pub(super) earlier_steps: Vec<StepRecord>,
     pub(super) store: Arc<dyn Store>,
@@ -99,6 +102,11 @@ impl RunContext {
     /// The number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.inner.run.attempt
+    }
+
+    /// What is fixed about the run's type.
+    pub(super) fn definition(&self) -> Option<&Definition> {
+        self.inner.definition.as_ref()
     }
 
     /// What this attempt is for.
@@ -199,9 +207,8 @@ impl RunContext {
     /// # Errors
     /// When the run's type does not register the key.
     pub fn count(&self, key: CountKey, by: u64) -> Result<(), Unregistered> {
-        let run_type = self.inner.run.run_type();
-        if let Some(definition) = run_type.built_in() {
-            definition.check_count(run_type, key)?;
+        if let Some(definition) = &self.inner.definition {
+            definition.check_count(self.inner.run.run_type(), key)?;
         }
         self.lock_pending().counts.push((key, by));
         self.publish(Happened::Counted { key, by });

@@ -4,17 +4,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::base::ids::{RunId, TenantId, UserId, WorkspaceId};
+use crate::base::ids::{EventId, RunId, TenantId, UserId, WorkspaceId};
 use crate::base::limits::DOOR_RETRIES_MAX;
-use crate::base::{Ambient, CanonicalError};
-use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventType, Outcome};
+use crate::base::time::after;
+use crate::base::{Ambient, CanonicalError, Timestamp};
+use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventType, Outcome};
+use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    Context, Details, End, Inputs, OperationRun, Priority, RunState, Source, SummaryCounts,
-    WaitsFor, identity_hash,
+    Context, Definition, Details, Holder, HostedType, Inputs, OperationRun, Priority, QueueControl,
+    RunState, RunType, Source, SummaryCounts, WaitsFor, identity_hash,
 };
-use crate::store::{CompleteRun, Conflict, RunProgress, Scope, Store, StoreError, Write};
+use crate::store::{
+    Accepted, Admission, Change, Claimant, Claimed, Conflict, Noticed, RetryRun, Scope, Store,
+    StoreError, Teller, Write,
+};
 
-use super::events::{describe, run_event};
+use super::definitions::Definitions;
+use super::events::{describe, notice_event, run_event, teller};
 use super::signals::{Alarm, Follower, Happened, Signals};
 
 /// What somebody asks for.
@@ -36,6 +42,10 @@ pub struct Request {
     pub run_id: Option<RunId>,
     /// What is asked for; its subject is what the run locks.
     pub inputs: Inputs,
+    /// Which of the runs that could begin comes first; the type's own when absent.
+    pub priority: Option<Priority>,
+    /// When it may begin; at once when absent.
+    pub run_at: Option<Timestamp>,
     /// Records that change with the acceptance, such as the stored files.
     pub writes: Vec<Write>,
     /// Further events of the same transaction.
@@ -55,6 +65,8 @@ impl Request {
             source,
             run_id: None,
             inputs,
+            priority: None,
+            run_at: None,
             writes: Vec::new(),
             events: Vec::new(),
         }
@@ -71,6 +83,8 @@ impl Request {
             source,
             run_id: None,
             inputs,
+            priority: None,
+            run_at: None,
             writes: Vec::new(),
             events: Vec::new(),
         }
@@ -104,6 +118,9 @@ pub enum SubmitError {
     /// Runs that ask for the same come and go while it is tried.
     #[error("runs that ask for the same come and go too fast")]
     Busy,
+    /// A hosted type of this name is not registered in the workspace.
+    #[error("the run type {0} is not registered; register it first")]
+    Unregistered(RunType),
     /// The inputs have no canonical form.
     #[error("the inputs of the run cannot be identified")]
     Identity(#[source] CanonicalError),
@@ -132,6 +149,29 @@ pub enum CancelError {
     Store(#[source] StoreError),
 }
 
+/// Why a dead letter was not tried again or dismissed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// There is no such run in the workspace.
+    #[error("no run {0}")]
+    NotFound(RunId),
+    /// It is no dead letter.
+    #[error("run {0} is no dead letter")]
+    NotDead(RunId),
+    /// A run that asks for the same is not completed.
+    #[error("run {0} asks for the same and is not completed")]
+    Active(RunId),
+    /// A hosted type of this name is not registered in the workspace.
+    #[error("the run type {0} is not registered; register it first")]
+    Unregistered(RunType),
+    /// The inputs have no canonical form.
+    #[error("the inputs of the run cannot be identified")]
+    Identity(#[source] CanonicalError),
+    /// The store did not take it.
+    #[error("the request could not be recorded")]
+    Store(#[source] StoreError),
+}
+
 /// An operator's answer to a run that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -148,53 +188,110 @@ pub struct Door {
     pub(super) ambient: Ambient,
     pub(super) signals: Arc<Signals>,
     pub(super) open: Arc<AtomicBool>,
+    /// The process that executes what is admitted here when a worker is free.
+    pub(super) holder: Holder,
+    pub(super) definitions: Arc<Definitions>,
 }
 
 impl Door {
-    /// Accepts a request: records the run, its event and what belongs to it in one transaction.
-    /// Asking again for what is not completed returns the run that does it.
+    /// Accepts a request: records the run, its event and what belongs to it in one transaction, in
+    /// which it begins when a worker is free and nothing stands against it. Asking again for what
+    /// is not completed returns the run that does it.
     ///
     /// # Errors
     /// When the agent shuts down or the store does not take it; nothing is recorded then.
     pub async fn submit(&self, request: Request) -> Result<Admitted, SubmitError> {
+        let run_type = request.inputs.run_type();
+        let workspace = request.workspace_id;
+        let found = self.definitions.find(&*self.store, &self.ambient, workspace, run_type).await;
+        let definition = found.map_err(SubmitError::Store)?;
+        let definition = definition.ok_or(SubmitError::Unregistered(run_type))?;
         for _ in 0..DOOR_RETRIES_MAX {
             if !self.open.load(Ordering::SeqCst) {
                 return Err(SubmitError::Closed);
             }
-            let run = self.queued(&request).map_err(SubmitError::Identity)?;
-            let mut event = run_event(
-                &self.ambient,
-                &run,
-                EventType::RunQueued,
-                Outcome::Info,
-                request.actor.clone(),
-                format!("{} was asked for by {}", describe(&run), run.initiator_name),
-            );
-            event.context.source = Some(run.source);
-            let mut writes = request.writes.clone();
-            writes.push(Write::InsertRun(Box::new(run.clone())));
-            let events = AuditEvents::from(event).and_all(request.events.clone());
-            match self.store.commit(writes, events).await {
-                Ok(()) => {
-                    self.changed(&run);
-                    self.signals.wake.notify_one();
-                    return Ok(Admitted::New(run));
+            let run = self.queued(&request, &definition).map_err(SubmitError::Identity)?;
+            let id = run.id;
+            match self.admit(&request, &definition, run).await {
+                Ok(Accepted::New { run, .. }) => return Ok(Admitted::New(run)),
+                // It may end between the conflict and this reading; then a new one is due.
+                Ok(Accepted::Existing(run)) if run.state.is_completed() => {}
+                Ok(Accepted::Existing(run)) => return Ok(Admitted::Existing(run)),
+                Err(error) => {
+                    self.signals.disarm(id);
+                    return Err(SubmitError::Store(error));
                 }
-                Err(StoreError::Conflict(Conflict::ActiveRun(id))) => {
-                    let run = self.store.run(id).await.map_err(SubmitError::Store)?;
-                    // It may end between the conflict and this reading; then a new one is due.
-                    if let Some(run) = run.filter(|run| !run.state.is_completed()) {
-                        return Ok(Admitted::Existing(run));
-                    }
-                }
-                Err(error) => return Err(SubmitError::Store(error)),
             }
         }
         Err(SubmitError::Busy)
     }
 
-    fn queued(&self, request: &Request) -> Result<OperationRun, CanonicalError> {
+    async fn admit(
+        &self,
+        request: &Request,
+        definition: &Definition,
+        run: OperationRun,
+    ) -> Result<Accepted, StoreError> {
+        let mut event = run_event(
+            &self.ambient,
+            &run,
+            EventType::RunQueued,
+            Outcome::Info,
+            request.actor.clone(),
+            format!("{} was asked for by {}", describe(&run), run.initiator_name),
+        );
+        event.context.source = Some(run.source);
+        // Only the runner executes our own types; programs ask for theirs.
+        let slot = match run.run_type().is_hosted() {
+            false => Arc::clone(&self.signals.slots).try_acquire_owned().ok(),
+            true => None,
+        };
+        let claimant =
+            slot.as_ref().map(|_| Claimant { holder: self.holder.clone(), at: self.ambient.now() });
+        let lease = definition.lease;
+        let admission = Admission {
+            run: Box::new(run),
+            supersedes: definition.supersedes,
+            claimant,
+            writes: request.writes.clone(),
+            events: AuditEvents::from(event).and_all(request.events.clone()),
+            teller: self.arming_teller(),
+        };
+        let accepted = self.store.admit(admission).await?;
+        let Accepted::New { run, notices } = &accepted else { return Ok(accepted) };
+        self.signals.tell(self.ambient.now(), notices.clone());
+        match slot {
+            Some(slot) if run.state == RunState::Running => {
+                let lease_until = after(self.ambient.now(), lease);
+                let claimed = Claimed { run: run.clone(), job: None, lease_until };
+                self.signals.hand_over(claimed, slot);
+            }
+            _ => {
+                self.changed(run);
+                self.signals.wake.notify_one();
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Tells of what an admission begins, and makes its cancel token before it is durable.
+    fn arming_teller(&self) -> Teller {
+        let (ambient, signals) = (self.ambient.clone(), Arc::clone(&self.signals));
+        Teller::new(move |notice| {
+            if notice.what == Noticed::Started {
+                signals.arm(notice.run.id);
+            }
+            notice_event(&ambient, &Actor::agent(), notice)
+        })
+    }
+
+    fn queued(
+        &self,
+        request: &Request,
+        definition: &Definition,
+    ) -> Result<OperationRun, CanonicalError> {
         let inputs = request.inputs.clone();
+        let is_hosted = inputs.run_type().is_hosted();
         Ok(OperationRun {
             id: request
                 .run_id
@@ -205,9 +302,10 @@ impl Door {
             initiator_name: request.initiator_name.clone(),
             source: request.source,
             subject: inputs.subject(),
-            priority: Priority::default(),
-            run_at: None,
-            host_id: Some(self.store.scope().host_id),
+            priority: request.priority.unwrap_or(definition.priority),
+            run_at: request.run_at,
+            // What is ours is a thing of this host; a program may ask through any agent.
+            host_id: self.holder.host_id.filter(|_| !is_hosted),
             retried_from: None,
             state: RunState::Queued,
             attempt: 0,
@@ -225,8 +323,8 @@ impl Door {
         })
     }
 
-    /// Cancels a run: at once when no worker has it, else its worker is asked to stop before its
-    /// next step. Returns the run as it is then.
+    /// Cancels a run: at once when nobody works on it, else whoever does is asked to stop before
+    /// the next step. Returns the run as it is then.
     ///
     /// # Errors
     /// When there is no such run, when it has ended, or when the store does not take it.
@@ -236,35 +334,165 @@ impl Door {
         id: RunId,
         actor: Actor,
     ) -> Result<OperationRun, CancelError> {
-        for _ in 0..DOOR_RETRIES_MAX {
-            let run = self.find(workspace, id).await?;
-            let (write, event_type) = match run.state {
-                RunState::Completed(_) => return Err(CancelError::Ended(id)),
-                RunState::Running if run.cancel_requested_at.is_some() => {
-                    self.signals.cancel(id);
-                    return Ok(run);
-                }
-                RunState::Running => (
-                    Write::RequestCancel { run_id: id, at: self.ambient.now() },
-                    EventType::RunCancelRequested,
-                ),
-                RunState::Queued | RunState::Waiting(_) | RunState::Ready => {
-                    (self.give_up(&run), EventType::RunCancelled)
-                }
-            };
-            let summary = match event_type {
-                EventType::RunCancelled => {
-                    format!("{} was cancelled by {}", describe(&run), actor.actor_label)
-                }
-                _ => format!("{} asked to cancel: {}", actor.actor_label, describe(&run)),
-            };
-            if self.record(&run, write, event_type, actor.clone(), summary).await? {
+        let run = self.find(workspace, id).await?;
+        match run.state {
+            RunState::Completed(_) => return Err(CancelError::Ended(id)),
+            _ if run.cancel_requested_at.is_some() => {
                 self.signals.cancel(id);
-                self.signals.wake.notify_one();
-                return self.find(workspace, id).await.inspect(|run| self.changed(run));
+                return Ok(run);
             }
+            _ => {}
         }
-        Err(CancelError::Busy(id))
+        let change = Change {
+            writes: vec![Write::CancelRun { run_id: id, at: self.ambient.now() }],
+            events: Vec::new(),
+            teller: teller(&self.ambient, actor),
+        };
+        match self.store.change(change).await {
+            Ok(notices) => self.signals.tell(self.ambient.now(), notices),
+            // It ended meanwhile: there is nothing else that refuses a cancellation.
+            Err(StoreError::Conflict(_)) => return Err(CancelError::Ended(id)),
+            Err(error) => return Err(CancelError::Store(error)),
+        }
+        Ok(self.find(workspace, id).await?)
+    }
+
+    /// Tries a dead letter again: a new run, with all that it was asked for or only with the jobs
+    /// that were not done. The dead letter is none from then on.
+    ///
+    /// # Errors
+    /// When there is no such run, when it is no dead letter, when a run that asks for the same is
+    /// not completed, or when the store does not take it.
+    pub async fn retry(
+        &self,
+        workspace: WorkspaceId,
+        id: RunId,
+        failed_jobs_only: bool,
+        requester: &Request,
+    ) -> Result<OperationRun, QueueError> {
+        let dead = self.find(workspace, id).await?;
+        let request = Request {
+            tenant_id: dead.tenant_id,
+            inputs: dead.context.inputs.clone(),
+            priority: Some(dead.priority),
+            ..requester.clone()
+        };
+        let found = self
+            .definitions
+            .find(&*self.store, &self.ambient, workspace, dead.run_type())
+            .await
+            .map_err(QueueError::Store)?;
+        let definition = found.ok_or(QueueError::Unregistered(dead.run_type()))?;
+        let mut run = self.queued(&request, &definition).map_err(QueueError::Identity)?;
+        run.retried_from = Some(id);
+        let summary = format!("{} was asked for again by {}", describe(&run), run.initiator_name);
+        let info = Outcome::Info;
+        let event = EventType::RunQueued;
+        let event = run_event(&self.ambient, &run, event, info, request.actor.clone(), summary);
+        let new = run.id;
+        let write = Write::RetryRun(RetryRun { dead: id, run: Box::new(run), failed_jobs_only });
+        self.change(id, write, event).await?;
+        self.signals.wake.notify_one();
+        Ok(self.find(workspace, new).await?)
+    }
+
+    /// Notes that a dead letter was dealt with otherwise.
+    ///
+    /// # Errors
+    /// When there is no such run, when it is no dead letter, or when the store does not take it.
+    pub async fn dismiss(
+        &self,
+        workspace: WorkspaceId,
+        id: RunId,
+        actor: Actor,
+    ) -> Result<OperationRun, QueueError> {
+        let run = self.find(workspace, id).await?;
+        let summary =
+            format!("{} dismissed the dead letter: {}", actor.actor_label, describe(&run));
+        let event = EventType::RunDismissed;
+        let event = run_event(&self.ambient, &run, event, Outcome::Info, actor, summary);
+        self.change(id, Write::DismissRun { run_id: id }, event).await?;
+        Ok(self.find(workspace, id).await?)
+    }
+
+    async fn change(&self, id: RunId, write: Write, event: AuditEvent) -> Result<(), QueueError> {
+        let teller = teller(&self.ambient, event.actor.clone());
+        let change = Change { writes: vec![write], events: vec![event], teller };
+        match self.store.change(change).await {
+            Ok(notices) => {
+                self.signals.tell(self.ambient.now(), notices);
+                Ok(())
+            }
+            Err(StoreError::Conflict(Conflict::NotDead(_))) => Err(QueueError::NotDead(id)),
+            Err(StoreError::Conflict(Conflict::ActiveRun(active))) => {
+                Err(QueueError::Active(active))
+            }
+            Err(error) => Err(QueueError::Store(error)),
+        }
+    }
+
+    /// Pauses, resumes or limits a part of the queue. What has begun goes on.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn control(&self, control: QueueControl, actor: Actor) -> Result<(), StoreError> {
+        let QueueControl { workspace_id, scope, is_paused, concurrency_max } = control;
+        let known = self.store.queue_controls(workspace_id).await?;
+        let was_paused = known.iter().any(|known| known.scope == scope && known.is_paused);
+        let (event_type, what) = match (was_paused, is_paused, concurrency_max) {
+            (false, true, _) => (EventType::QueuePaused, "was paused".to_owned()),
+            (true, false, _) => (EventType::QueueResumed, "goes on".to_owned()),
+            (_, _, Some(most)) => {
+                (EventType::QueueLimited, format!("executes at most {most} at once"))
+            }
+            (_, _, None) => (EventType::QueueLimited, "has no limit".to_owned()),
+        };
+        let summary = format!("The queue of {scope} {what}, by {}", actor.actor_label);
+        let event = AuditEvent {
+            id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
+            workspace_id,
+            tenant_id: None,
+            event_type,
+            summary: SafeText::new(summary),
+            outcome: Outcome::Info,
+            actor,
+            target: None,
+            operation_run_id: None,
+            context: EventContext::default(),
+            occurred_at: self.ambient.now(),
+        };
+        let write = match (is_paused, concurrency_max) {
+            (false, None) => Write::DropQueueControl { workspace_id, scope },
+            _ => Write::PutQueueControl(control),
+        };
+        self.store.commit(vec![write], event.into()).await?;
+        self.signals.wake.notify_one();
+        Ok(())
+    }
+
+    /// Registers a hosted type, or changes its definition.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn register(&self, hosted: HostedType, actor: Actor) -> Result<(), StoreError> {
+        let (workspace_id, name) = (hosted.workspace_id, hosted.name);
+        let event = AuditEvent {
+            id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
+            workspace_id,
+            tenant_id: None,
+            event_type: EventType::HostedTypeRegistered,
+            summary: SafeText::new(format!("{} registered {name}", actor.actor_label)),
+            outcome: Outcome::Info,
+            actor,
+            target: None,
+            operation_run_id: None,
+            context: EventContext { run_type: Some(hosted.run_type()), ..EventContext::default() },
+            occurred_at: self.ambient.now(),
+        };
+        let write = Write::PutHostedType(Box::new(hosted));
+        let committed = self.store.commit(vec![write], event.into()).await;
+        self.definitions.forget(workspace_id, name);
+        committed
     }
 
     /// Answers a run that asks what to do after a crash.
@@ -290,7 +518,9 @@ impl Door {
             let write = Write::WakeRun { run_id: id };
             if self.record(&run, write, EventType::RunAnswered, actor.clone(), summary).await? {
                 self.signals.wake.notify_one();
-                return self.find(workspace, id).await.inspect(|run| self.changed(run));
+                let run = self.find(workspace, id).await?;
+                self.changed(&run);
+                return Ok(run);
             }
         }
         Err(CancelError::Busy(id))
@@ -311,19 +541,9 @@ impl Door {
         self.open.store(false, Ordering::SeqCst);
     }
 
-    async fn find(&self, workspace: WorkspaceId, id: RunId) -> Result<OperationRun, CancelError> {
-        let run = self.store.run(id).await.map_err(CancelError::Store)?;
-        run.filter(|run| run.workspace_id == workspace).ok_or(CancelError::NotFound(id))
-    }
-
-    fn give_up(&self, run: &OperationRun) -> Write {
-        Write::CompleteRun(CompleteRun {
-            run_id: run.id,
-            attempt: run.attempt,
-            end: End::Cancelled,
-            at: self.ambient.now(),
-            progress: RunProgress::default(),
-        })
+    async fn find(&self, workspace: WorkspaceId, id: RunId) -> Result<OperationRun, NotThere> {
+        let run = self.store.run(id).await.map_err(NotThere::Store)?;
+        run.filter(|run| run.workspace_id == workspace).ok_or(NotThere::Run(id))
     }
 
     /// Commits; false when the run changed meanwhile and must be looked at again.
@@ -346,5 +566,29 @@ impl Door {
     fn changed(&self, run: &OperationRun) {
         let what = Happened::Changed(Box::new(run.clone()));
         self.signals.publish(run.id, self.ambient.now(), what);
+    }
+}
+
+/// Why a run cannot be read.
+enum NotThere {
+    Run(RunId),
+    Store(StoreError),
+}
+
+impl From<NotThere> for CancelError {
+    fn from(why: NotThere) -> Self {
+        match why {
+            NotThere::Run(id) => Self::NotFound(id),
+            NotThere::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<NotThere> for QueueError {
+    fn from(why: NotThere) -> Self {
+        match why {
+            NotThere::Run(id) => Self::NotFound(id),
+            NotThere::Store(error) => Self::Store(error),
+        }
     }
 }

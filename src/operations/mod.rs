@@ -4,6 +4,7 @@
 
 pub mod alerts;
 mod context;
+mod definitions;
 pub mod deploy_project;
 mod door;
 mod events;
@@ -19,13 +20,13 @@ use futures_util::future::BoxFuture;
 
 use crate::base::chain;
 use crate::domain::audit::AuditEvent;
-use crate::domain::runs::{End, Failure, ReasonCode, Waiting};
-use crate::store::{StoreError, Write};
+use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, Waiting};
+use crate::store::{NewJob, StoreError, Write};
 
 pub use context::{Purpose, RunContext, Step, StepError, Stop};
-pub use door::{Admitted, Answer, CancelError, Door, Request, SubmitError};
+pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitError};
 pub use events::{notice_event, run_event, teller};
-pub use runner::{Operations, Recovered, Runner, RunnerOptions};
+pub use runner::{JobContext, Operations, Recovered, Runner, RunnerOptions};
 pub use signals::{Alarm, Followed, Follower, Happened, RunNews};
 
 /// What executes the runs of one type.
@@ -33,6 +34,17 @@ pub trait Operation: Send + Sync {
     /// Executes one attempt of a run. Everything it does to the world goes through `run.step`.
     /// A panic fails this run only.
     fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd>;
+
+    /// Executes one job of a run that ended with `RunEnd::fans_out`. What it counts and tells is
+    /// added to the run when the job ends; `Cancelled` is for one that was told to stop.
+    fn execute_job(&self, job: JobContext) -> BoxFuture<'_, JobEnd> {
+        Box::pin(async move {
+            let message = "this operation has no jobs: this is a defect, please report it";
+            let about = format!("job:{}", job.job().key);
+            job.fail(Failure::new(ReasonCode::Internal, about, message));
+            JobEnd::Failed
+        })
+    }
 }
 
 /// How an attempt ended, and what is recorded in the same transaction.
@@ -51,8 +63,11 @@ pub struct RunEnd {
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The run ends. What went wrong was told by `RunContext::fail`.
+    /// The run ends. What went wrong was told by `RunContext::fail`. One that failed, wholly or in
+    /// part, is tried again when its type says so.
     Ended(End),
+    /// The run becomes a bulk run: it waits for these jobs without a worker.
+    FansOut(Vec<NewJob>),
     /// The run is put aside until something happens.
     Waits(Waiting),
     /// The attempt stopped at a safe step because it was told to; a later one goes on.
@@ -63,6 +78,11 @@ impl RunEnd {
     /// The run ends so.
     pub fn ended(end: End) -> Self {
         Self::of(Verdict::Ended(end))
+    }
+
+    /// The run waits for these jobs, and ends as they do.
+    pub fn fans_out(jobs: Vec<NewJob>) -> Self {
+        Self::of(Verdict::FansOut(jobs))
     }
 
     /// The run waits.

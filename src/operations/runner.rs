@@ -2,6 +2,7 @@
 //! left. Owns the life of every run after the door. Face: `Runner`. Never executes two runs of
 //! one subject at once, and never ends a run twice: the attempt's number fences every write.
 
+mod jobs;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -28,16 +29,18 @@ use crate::base::time::{after, between};
 use crate::base::{Ambient, chain};
 use crate::domain::audit::{Actor, EventType, Outcome};
 use crate::domain::runs::{
-    AttemptEnd, Holder, OnCrash, OperationRun, RunState, RunType, StepRecord,
+    Agent, AttemptEnd, Definition, Holder, OnCrash, OperationRun, RunState, RunType, StepRecord,
 };
-use crate::store::{Claim, Claimant, Claimed, Noticed, Store, StoreError, Teller, Write};
+use crate::store::{Claim, Claimant, Claimed, Notice, Noticed, Store, StoreError, Teller, Write};
 use crate::world::tasks::{Spawn, TaskLost};
 
 use super::context::Inner;
+use super::definitions::Definitions;
 use super::events::{describe, notice_event, run_event};
 use super::signals::{Happened, Signals};
 use super::{Door, Operation, Purpose, RunContext};
 
+pub use jobs::JobContext;
 pub use recovery::Recovered;
 
 /// Which operation executes which type of run.
@@ -60,6 +63,8 @@ pub struct RunnerOptions {
     pub instance: String,
     /// The boot of the host that it runs in.
     pub boot_id: String,
+    /// The host's name, for people.
+    pub hostname: String,
     /// Runs that execute at once.
     pub workers_max: usize,
     /// How often live runs give a sign.
@@ -75,6 +80,7 @@ impl RunnerOptions {
         let boot_id = instance.split_once('/').map_or(instance.as_str(), |(boot, _)| boot);
         Self {
             boot_id: boot_id.to_owned(),
+            hostname: String::new(),
             instance,
             workers_max: RUN_WORKERS_MAX,
             heartbeat_interval: HEARTBEAT_INTERVAL,
@@ -92,6 +98,7 @@ pub struct Runner {
     spawn: Arc<dyn Spawn>,
     signals: Arc<Signals>,
     open: Arc<AtomicBool>,
+    definitions: Arc<Definitions>,
     /// Cancelled when no new run may begin and live ones are to reach a safe step.
     drain: CancellationToken,
     /// Cancelled when the time for that is over.
@@ -100,8 +107,8 @@ pub struct Runner {
     drained: Notify,
 }
 
-/// A worker that has not ended, and its run.
-type Worker = BoxFuture<'static, (OperationRun, Result<(), TaskLost>)>;
+/// A worker that has not ended, and what it executes.
+type Worker = BoxFuture<'static, (Claimed, Result<(), TaskLost>)>;
 
 type Workers = FuturesUnordered<Worker>;
 
@@ -122,6 +129,7 @@ impl Runner {
             spawn,
             signals: Arc::new(Signals::new()),
             open: Arc::new(AtomicBool::new(true)),
+            definitions: Arc::default(),
             drain: CancellationToken::new(),
             abandon: CancellationToken::new(),
             drained: Notify::new(),
@@ -135,6 +143,8 @@ impl Runner {
             ambient: self.ambient.clone(),
             signals: Arc::clone(&self.signals),
             open: Arc::clone(&self.open),
+            holder: self.holder(),
+            definitions: Arc::clone(&self.definitions),
         }
     }
 
@@ -143,16 +153,20 @@ impl Runner {
         let mut workers = Workers::new();
         let mut heartbeat = tokio::time::interval(self.options.heartbeat_interval);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.signals.slots.add_permits(self.options.workers_max);
         loop {
             let draining = self.drain.is_cancelled();
+            for (claimed, slot) in self.signals.take_begun() {
+                workers.push(self.begin(claimed, slot));
+            }
             if draining && workers.is_empty() {
                 break;
             }
             let pause = if draining { None } else { self.advance(&mut workers).await };
             let pause = pause.unwrap_or(self.options.heartbeat_interval);
             tokio::select! {
-                Some((run, end)) = workers.next() => self.bury(&run, end).await,
-                () = self.signals.wake.notified(), if !draining => {}
+                Some((claimed, end)) = workers.next() => self.bury(&claimed, end).await,
+                () = self.signals.wake.notified() => {}
                 () = self.drain.cancelled(), if !draining => {}
                 _ = heartbeat.tick() => self.heartbeat().await,
                 () = tokio::time::sleep(pause), if !draining => {}
@@ -200,12 +214,19 @@ impl Runner {
             self.wake(&run).await?;
         }
         loop {
-            let free = self.options.workers_max.saturating_sub(workers.len());
-            let claimed = if free == 0 { Vec::new() } else { self.claim(free).await? };
+            let mut slots = Vec::new();
+            while let Ok(slot) = Arc::clone(&self.signals.slots).try_acquire_owned() {
+                slots.push(slot);
+            }
+            let claimed = match slots.len() {
+                0 => Vec::new(),
+                free => self.claim(free).await?,
+            };
             if claimed.is_empty() {
                 break;
             }
-            workers.extend(claimed.into_iter().map(|claimed| self.begin(claimed)));
+            let taken = claimed.into_iter().zip(slots);
+            workers.extend(taken.map(|(claimed, slot)| self.begin(claimed, slot)));
         }
         self.store.next_due().await
     }
@@ -265,23 +286,52 @@ impl Runner {
         RunType::ALL.iter().chain(others).copied().collect()
     }
 
-    fn holder(&self) -> Holder {
-        Holder {
+    /// This process, as other agents see it.
+    fn agent(&self) -> Agent {
+        let now = self.ambient.now();
+        Agent {
             instance: self.options.instance.clone(),
-            host_id: Some(self.store.scope().host_id),
-            boot_id: Some(self.options.boot_id.clone()),
-            is_hosted: false,
+            host_id: self.store.scope().host_id,
+            boot_id: self.options.boot_id.clone(),
+            hostname: self.options.hostname.clone(),
+            started_at: now,
+            heartbeat_at: now,
         }
     }
 
-    /// Starts the worker of an attempt that has begun.
-    fn begin(self: &Arc<Self>, Claimed { run, .. }: Claimed) -> Worker {
-        let cancel = self.signals.arm(run.id);
-        info!(run_id = %run.id, run_type = %run.run_type(), attempt = run.attempt, "run started");
-        self.changed(&run);
-        let work = worker::work(Arc::clone(self), run.clone(), cancel).boxed();
+    fn holder(&self) -> Holder {
+        Holder::agent(&self.agent())
+    }
+
+    /// Starts the worker of an attempt that has begun. It holds its place until it ends.
+    fn begin(self: &Arc<Self>, claimed: Claimed, slot: OwnedSemaphorePermit) -> Worker {
+        let run = claimed.run.clone();
+        let work = match claimed.job.clone() {
+            Some(job) => {
+                let cancel = self.signals.arm(run.id);
+                info!(run_id = %run.id, job = job.key, attempt = job.attempt, "job started");
+                jobs::work(Arc::clone(self), run, job, cancel).boxed()
+            }
+            None => {
+                let cancel = self.signals.token(run.id);
+                let (run_id, run_type) = (run.id, run.run_type());
+                info!(%run_id, %run_type, attempt = run.attempt, "run started");
+                self.changed(&run);
+                worker::work(Arc::clone(self), run, cancel).boxed()
+            }
+        };
         let handle = self.spawn.spawn("run", work);
-        handle.map(|end| (run, end)).boxed()
+        async move {
+            let end = handle.await;
+            drop(slot);
+            (claimed, end)
+        }
+        .boxed()
+    }
+
+    /// What is fixed about a run's type; none for a hosted type that is not registered any more.
+    async fn definition(&self, run: &OperationRun) -> Result<Option<Definition>, StoreError> {
+        self.definitions.find(&*self.store, &self.ambient, run.workspace_id, run.run_type()).await
     }
 
     /// What a new attempt sees.
@@ -292,6 +342,7 @@ impl Runner {
     ) -> Result<RunContext, StoreError> {
         let (purpose, earlier_steps) = self.history(&run).await?;
         Ok(RunContext::new(Inner {
+            definition: self.definition(&run).await?,
             run,
             purpose,
             earlier_steps,
@@ -320,22 +371,45 @@ impl Runner {
 
     /// After a worker is gone. One that was lost left its run without an end: the run is made
     /// ready again, as after a crash.
-    async fn bury(&self, run: &OperationRun, end: Result<(), TaskLost>) {
+    async fn bury(&self, claimed: &Claimed, end: Result<(), TaskLost>) {
+        let run = &claimed.run;
         self.signals.disarm(run.id);
         let Err(lost) = end else { return };
         error!(run_id = %run.id, %lost, "worker lost; the run is recovered");
-        if let Err(error) = self.recover_run(run.id).await {
+        let recovered = match &claimed.job {
+            Some(job) => self.give_back(job).await,
+            None => self.recover_run(run.id).await,
+        };
+        if let Err(error) = recovered {
             error!(run_id = %run.id, error = %chain(&error), "run not recovered");
         }
     }
 
+    /// A sign of life; and a look at those who gave none, and at requests to cancel that another
+    /// agent took.
     async fn heartbeat(&self) {
         let now = self.ambient.now();
         let instance = self.options.instance.clone();
         let lease_until = after(now, LEASE_DURATION);
         if let Err(error) = self.store.heartbeat(instance, now, lease_until).await {
             error!(error = %chain(&error), "no sign of life recorded");
+            return;
         }
+        if let Err(error) = self.recover().await {
+            error!(error = %chain(&error), "cannot look for lost workers");
+        }
+        for run_id in self.signals.armed() {
+            if let Ok(Some(run)) = self.store.run(run_id).await
+                && run.cancel_requested_at.is_some()
+            {
+                self.signals.cancel(run_id);
+            }
+        }
+    }
+
+    /// Tells followers, and workers here, what a transaction decided.
+    fn tell(&self, notices: Vec<Notice>) {
+        self.signals.tell(self.ambient.now(), notices);
     }
 
     fn changed(&self, run: &OperationRun) {

@@ -2,17 +2,18 @@
 //! cancel tokens of live runs. Face: `Signals`, `Follower`. Never holds a worker up: a follower
 //! that is too slow is told to read the store again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::base::limits::FOLLOW_EVENTS_MAX;
 use crate::domain::redaction::SafeText;
-use crate::domain::runs::{CountKey, Failure, OperationRun, Outcome, StepRecord};
+use crate::domain::runs::{CountKey, End, Failure, OperationRun, Outcome, StepRecord};
+use crate::store::{Claimed, Notice, Noticed};
 
 /// Something that happened to a run just now.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,7 +109,12 @@ pub(super) struct Signals {
     /// There may be something to claim.
     pub(super) wake: Notify,
     feed: broadcast::Sender<Arc<RunNews>>,
-    cancels: Mutex<HashMap<RunId, CancellationToken>>,
+    /// The token of each run, and how many attempts of it or of its jobs use it.
+    cancels: Mutex<HashMap<RunId, (CancellationToken, usize)>>,
+    /// Workers that are free. A door takes one for the run that it admits.
+    pub(super) slots: Arc<Semaphore>,
+    /// What a door began, for the runner to execute.
+    begun: Mutex<VecDeque<(Claimed, OwnedSemaphorePermit)>>,
 }
 
 impl Signals {
@@ -117,6 +123,8 @@ impl Signals {
             wake: Notify::new(),
             feed: broadcast::Sender::new(FOLLOW_EVENTS_MAX),
             cancels: Mutex::default(),
+            slots: Arc::new(Semaphore::new(0)),
+            begun: Mutex::default(),
         }
     }
 
@@ -133,24 +141,72 @@ impl Signals {
         let _ = self.feed.send(Arc::new(RunNews { run_id, at, what }));
     }
 
-    /// The token that cancels a run which is about to be executed here.
+    /// Makes the token that cancels a run which is about to be executed here.
     pub(super) fn arm(&self, run_id: RunId) -> CancellationToken {
-        self.lock().entry(run_id).or_default().clone()
+        let mut cancels = self.lock();
+        let (token, users) = cancels.entry(run_id).or_default();
+        *users += 1;
+        token.clone()
     }
 
-    /// The run is no longer executed here.
+    /// The token of a run that is armed already.
+    pub(super) fn token(&self, run_id: RunId) -> CancellationToken {
+        self.lock().get(&run_id).map(|(token, _)| token.clone()).unwrap_or_default()
+    }
+
+    /// An attempt of the run, or of a job of it, is no longer executed here.
     pub(super) fn disarm(&self, run_id: RunId) {
-        self.lock().remove(&run_id);
+        let mut cancels = self.lock();
+        if let Some((_, users)) = cancels.get_mut(&run_id) {
+            *users -= 1;
+            if *users == 0 {
+                cancels.remove(&run_id);
+            }
+        }
+    }
+
+    /// A door began this, in a worker's place that it holds.
+    pub(super) fn hand_over(&self, claimed: Claimed, slot: OwnedSemaphorePermit) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.push_back((claimed, slot));
+        drop(begun);
+        self.wake.notify_one();
+    }
+
+    /// What doors began since the last call.
+    pub(super) fn take_begun(&self) -> VecDeque<(Claimed, OwnedSemaphorePermit)> {
+        std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The runs that are executed here, wholly or by jobs.
+    pub(super) fn armed(&self) -> Vec<RunId> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Tells followers, and workers here, what a transaction decided.
+    pub(super) fn tell(&self, at: Timestamp, notices: Vec<Notice>) {
+        for notice in notices {
+            let run = notice.run;
+            match notice.what {
+                Noticed::CancelAsked { .. } => self.cancel(run.id),
+                Noticed::Ended { end: End::Cancelled, .. } => self.cancel(run.id),
+                // The runner tells of what it begins.
+                Noticed::Started => continue,
+                _ => {}
+            }
+            self.publish(run.id, at, Happened::Changed(Box::new(run)));
+        }
+        self.wake.notify_one();
     }
 
     /// Asks the worker of a run, if it has one, to stop.
     pub(super) fn cancel(&self, run_id: RunId) {
-        if let Some(token) = self.lock().get(&run_id) {
+        if let Some((token, _)) = self.lock().get(&run_id) {
             token.cancel();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, CancellationToken>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, (CancellationToken, usize)>> {
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,16 +1,16 @@
-//! Recovers runs whose worker is gone. Owns what happens at start, before anything is claimed.
-//! Face: `Runner::recover`. Never waits for a lease: one process owns the store, so every open
-//! attempt of another instance is dead.
+//! Recovers runs whose worker is gone. Owns what happens at start, before anything is claimed, and
+//! the look at leases from then on. Face: `Runner::start`, `Runner::recover`. Never waits for the
+//! lease of an older process of this host: one agent runs per host, so it is dead.
 
 use tracing::warn;
 
 use crate::base::ids::RunId;
 use crate::domain::audit::{self, Actor, AuditEvents, EventType, Outcome};
 use crate::domain::runs::{
-    AttemptEnd, Disposition, End, Failure, OperationRun, ReasonCode, after_crash,
+    AttemptEnd, Disposition, End, Failure, Job, OnCrash, OperationRun, ReasonCode, after_crash,
 };
-use crate::operations::events::{describe, describe_end, run_event};
-use crate::store::{CompleteRun, OpenAttempt, RunProgress, StoreError, Write};
+use crate::operations::events::{describe, describe_end, run_event, teller};
+use crate::store::{Change, CompleteRun, OpenAttempt, RunProgress, StoreError, Write};
 
 use super::Runner;
 
@@ -23,21 +23,39 @@ pub struct Recovered {
     pub asking: usize,
     /// Runs that were ended: cancelled before the crash, or interrupted too often.
     pub ended: usize,
+    /// Jobs that want another worker.
+    pub jobs: usize,
 }
 
 impl Runner {
-    /// Takes over what an older process left. Call it once, before `serve`.
+    /// Makes this process known, and takes over what older ones of this host left. Call it once,
+    /// before `serve`.
+    ///
+    /// # Errors
+    /// When the store does not answer or does not take it.
+    pub async fn start(&self) -> Result<Recovered, StoreError> {
+        self.store.register_agent(self.agent()).await?;
+        self.recover().await
+    }
+
+    /// Takes over what lost its worker: of this host at once, of others when the lease is over.
     ///
     /// # Errors
     /// When the store does not answer or does not take it.
     pub async fn recover(&self) -> Result<Recovered, StoreError> {
         let mut recovered = Recovered::default();
-        for open in self.store.open_attempts().await? {
+        let lost = self.store.lost(self.agent(), self.ambient.now()).await?;
+        for open in lost.attempts {
             match self.settle(&open).await? {
-                Settled::Resumed => recovered.resumed += 1,
-                Settled::Asking => recovered.asking += 1,
-                Settled::Ended => recovered.ended += 1,
+                Some(Settled::Resumed) => recovered.resumed += 1,
+                Some(Settled::Asking) => recovered.asking += 1,
+                Some(Settled::Ended) => recovered.ended += 1,
+                None => {}
             }
+        }
+        for (_, job) in lost.jobs {
+            self.give_back(&job).await?;
+            recovered.jobs += 1;
         }
         Ok(recovered)
     }
@@ -51,19 +69,49 @@ impl Runner {
         Ok(())
     }
 
-    async fn settle(&self, open: &OpenAttempt) -> Result<Settled, StoreError> {
+    /// A job that lost its worker wants another one.
+    pub(super) async fn give_back(&self, job: &Job) -> Result<(), StoreError> {
+        warn!(run_id = %job.run_id, job = job.key, "job was interrupted");
+        let write = Write::InterruptJob {
+            run_id: job.run_id,
+            key: job.key.clone(),
+            attempt: job.attempt,
+            at: self.ambient.now(),
+        };
+        let teller = teller(&self.ambient, Actor::agent());
+        match self.store.change(Change { writes: vec![write], events: Vec::new(), teller }).await {
+            Ok(notices) => {
+                self.tell(notices);
+                Ok(())
+            }
+            // It ended meanwhile, or another agent was faster.
+            Err(StoreError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What becomes of an attempt without a worker; none when it ended meanwhile.
+    async fn settle(&self, open: &OpenAttempt) -> Result<Option<Settled>, StoreError> {
         let run = &open.run;
+        let on_crash = match run.run_type().is_hosted() {
+            false => (self.options.on_crash)(run.run_type()),
+            true => self.definition(run).await?.map_or(OnCrash::Resume, |it| it.on_crash),
+        };
         let disposition = if run.cancel_requested_at.is_some() {
             Disposition::GiveUp(ReasonCode::RunCancelled)
         } else {
-            after_crash((self.options.on_crash)(run.run_type()), open.interruptions + 1)
+            after_crash(on_crash, open.interruptions + 1)
         };
         warn!(run_id = %run.id, attempt = run.attempt, ?disposition, "run was interrupted");
         let (writes, events, settled) = self.settlement(run, disposition);
-        self.store.commit(writes, events).await?;
+        match self.store.commit(writes, events).await {
+            Ok(()) => {}
+            Err(StoreError::Conflict(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
         self.announce(run, run.state).await;
         self.signals.wake.notify_one();
-        Ok(settled)
+        Ok(Some(settled))
     }
 
     fn settlement(

@@ -10,13 +10,15 @@ use tracing::{error, info, warn};
 
 use crate::base::chain;
 use crate::base::limits::STORE_RETRY_INTERVAL;
-use crate::domain::audit::{self, Actor, AuditEvents, EventType, Outcome};
+use crate::domain::audit::{self, Actor, AuditEvent, EventType, Outcome};
 use crate::domain::runs::{
-    AttemptEnd, CountKey, End, Failure, OperationRun, ReasonCode, RunState, Waiting,
+    AttemptEnd, CountKey, Definition, End, Failure, OperationRun, ReasonCode, RunState, Waiting,
 };
-use crate::operations::events::{describe, describe_end, run_event};
+use crate::operations::events::{describe, describe_end, run_event, teller};
 use crate::operations::{RunContext, RunEnd, Stop, Verdict};
-use crate::store::{CompleteRun, Conflict, RunProgress, StoreError, Write};
+use crate::store::{
+    Change, CompleteRun, Conflict, FailAttempt, FanOut, NewJob, RunProgress, StoreError, Write,
+};
 
 use super::Runner;
 
@@ -26,10 +28,14 @@ pub(super) async fn work(runner: Arc<Runner>, run: OperationRun, cancel: Cancell
     let end = execute(&runner, &context).await;
     let run = context.run();
     let ended = Ending::of(&runner, &context, end);
-    loop {
-        let committed = runner.store.commit(ended.writes.clone(), ended.events.clone()).await;
-        let error = match committed {
-            Ok(()) => break,
+    let notices = loop {
+        let change = Change {
+            writes: ended.writes.clone(),
+            events: ended.events.clone(),
+            teller: teller(&runner.ambient, Actor::agent()),
+        };
+        let error = match runner.store.change(change).await {
+            Ok(notices) => break notices,
             Err(error) => error,
         };
         match error {
@@ -54,9 +60,12 @@ pub(super) async fn work(runner: Arc<Runner>, run: OperationRun, cancel: Cancell
                 }
             }
         }
+    };
+    info!(run_id = %run.id, "run left its worker");
+    match notices.is_empty() {
+        true => runner.announce(run, ended.state).await,
+        false => runner.tell(notices),
     }
-    info!(run_id = %run.id, outcome = %ended.state.outcome(), "run left its worker");
-    runner.announce(run, ended.state).await;
 }
 
 /// What the attempt sees; none when the process stops before the store says what it is.
@@ -97,14 +106,28 @@ async fn execute(runner: &Runner, context: &RunContext) -> RunEnd {
             context.fail(Failure::new(ReasonCode::RunPanicked, "agent", message));
             RunEnd::ended(End::Failed)
         }),
+        () = timeout(context.definition()) => {
+            let message = "the attempt took longer than its type allows";
+            context.fail(Failure::new(ReasonCode::RunTimedOut, "agent", message));
+            RunEnd::ended(End::Failed)
+        }
         () = runner.abandon.cancelled() => RunEnd::stopped(Stop::Draining),
+    }
+}
+
+/// Ends when an attempt has taken as long as its type allows.
+pub(super) async fn timeout(definition: Option<&Definition>) {
+    match definition.and_then(|definition| definition.timeout) {
+        Some(longest) => tokio::time::sleep(longest).await,
+        None => std::future::pending().await,
     }
 }
 
 /// Everything that the end of an attempt writes.
 struct Ending {
     writes: Vec<Write>,
-    events: AuditEvents,
+    events: Vec<AuditEvent>,
+    /// How the run is then, when the store decides nothing further.
     state: RunState,
     progress: RunProgress,
 }
@@ -114,7 +137,12 @@ impl Ending {
         let progress = context.take_progress();
         let mut run = context.run().clone();
         run.failure_summary.extend(progress.failures.iter().cloned());
+        let retries = context.definition().is_some_and(|it| it.retry.attempts_max > 0);
         let (write, event, state) = match end.verdict {
+            Verdict::Ended(how @ (End::Failed | End::PartiallySucceeded)) if retries => {
+                fails(runner, &run, how, &progress)
+            }
+            Verdict::FansOut(jobs) => fans_out(runner, &run, jobs, &progress),
             Verdict::Ended(how) => {
                 let summary = end.summary.unwrap_or_else(|| describe_end(&run, how));
                 completed(runner, &run, how, &summary, &progress)
@@ -124,12 +152,42 @@ impl Ending {
         };
         let mut writes = end.writes;
         writes.push(write);
-        let events = AuditEvents::from(event).and_all(end.events);
+        let events = event.into_iter().chain(end.events).collect();
         Self { writes, events, state, progress }
     }
 }
 
-type Last = (Write, audit::AuditEvent, RunState);
+/// The last write, the event that tells of it unless the store tells what follows, and the state.
+type Last = (Write, Option<AuditEvent>, RunState);
+
+/// The store decides by the run's type what follows, and tells it.
+fn fails(runner: &Runner, run: &OperationRun, end: End, progress: &RunProgress) -> Last {
+    let write = Write::FailAttempt(FailAttempt {
+        run_id: run.id,
+        attempt: run.attempt,
+        end,
+        at: runner.ambient.now(),
+        random: runner.ambient.entropy.next_u64(),
+        progress: progress.clone(),
+    });
+    (write, None, run.state)
+}
+
+fn fans_out(
+    runner: &Runner,
+    run: &OperationRun,
+    jobs: Vec<NewJob>,
+    progress: &RunProgress,
+) -> Last {
+    let write = Write::FanOut(FanOut {
+        run_id: run.id,
+        attempt: run.attempt,
+        jobs,
+        at: runner.ambient.now(),
+        progress: progress.clone(),
+    });
+    (write, None, run.state)
+}
 
 fn completed(
     runner: &Runner,
@@ -153,7 +211,7 @@ fn completed(
         progress.details.as_ref().unwrap_or(&run.context.details).plan_digest;
     event.context.items_succeeded = counted(run, progress, CountKey::Processed);
     event.context.items_failed = counted(run, progress, CountKey::Failed);
-    (write, event, RunState::Completed(end))
+    (write, Some(event), RunState::Completed(end))
 }
 
 /// One number with what is added to it now; none when nothing was counted.
@@ -182,7 +240,7 @@ fn waits(
     let actor = Actor::agent();
     let event_type = EventType::RunWaiting;
     let event = run_event(&runner.ambient, run, event_type, Outcome::Info, actor, summary);
-    (write, event, RunState::Waiting(waiting))
+    (write, Some(event), RunState::Waiting(waiting))
 }
 
 fn released(runner: &Runner, run: &OperationRun, progress: &RunProgress) -> Last {
@@ -197,7 +255,7 @@ fn released(runner: &Runner, run: &OperationRun, progress: &RunProgress) -> Last
     let actor = Actor::agent();
     let event_type = EventType::RunInterrupted;
     let event = run_event(&runner.ambient, run, event_type, Outcome::Info, actor, summary);
-    (write, event, RunState::Ready)
+    (write, Some(event), RunState::Ready)
 }
 
 /// The records that the operation wanted to change cannot change so: that is a defect of ours, and
@@ -215,8 +273,13 @@ async fn fail_instead(
     run.failure_summary.extend(progress.failures.iter().cloned());
     let summary = describe_end(&run, End::Failed);
     let (write, event, state) = completed(runner, &run, End::Failed, &summary, &progress);
-    match runner.store.commit(vec![write], event.into()).await {
-        Ok(()) => runner.announce(&run, state).await,
+    let change = Change {
+        writes: vec![write],
+        events: event.into_iter().collect(),
+        teller: teller(&runner.ambient, Actor::agent()),
+    };
+    match runner.store.change(change).await {
+        Ok(_) => runner.announce(&run, state).await,
         Err(error) => error!(run_id = %run.id, error = %chain(&error), "run left without an end"),
     }
 }

@@ -1,0 +1,279 @@
+use serde_json::json;
+
+use super::*;
+use crate::domain::runs::{
+    Capability, Definition, Hosted, HostedType, Job, JobCounts, JobEnd, JobState, JobStatus,
+    Payload, Priority, QueueControl, QueueScope, Retry,
+};
+use crate::operations::{JobContext, QueueError};
+use crate::store::{JobFilter, NewJob};
+
+/// Executes runs of the hosted type `test.work`: the payload says what they do.
+#[derive(Default)]
+struct Worker {
+    /// What began, first first: `a/1` is the first attempt of run `a`, `a:x/2` the second of a job.
+    began: Mutex<Vec<String>>,
+}
+
+fn run_type() -> RunType {
+    "test.work".parse().unwrap()
+}
+
+fn definition() -> Definition {
+    Definition {
+        label: "Work".into(),
+        capability: Capability::RunsEnqueue,
+        on_crash: OnCrash::Resume,
+        counts: vec![CountKey::Total, CountKey::Processed].into(),
+        reason_codes: Vec::new().into(),
+        retry: Retry {
+            attempts_max: 3,
+            first: Duration::from_secs(10),
+            factor: 2,
+            longest: Duration::from_secs(60),
+            jitter_percent: 0,
+        },
+        timeout: Some(Duration::from_secs(5)),
+        lease: Duration::from_secs(30),
+        priority: Priority(0),
+        supersedes: false,
+    }
+}
+
+fn wanted(payload: &Payload) -> String {
+    payload.value()["do"].as_str().unwrap_or_default().to_owned()
+}
+
+impl Operation for Worker {
+    fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd> {
+        async move {
+            let Inputs::Hosted(hosted) = &run.run().context.inputs else { unreachable!() };
+            let key = hosted.identity.clone().unwrap_or_default();
+            self.began.lock().unwrap().push(format!("{key}/{}", run.attempt()));
+            let wanted = wanted(&hosted.payload);
+            match wanted.split_once(' ') {
+                Some(("jobs", wanted)) => {
+                    let jobs = wanted.split(' ').map(|word| NewJob {
+                        key: word.to_owned(),
+                        tenant_id: None,
+                        payload: Payload::new(&json!({ "do": word })).unwrap(),
+                    });
+                    let jobs: Vec<_> = jobs.collect();
+                    run.count(CountKey::Total, jobs.len() as u64).unwrap();
+                    RunEnd::fans_out(jobs)
+                }
+                _ if wanted == "hang" => RunEnd::stopped(run.stopped().await),
+                _ if wanted == "sleep" => std::future::pending().await,
+                _ if wanted == "fail twice" && run.attempt() < 3 => RunEnd::ended(End::Failed),
+                _ if wanted == "fail" => RunEnd::ended(End::Failed),
+                _ => RunEnd::ended(End::Succeeded),
+            }
+        }
+        .boxed()
+    }
+
+    fn execute_job(&self, job: JobContext) -> BoxFuture<'_, JobEnd> {
+        async move {
+            let Job { key, attempt, payload, .. } = job.job();
+            self.began.lock().unwrap().push(format!("{key}/{attempt}"));
+            job.count(CountKey::Processed, 1).unwrap();
+            match wanted(payload).trim_end_matches(char::is_numeric) {
+                "hang" => loop {
+                    match job.stop() {
+                        Some(_) => break JobEnd::Cancelled,
+                        None => tokio::time::sleep(Duration::from_millis(100)).await,
+                    }
+                },
+                "fail" => JobEnd::Failed,
+                "panic" => panic!("a planted panic"),
+                "skip" => JobEnd::Skipped,
+                _ => JobEnd::Succeeded,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A process that executes `test.work`, defined so.
+async fn process(definition: Definition) -> (Process, Arc<Worker>) {
+    let worker = Arc::new(Worker::default());
+    let mut host = Host::new(&[]);
+    host.others = vec![(run_type(), Arc::clone(&worker) as _)];
+    let (process, _) = host.start().await;
+    process.register(definition).await;
+    // The folder goes with the process.
+    std::mem::forget(host.dir);
+    (process, worker)
+}
+
+impl Process {
+    async fn register(&self, definition: Definition) {
+        let RunType::Hosted(name) = run_type() else { unreachable!() };
+        let hosted = HostedType {
+            workspace_id: self.store.scope().workspace_id,
+            name,
+            definition,
+            registered_at: self.ambient.now(),
+            updated_at: self.ambient.now(),
+        };
+        self.door.register(hosted, Actor::agent()).await.unwrap();
+    }
+
+    fn asks(&self, key: &str, what: &str) -> Request {
+        let RunType::Hosted(name) = run_type() else { unreachable!() };
+        let inputs = Inputs::Hosted(Hosted {
+            run_type: name,
+            payload: Payload::new(&json!({ "do": what })).unwrap(),
+            identity: Some(key.to_owned()),
+            subject: None,
+        });
+        Request::by_owner(&self.store.scope(), Source::Api, inputs)
+    }
+
+    async fn ask(&self, key: &str, what: &str) -> OperationRun {
+        self.door.submit(self.asks(key, what)).await.unwrap().run().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_that_retries_is_tried_again_with_growing_pauses() {
+    let (process, worker) = process(definition()).await;
+    let run = process.ask("a", "fail twice").await;
+    let ended = process.ended(run.id).await;
+    assert_eq!((ended.outcome(), ended.failures), (RunOutcome::Succeeded, 2));
+    let took = between(ended.created_at, ended.completed_at.unwrap());
+    assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(32), "{took:?}");
+    assert_eq!(*worker.began.lock().unwrap(), ["a/1", "a/2", "a/3"]);
+    let expect = [
+        "operation_run.queued",
+        "operation_run.attempt_failed",
+        "operation_run.retried",
+        "operation_run.attempt_failed",
+        "operation_run.retried",
+        "operation_run.completed",
+    ];
+    assert_eq!(process.events(run.id).await, expect);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_takes_too_long_failed_and_the_last_one_leaves_a_dead_letter() {
+    let (process, worker) = process(definition()).await;
+    let run = process.ask("a", "sleep").await;
+    let ended = process.ended(run.id).await;
+    assert_eq!((ended.outcome(), ended.is_dead_letter), (RunOutcome::Failed, true));
+    assert_eq!(ended.failure_summary.len(), 3);
+    assert_eq!(ended.failure_summary[0].reason_code, ReasonCode::RunTimedOut);
+    let took = between(ended.created_at, ended.completed_at.unwrap());
+    assert!(took >= Duration::from_secs(45) && took < Duration::from_secs(48), "{took:?}");
+
+    let (workspace, asks) = (ended.workspace_id, process.asks("a", "sleep"));
+    let again = process.door.retry(workspace, run.id, false, &asks).await.unwrap();
+    assert_eq!(again.retried_from, Some(run.id));
+    let refused = process.door.dismiss(workspace, run.id, Actor::agent()).await;
+    assert!(matches!(refused, Err(QueueError::NotDead(_))), "{refused:?}");
+    process.until(again.id, |run| run.failures == 1).await;
+    assert_eq!(worker.began.lock().unwrap().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_jobs_of_a_bulk_run_are_executed_tried_again_and_counted_once() {
+    let (process, worker) = process(definition()).await;
+    let run = process.ask("a", "jobs ok1 skip fail panic ok2").await;
+    let ended = process.ended(run.id).await;
+    let jobs = JobCounts { succeeded: 2, skipped: 1, failed: 2, ..JobCounts::default() };
+    assert_eq!((ended.outcome(), ended.jobs), (RunOutcome::PartiallySucceeded, Some(jobs)));
+    assert_eq!(ended.summary_counts.get(CountKey::Total), 5);
+    assert_eq!(ended.summary_counts.get(CountKey::Processed), 5);
+    assert_eq!(ended.failure_summary[0].reason_code, ReasonCode::RunPanicked);
+    assert_eq!(worker.began.lock().unwrap().len(), 1 + 3 + 3 + 3, "two jobs in three attempts");
+    let expect =
+        ["operation_run.queued", "operation_run.waiting", "operation_run.completed"];
+    assert_eq!(process.events(run.id).await, expect);
+
+    worker.began.lock().unwrap().clear();
+    let asks = process.asks("a", "");
+    let again = process.door.retry(run.workspace_id, run.id, true, &asks).await.unwrap();
+    process.ended(again.id).await;
+    let mut began = worker.began.lock().unwrap().clone();
+    began.sort();
+    assert_eq!(began, ["fail/1", "fail/2", "fail/3", "panic/1", "panic/2", "panic/3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_bulk_run_stops_its_jobs_and_begins_no_further_ones() {
+    let slow = Definition { timeout: None, ..definition() };
+    let (process, worker) = process(slow).await;
+    let run = process.ask("a", "jobs hang1 hang2 hang3 hang4 hang5 hang6").await;
+    process.until(run.id, |run| run.jobs.is_some_and(|jobs| jobs.running == 4)).await;
+    let workspace = run.workspace_id;
+    process.door.cancel(workspace, run.id, Actor::agent()).await.unwrap();
+    let ended = process.ended(run.id).await;
+    let jobs = JobCounts { cancelled: 6, ..JobCounts::default() };
+    assert_eq!((ended.outcome(), ended.jobs), (RunOutcome::Cancelled, Some(jobs)));
+    assert_eq!(worker.began.lock().unwrap().len(), 5, "as many jobs as workers");
+    let filter = JobFilter { run_id: run.id, statuses: vec![JobStatus::Cancelled] };
+    let jobs = process.store.jobs(filter, PageRequest::default()).await.unwrap().items;
+    assert!(jobs.iter().all(|job| job.state == JobState::Ended(JobEnd::Cancelled)));
+    let refused = process.door.cancel(workspace, run.id, Actor::agent()).await;
+    assert!(matches!(refused, Err(CancelError::Ended(_))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_type_begins_nothing_until_it_goes_on() {
+    let (process, worker) = process(definition()).await;
+    let workspace_id = process.store.scope().workspace_id;
+    let control = |is_paused| QueueControl {
+        workspace_id,
+        scope: QueueScope::Type(run_type()),
+        is_paused,
+        concurrency_max: None,
+    };
+    process.door.control(control(true), Actor::agent()).await.unwrap();
+    let run = process.ask("a", "ok").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(process.read(run.id).await.status(), Status::Queued);
+    process.door.control(control(false), Actor::agent()).await.unwrap();
+    assert_eq!(process.ended(run.id).await.outcome(), RunOutcome::Succeeded);
+    assert_eq!(*worker.began.lock().unwrap(), ["a/1"]);
+    assert_eq!(process.store.queue_controls(workspace_id).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_run_makes_an_older_one_of_its_subject_stop() {
+    let newest_only = Definition { supersedes: true, timeout: None, ..definition() };
+    let (process, _) = process(newest_only).await;
+    let on_main = |key: &str, what: &str| {
+        let mut request = process.asks(key, what);
+        if let Inputs::Hosted(hosted) = &mut request.inputs {
+            hosted.subject = Some(crate::domain::runs::Subject::app("main"));
+        }
+        request
+    };
+    let old = process.door.submit(on_main("a", "hang")).await.unwrap().run().clone();
+    process.until(old.id, |run| run.state == RunState::Running).await;
+    let new = process.door.submit(on_main("b", "ok")).await.unwrap().run().clone();
+    let old = process.ended(old.id).await;
+    assert_eq!(old.outcome(), RunOutcome::Cancelled);
+    assert_eq!(old.failure_summary[0].reason_code, ReasonCode::RunSuperseded);
+    assert_eq!(process.ended(new.id).await.outcome(), RunOutcome::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_ours_begins_in_the_transaction_that_accepts_it() {
+    let (process, _) = Host::new(&[("shop", Script::Steps), ("blog", Script::Steps)]).start().await;
+    // The runner has to be there before it has free workers.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let run = process.submit("shop").await;
+    assert_eq!((run.state, run.attempt), (RunState::Running, 1));
+    assert_eq!(process.ended(run.id).await.outcome(), RunOutcome::Succeeded);
+    let mut later = process.request("blog");
+    later.run_at = Some(after(process.ambient.now(), Duration::from_secs(3600)));
+    let later = process.door.submit(later).await.unwrap().run().clone();
+    assert_eq!(later.state, RunState::Queued);
+    tokio::time::sleep(Duration::from_secs(3500)).await;
+    assert_eq!(process.read(later.id).await.state, RunState::Queued);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    let ended = process.ended(later.id).await;
+    let waited = between(later.created_at, ended.started_at.unwrap());
+    assert!(waited >= Duration::from_secs(3600) && waited < Duration::from_secs(3602), "{waited:?}");
+}
