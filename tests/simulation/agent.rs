@@ -70,7 +70,7 @@ fn whatever_goes_wrong_projects_become_as_declared_and_nothing_is_lost() {
 #[test]
 fn planted_flaws_are_found() {
     for (flaw, expect) in [
-        (Flaw::SkipsRecovery, "never ended"),
+        (Flaw::TakesOldForOwn, "never ended"),
         (Flaw::MakesTwice, "is too many"),
         (Flaw::LosesVolumes, "is lost"),
         (Flaw::TouchesStrangers, "a stranger is touched"),
@@ -230,16 +230,18 @@ impl Host {
             exits: Arc::default(),
         };
         let supervisor = Supervisor::new();
+        let instance = match self.flaw {
+            Some(Flaw::TakesOldForOwn) => "life".to_owned(),
+            _ => format!("life-{life}"),
+        };
         let runner = Runner::new(
             Arc::clone(&store),
             ambient.clone(),
             self.operations(&rollout),
             Arc::new(supervisor.clone()),
-            RunnerOptions::new(format!("life-{life}")),
+            RunnerOptions::new(instance),
         );
-        if self.flaw != Some(Flaw::SkipsRecovery) {
-            runner.recover().await.expect("recovery");
-        }
+        runner.start().await.expect("recovery");
         let _served = supervisor.spawn("runner", Arc::clone(&runner).serve().boxed());
         let policy = HostPathPolicy::default();
         let projects = Projects::new(rollout.clone(), runner.door(), ambient, policy);
@@ -257,7 +259,7 @@ impl Host {
 
     fn operations(&self, rollout: &Rollout) -> Operations {
         let flawed = |operation: Arc<dyn Operation>| match self.flaw {
-            None | Some(Flaw::SkipsRecovery) => operation,
+            None | Some(Flaw::TakesOldForOwn) => operation,
             Some(flaw) => {
                 let engine = Arc::clone(&rollout.engine);
                 Arc::new(Flawed { operation, engine, flaw })

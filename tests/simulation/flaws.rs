@@ -13,8 +13,8 @@ use wharfinger::world::docker::{ContainerFilter, NewContainer, RemoveContainer, 
 /// What is wrong with the simulated agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// It does not look for what a crash left.
-    SkipsRecovery,
+    /// It takes what an older process left for its own, so it never recovers it.
+    TakesOldForOwn,
     /// It makes a container twice.
     MakesTwice,
     /// It removes a container with its data.
@@ -49,7 +49,7 @@ impl Flawed {
     /// What the engine answers does not matter: once in a while it will work.
     async fn err(&self, container: &ContainerFacts) {
         match self.flaw {
-            Flaw::SkipsRecovery => {}
+            Flaw::TakesOldForOwn => {}
             Flaw::MakesTwice => {
                 let twin = twin(container);
                 drop(self.engine.create_container(&twin).await);

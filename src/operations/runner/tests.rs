@@ -1,3 +1,5 @@
+mod queue;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -149,6 +151,7 @@ struct Host {
     starts: u64,
     on_crash: fn(RunType) -> OnCrash,
     scripts: BTreeMap<&'static str, Script>,
+    others: Vec<(RunType, Arc<dyn Operation>)>,
 }
 
 impl Host {
@@ -164,6 +167,7 @@ impl Host {
             starts: 0,
             on_crash: |_| OnCrash::Resume,
             scripts: scripts.iter().copied().collect(),
+            others: Vec::new(),
         }
     }
 
@@ -185,14 +189,19 @@ impl Host {
         let supervisor = Supervisor::new();
         let mut options = RunnerOptions::new(format!("start-{}", self.starts));
         options.on_crash = self.on_crash;
+        let mut operations =
+            Operations::default().with(RunType::RestartProject, Arc::clone(&scripted) as _);
+        for (run_type, operation) in &self.others {
+            operations = operations.with(*run_type, Arc::clone(operation));
+        }
         let runner = Runner::new(
             Arc::clone(&store),
             self.ambient.clone(),
-            Operations::default().with(RunType::RestartProject, Arc::clone(&scripted) as _),
+            operations,
             Arc::new(supervisor.clone()),
             options,
         );
-        let recovered = runner.recover().await.unwrap();
+        let recovered = runner.start().await.unwrap();
         let _served = supervisor.spawn("runner", Arc::clone(&runner).serve().boxed());
         let door = runner.door();
         let ambient = self.ambient.clone();

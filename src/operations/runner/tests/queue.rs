@@ -186,8 +186,7 @@ async fn the_jobs_of_a_bulk_run_are_executed_tried_again_and_counted_once() {
     assert_eq!(ended.summary_counts.get(CountKey::Processed), 5);
     assert_eq!(ended.failure_summary[0].reason_code, ReasonCode::RunPanicked);
     assert_eq!(worker.began.lock().unwrap().len(), 1 + 3 + 3 + 3, "two jobs in three attempts");
-    let expect =
-        ["operation_run.queued", "operation_run.waiting", "operation_run.completed"];
+    let expect = ["operation_run.queued", "operation_run.waiting", "operation_run.completed"];
     assert_eq!(process.events(run.id).await, expect);
 
     worker.began.lock().unwrap().clear();
@@ -275,5 +274,8 @@ async fn a_run_of_ours_begins_in_the_transaction_that_accepts_it() {
     tokio::time::sleep(Duration::from_secs(200)).await;
     let ended = process.ended(later.id).await;
     let waited = between(later.created_at, ended.started_at.unwrap());
-    assert!(waited >= Duration::from_secs(3600) && waited < Duration::from_secs(3602), "{waited:?}");
+    assert!(
+        waited >= Duration::from_secs(3600) && waited < Duration::from_secs(3602),
+        "{waited:?}"
+    );
 }
