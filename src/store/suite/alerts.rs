@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Fixture;
+use super::queue::{Queue, definition};
 use crate::base::ids::{ReceiverId, RuleId};
 use crate::base::time::after;
 use crate::base::{Secret, Timestamp};
@@ -167,6 +168,27 @@ pub(crate) async fn a_failed_run_leaves_its_deliveries_in_the_same_transaction(f
     };
     assert!(fixture.commit(Write::CompleteRun(late)).await.is_err());
     assert_eq!(deliveries(&fixture).await.len(), 2);
+}
+
+pub(crate) async fn only_the_end_raises_an_alert_and_a_dead_letter_raises_two(fixture: Fixture) {
+    put_receiver(&fixture, 1, "ops").await.unwrap();
+    put_rule(&fixture, rule(&fixture, 1, "all", &[1])).await.unwrap();
+    let queue = Queue(&fixture);
+    queue.register("shop.mail", definition()).await;
+    let run = queue.enqueue(queue.run("shop.mail", "a", None)).await;
+    assert_eq!(queue.claim_ids(&["shop.mail"], 1).await, [run.id]);
+    queue.fail(&run, 1).await;
+    assert_eq!(deliveries(&fixture).await, [], "another attempt follows");
+    queue.advance(10);
+    queue.change(Write::WakeRun { run_id: run.id }).await.unwrap();
+    assert_eq!(queue.claim_ids(&["shop.mail"], 1).await, [run.id]);
+    queue.fail(&run, 2).await;
+    let mut keys: Vec<EventKey> =
+        deliveries(&fixture).await.iter().map(|delivery| delivery.event.key).collect();
+    keys.sort();
+    assert_eq!(keys, [EventKey::RunFailed, EventKey::RunDeadLetter]);
+    queue.change(Write::DismissRun { run_id: run.id }).await.unwrap();
+    assert_eq!(deliveries(&fixture).await.len(), 2, "a dismissal raises nothing");
 }
 
 pub(crate) async fn a_delivery_is_taken_by_one_and_due_again_until_it_arrives(fixture: Fixture) {

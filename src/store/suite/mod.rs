@@ -98,6 +98,7 @@ macro_rules! conformance {
                 rules_and_receivers_read_back_and_secrets_never_lie_open
                 names_of_rules_and_receivers_are_unique_and_what_is_named_stays
                 a_failed_run_leaves_its_deliveries_in_the_same_transaction
+                only_the_end_raises_an_alert_and_a_dead_letter_raises_two
                 a_delivery_is_taken_by_one_and_due_again_until_it_arrives
                 deliveries_are_found_by_what_the_filters_say
                 what_ended_long_ago_is_forgotten
