@@ -173,6 +173,7 @@ impl Projects {
             self.revision(&scope, name, Bytes::from(content)).await?;
         let now = self.ambient.now();
         let known = self.project(&scope, name).await?;
+        let was_running = known.as_ref().is_some_and(|known| known.desired == Desired::Running);
         let project = match known {
             Some(project) => Project {
                 desired: Desired::Running,
@@ -206,12 +207,19 @@ impl Projects {
         });
         let mut request = asker.request(&scope, inputs);
         request.writes = new_revision.map(Write::PutRevision).into_iter().collect();
-        request.writes.push(Write::PutProject(project));
+        let write = Write::PutProject(project);
+        request.writes.push(write.clone());
         let summary = format!("{} applied the files of project {name}", asker.name);
         let mut event = self.event(&scope, name, EventType::ProjectApplied, asker, summary);
         event.context.revision_id = Some(revision_id);
-        request.events.push(event);
-        self.door.submit(request).await.map_err(ApplyError::Submit)
+        request.events.push(event.clone());
+        let admitted = self.door.submit(request).await.map_err(ApplyError::Submit)?;
+        if matches!(admitted, Admitted::Existing(_)) && !was_running {
+            // A run brings these files up already; it was paused after that run was asked for.
+            let committed = self.rollout.store.commit(vec![write], event.into()).await;
+            committed.map_err(ApplyError::Store)?;
+        }
+        Ok(admitted)
     }
 
     /// Asks for a project's removal. The agent stops keeping it at once.
@@ -295,9 +303,14 @@ impl Projects {
             }
             Some(inputs) => {
                 let mut request = asker.request(&scope, inputs);
-                request.writes.push(write);
-                request.events.push(event);
-                self.door.submit(request).await.map_err(ApplyError::Submit)?;
+                request.writes.push(write.clone());
+                request.events.push(event.clone());
+                let admitted = self.door.submit(request).await.map_err(ApplyError::Submit)?;
+                if let Admitted::Existing(_) = admitted {
+                    // A run brings it up already, and its request said nothing of the pause.
+                    let committed = self.rollout.store.commit(vec![write], event.into()).await;
+                    committed.map_err(ApplyError::Store)?;
+                }
             }
         }
         Ok(project)

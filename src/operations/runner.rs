@@ -164,11 +164,13 @@ impl Runner {
             }
             let pause = if draining { None } else { self.advance(&mut workers).await };
             let pause = pause.unwrap_or(self.options.heartbeat_interval);
+            // In this order, so that a simulation tells the same story every time.
             tokio::select! {
+                biased;
+                _ = heartbeat.tick() => self.heartbeat().await,
+                () = self.drain.cancelled(), if !draining => {}
                 Some((claimed, end)) = workers.next() => self.bury(&claimed, end).await,
                 () = self.signals.wake.notified() => {}
-                () = self.drain.cancelled(), if !draining => {}
-                _ = heartbeat.tick() => self.heartbeat().await,
                 () = tokio::time::sleep(pause), if !draining => {}
             }
         }
@@ -228,7 +230,14 @@ impl Runner {
             let taken = claimed.into_iter().zip(slots);
             workers.extend(taken.map(|(claimed, slot)| self.begin(claimed, slot)));
         }
-        self.store.next_due().await
+        let due = self.store.next_due().await?;
+        // What is due and finds no worker is taken when one is free; until then, looking at it all
+        // the time would help nobody.
+        let earliest = after(self.ambient.now(), STORE_RETRY_INTERVAL);
+        Ok(match self.signals.slots.available_permits() {
+            0 => due.map(|due| due.max(earliest)),
+            _ => due,
+        })
     }
 
     async fn wake(&self, run: &OperationRun) -> Result<(), StoreError> {

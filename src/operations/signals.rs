@@ -2,7 +2,7 @@
 //! cancel tokens of live runs. Face: `Signals`, `Follower`. Never holds a worker up: a follower
 //! that is too slow is told to read the store again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
@@ -109,8 +109,9 @@ pub(super) struct Signals {
     /// There may be something to claim.
     pub(super) wake: Notify,
     feed: broadcast::Sender<Arc<RunNews>>,
-    /// The token of each run, and how many attempts of it or of its jobs use it.
-    cancels: Mutex<HashMap<RunId, (CancellationToken, usize)>>,
+    /// The token of each run, and how many attempts of it or of its jobs use it. In order, so that
+    /// a simulation tells the same story every time.
+    cancels: Mutex<BTreeMap<RunId, (CancellationToken, usize)>>,
     /// Workers that are free. A door takes one for the run that it admits.
     pub(super) slots: Arc<Semaphore>,
     /// What a door began, for the runner to execute.
@@ -206,7 +207,7 @@ impl Signals {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, (CancellationToken, usize)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, (CancellationToken, usize)>> {
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
