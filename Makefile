@@ -19,7 +19,7 @@ demo-stop: ## remove every trace of the demo
 test: ## everything that CI runs
 	@tests/support/test
 
-bench: ## measure deploys, plans and the idle agent against the raw engine
+bench: ## measure deploys, the idle agent and the run queue, each beside a bound or a peer
 	@tests/support/measure bench
 
 soak: ## the long forms of the proofs: every crash point, many simulation seeds

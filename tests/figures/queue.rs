@@ -1,0 +1,91 @@
+//! `make bench`: the run queue from acceptance to end, beside the disk's own rate and a public queue,
+//! both measured in the same run. Nothing here passes or fails: machines are noisy, so look at the
+//! ratios.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement that cannot go on panics"
+)]
+#![expect(clippy::print_stdout, reason = "figures are printed")]
+#![expect(unreachable_pub, reason = "the modules of a program have no outside")]
+
+mod disk;
+mod load;
+mod peer;
+mod server;
+
+use std::sync::Arc;
+
+use load::{Figures, Load};
+use wharfinger::base::Ambient;
+use wharfinger::base::crash_points::NoCrashPoints;
+use wharfinger::store::Store;
+use wharfinger::store::keys::Keys;
+use wharfinger::store::sqlite::{self, Mode, Opening};
+use wharfinger::world::clock::SystemClock;
+use wharfinger::world::host::SystemEntropy;
+
+/// How many ask at once.
+const CALLERS: [usize; 4] = [1, 10, 64, 256];
+
+fn main() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.unwrap();
+    runtime.block_on(measure());
+}
+
+async fn measure() {
+    let ambient = Ambient {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        crash_points: Arc::new(NoCrashPoints),
+    };
+    let folder = tempfile::Builder::new().prefix("wharf-figures-").tempdir_in(disk::place());
+    let folder = folder.unwrap();
+    let before = disk::syncs_per_second(folder.path());
+    let ours = Load::on(sqlite(folder.path(), &ambient), ambient.clone()).await;
+    let sqlite = ours.figures(&CALLERS).await;
+    let after = disk::syncs_per_second(folder.path());
+    println!(
+        "disk: {before:.0} syncs of 4 KiB per second before SQLite's figures, {after:.0} after"
+    );
+    let server = server::Server::start();
+    let peer = peer::figures(&CALLERS, &server.socket());
+    print("SQLite FULL", &sqlite, peer.as_ref(), (before + after) / 2.0);
+}
+
+fn sqlite(folder: &std::path::Path, ambient: &Ambient) -> Arc<dyn Store> {
+    let keys = Keys::open_or_create(folder, &*ambient.entropy).unwrap();
+    let opened = sqlite::open(Opening {
+        state_dir: folder,
+        keys: &keys,
+        ambient,
+        os_user: "bench",
+        hostname: "bench",
+        agent_version: "bench",
+        mode: Mode::Threaded,
+    });
+    opened.unwrap().store
+}
+
+/// One line per number of callers, with the ratios that matter.
+fn print(name: &str, ours: &Figures, peer: Option<&Figures>, syncs: f64) {
+    for (index, &(callers, whole)) in ours.whole.iter().enumerate() {
+        let begun = ours.begun[index].1;
+        let beside = peer.map_or_else(String::new, |peer| {
+            let theirs = peer.whole[index].1;
+            format!("; pgqueuer {theirs:.0}/s: {:.1} times as many", whole / theirs)
+        });
+        println!(
+            "{name}, {callers} callers: enqueue, claim, complete {whole:.0}/s ({:.2} per sync); \
+             begun when enqueued {begun:.0}/s{beside}",
+            whole / syncs
+        );
+    }
+    let beside = peer.map_or_else(String::new, |peer| {
+        format!("; pgqueuer {:.0}/s: {:.1} times as fast", peer.drain, ours.drain / peer.drain)
+    });
+    println!("{name}, drain by {} workers: {:.0}/s{beside}", load::DRAIN_WORKERS, ours.drain);
+}
