@@ -81,6 +81,18 @@ pub const STORE_QUEUE_MAX: usize = 4_096;
 pub const STORE_READERS_MAX: usize = 4;
 /// Writes that share one durable commit.
 pub const STORE_BATCH_MAX: usize = 256;
+/// Connecting to the database server, and each later sign that it still answers.
+pub const STORE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// One transaction on the database server. A slower one counts as lost with its connection.
+pub const STORE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a call waits for a database server that is away, before it says so.
+pub const STORE_AWAY_WAIT: Duration = Duration::from_secs(5);
+/// Pause after the first failure to reach the database server; each further one is twice as long.
+pub const STORE_BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+/// Longest such pause: how long after its return the server is found at the latest.
+pub const STORE_BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
+/// Rows that are read at once where a whole table is gone through.
+pub const STORE_ROWS_AT_ONCE: usize = 2_000;
 /// Events that one slow follower of a run may lag behind before it is told to read again.
 pub const FOLLOW_EVENTS_MAX: usize = 1_024;
 

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
 use super::RunError;
-use super::config::Config;
+use super::config::{Config, Postgres, StorePlace};
 use super::counted_store::CountedStore;
 use super::state_dir;
 
@@ -30,6 +30,7 @@ use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
 use crate::store::keys::Keys;
 use crate::store::sqlite::{self, Mode, Opening};
+use crate::store::{host as host_id, postgres};
 use crate::watchers::convergence::{Convergence, ConvergenceOptions};
 use crate::watchers::deliveries::{Deliveries, DeliveryObserver};
 use crate::watchers::schedules::Scheduler;
@@ -59,6 +60,8 @@ pub(super) struct Agent {
     pub(super) scheduler: Option<Scheduler>,
     /// Sends alerts; taken when it starts.
     pub(super) deliveries: Option<Deliveries>,
+    /// Counts what other agents on the same database tell; none when there can be none.
+    pub(super) news: Option<watch::Receiver<u64>>,
     /// Changes how projects are kept.
     pub(super) convergence_options: watch::Sender<ConvergenceOptions>,
 }
@@ -66,7 +69,7 @@ pub(super) struct Agent {
 impl Agent {
     /// Opens what is there and makes what is not, without starting anything. The store comes first:
     /// its lock keeps a second agent from touching the rest.
-    pub(super) fn assemble(config: &Config) -> Result<(Self, Listener), RunError> {
+    pub(super) async fn assemble(config: &Config) -> Result<(Self, Listener), RunError> {
         state_dir::prepare(&config.state_dir).map_err(RunError::StateDir)?;
         let ambient = Ambient {
             clock: Arc::new(SystemClock),
@@ -75,7 +78,7 @@ impl Agent {
         };
         let keys =
             Keys::open_or_create(&config.state_dir, &*ambient.entropy).map_err(RunError::Store)?;
-        let store = open_store(config, &keys, &ambient)?;
+        let (store, news) = open_store(config, &keys, &ambient).await?;
         let metrics = Arc::new(Metrics::new().map_err(RunError::Metrics)?);
         let store: Arc<dyn Store> = Arc::new(CountedStore::new(store, Arc::clone(&metrics)));
         let engine = engine(config, &ambient, &metrics)?;
@@ -145,6 +148,7 @@ impl Agent {
             contexts,
             supervisor,
             api,
+            news,
             convergence: Some(convergence),
             scheduler: Some(Scheduler::new(schedules)),
             deliveries: Some(deliveries),
@@ -212,17 +216,66 @@ pub(super) fn host_path_policy(config: &Config) -> HostPathPolicy {
     HostPathPolicy { roots: roots.collect() }
 }
 
-fn open_store(config: &Config, keys: &Keys, ambient: &Ambient) -> Result<Arc<dyn Store>, RunError> {
-    let opened = sqlite::open(Opening {
-        state_dir: &config.state_dir,
-        keys,
-        ambient,
-        os_user: &host::os_user().name,
-        hostname: &host::hostname(),
-        agent_version: env!("CARGO_PKG_VERSION"),
-        mode: Mode::Threaded,
+/// A store, and how it tells that another agent brought work.
+type OpenStore = (Arc<dyn Store>, Option<watch::Receiver<u64>>);
+
+async fn open_store(
+    config: &Config,
+    keys: &Keys,
+    ambient: &Ambient,
+) -> Result<OpenStore, RunError> {
+    let state_dir = &config.state_dir;
+    let place = match &config.store {
+        StorePlace::Sqlite => {
+            let opened = sqlite::open(Opening {
+                state_dir,
+                keys,
+                ambient,
+                os_user: &host::os_user().name,
+                hostname: &host::hostname(),
+                agent_version: env!("CARGO_PKG_VERSION"),
+                mode: Mode::Threaded,
+            });
+            return Ok((opened.map_err(RunError::Store)?.store, None));
+        }
+        StorePlace::Postgres(place) => place,
+    };
+    let opened = postgres::open(postgres::Opening {
+        server: server(place)?,
+        readers_max: place.readers,
+        state_dir: state_dir.clone(),
+        host_id: host_id::open_or_create(state_dir, ambient).map_err(RunError::Store)?,
+        keys: keys.clone(),
+        ambient: ambient.clone(),
+        os_user: host::os_user().name,
+        hostname: host::hostname(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     });
-    Ok(opened.map_err(RunError::Store)?.store)
+    let store = opened.await.map_err(RunError::Store)?.store;
+    let news = store.news();
+    Ok((store, Some(news)))
+}
+
+/// The server that the configuration names, with the password that its file holds.
+fn server(place: &Postgres) -> Result<postgres::Server, RunError> {
+    let password = match &place.password_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| RunError::Password { path: path.clone(), source })?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
+        }
+        None => None,
+    };
+    Ok(postgres::Server {
+        host: match place.host.starts_with('/') {
+            true => postgres::Host::Socket(place.host.clone().into()),
+            false => postgres::Host::Network(place.host.clone()),
+        },
+        port: place.port,
+        user: place.user.clone(),
+        password,
+        database: place.database.clone(),
+    })
 }
 
 fn engine(

@@ -28,6 +28,15 @@ pub enum RunError {
     /// The store cannot be opened or does not take the first records.
     #[error("cannot open the store")]
     Store(#[source] StoreError),
+    /// The password of the database cannot be read.
+    #[error("cannot read the password file {}", path.display())]
+    Password {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The build contexts cannot be kept.
     #[error("cannot keep build contexts")]
     Contexts(#[source] ContextError),
@@ -74,6 +83,11 @@ impl RunError {
             Self::Bind(BindError::System { .. }) => {
                 Some("check that the folder of `socket.path` exists and is writable".to_owned())
             }
+            Self::Password { path, .. } => Some(format!(
+                "write the password into {}, readable by the agent's user, or change \
+                 `store.postgres.password_file`",
+                path.display()
+            )),
             Self::TaskEnded(_) => {
                 Some("look at the log; the agent can be started again".to_owned())
             }

@@ -17,9 +17,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::api;
 use crate::base::{Diagnostics, chain};
+use crate::operations::Runner;
 use crate::store::Store;
 use crate::world::docker::SharedEngine;
 use crate::world::tasks::TaskHandle;
@@ -90,7 +92,7 @@ pub fn run(file: &Path, config: Config) -> Result<(), RunError> {
 /// Starts, serves, drains.
 async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
-    let (mut agent, listener) = Agent::assemble(&config)?;
+    let (mut agent, listener) = Agent::assemble(&config).await?;
     let recovered = agent.runner.start().await.map_err(RunError::Store)?;
     records::started(&*agent.store, &agent.ambient).await.map_err(RunError::Store)?;
     tracing::info!(
@@ -102,6 +104,9 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     );
     let mut runner = agent.spawn("runner", Arc::clone(&agent.runner).serve());
     let mut doors = agent.spawn("api", api::serve(listener, agent.api.clone()));
+    if let Some(news) = agent.news.take() {
+        agent.spawn_until_stop("news", look_again(Arc::clone(&agent.runner), news));
+    }
     agent.spawn_until_stop("readiness", announce_readiness(Arc::clone(&agent.engine)));
     if let Some(convergence) = agent.convergence.take() {
         agent.spawn("convergence", convergence.watch(agent.supervisor.stop_token()));
@@ -180,6 +185,13 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
         tracing::error!(error = %chain(&error), "the reload could not be recorded");
     }
     service::ready("serving");
+}
+
+/// Wakes the runner when another agent on the same database brought work.
+async fn look_again(runner: Arc<Runner>, mut news: watch::Receiver<u64>) {
+    while news.changed().await.is_ok() {
+        runner.look_again();
+    }
 }
 
 /// Tells the service manager that the agent is ready, as soon as the engine answers. The agent

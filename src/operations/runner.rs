@@ -177,6 +177,11 @@ impl Runner {
         self.drained.notify_one();
     }
 
+    /// Somebody else may have brought work: looks for it at once.
+    pub fn look_again(&self) {
+        self.signals.wake.notify_one();
+    }
+
     /// Stops in order: nothing new begins, live runs are asked to reach a safe step. Those that
     /// have not after `deadline` are left where they are, for the next start to go on. Returns
     /// when the last worker is gone.

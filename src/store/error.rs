@@ -104,6 +104,25 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The database server does not answer, or is not ready yet. It may answer the next time. Of a
+    /// change it is not known then whether it was made.
+    #[error("the database {place} does not answer")]
+    Away {
+        /// The database.
+        place: String,
+        /// What was heard instead.
+        #[source]
+        source: Cause,
+    },
+    /// The database server refuses the agent.
+    #[error("the database {place} does not let the agent in")]
+    Refused {
+        /// The database.
+        place: String,
+        /// What it said.
+        #[source]
+        source: Cause,
+    },
     /// The database refused a statement for a reason of its own.
     #[error("the database could not {act}")]
     Query {
@@ -241,6 +260,16 @@ impl StoreError {
                 "restore the {} that belongs to the database, or move both away to start empty",
                 path.display()
             ),
+            Self::Away { .. } => {
+                "start the database server, or mend the way to it; the agent goes \
+                                  on as soon as it answers"
+                    .to_owned()
+            }
+            Self::Refused { .. } => {
+                "check `store.postgres` in the configuration: the user and its \
+                                     password, and that the database exists and is the user's"
+                    .to_owned()
+            }
             Self::Stopped => "wait until the agent has started again".to_owned(),
             Self::BadCursor(_) => "ask for the list again from its beginning".to_owned(),
             Self::Conflict(_) | Self::Unreadable { .. } | Self::Query { .. } => return None,

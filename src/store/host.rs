@@ -1,7 +1,8 @@
-//! Names the host that the agent keeps. Owns `<state_dir>/host_id`. Face: `open_or_create`. Never
-//! changes a host's name: what it locked and executed is found again by it.
+//! Names the host that the agent keeps, and lets one agent run on it. Owns `<state_dir>/host_id` and
+//! `agent.lock`. Face: `open_or_create`, `lock`. Never changes a host's name: what it locked and
+//! executed is found again by it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -46,6 +47,27 @@ fn create(directory: &Path, path: &Path, id: HostId) -> Result<(), StoreError> {
         File::open(directory)?.sync_all()
     };
     write().map_err(|error| StoreError::file("write", path, error))
+}
+
+/// Creates the state directory and locks it, so that no second agent works on it.
+///
+/// # Errors
+/// When another agent holds it, or it cannot be used.
+pub(super) fn lock(state_dir: &Path) -> Result<File, StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(state_dir)
+        .map_err(|error| StoreError::file("create", state_dir, error))?;
+    let path = state_dir.join("agent.lock");
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&path).map_err(|error| StoreError::file("open", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::AgentRunning { path }),
+        Err(TryLockError::Error(error)) => Err(StoreError::file("lock", &path, error)),
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 
 mod alerts;
 mod error;
+mod filter;
 pub mod host;
 pub mod keys;
 mod ledger;
+pub mod postgres;
 mod query;
 mod records;
 mod schedules;
@@ -28,7 +30,9 @@ use crate::domain::runs::{
 pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries};
 pub use error::{Conflict, StoreError};
 pub use query::{AuditFilter, Cursor, Page, PageRequest, RunFilter};
-pub use records::{Adoption, ContainerExit, Desired, OpenAttempt, Project, Revision, Scope};
+pub use records::{
+    Adoption, ContainerExit, Desired, Migrated, OpenAttempt, Project, Revision, Scope,
+};
 pub use schedules::{Advance, ReadSchedules, ScheduleWrite};
 pub use work::{
     Accepted, Admission, AttemptRef, Change, Claim, Claimant, Claimed, Heard, JobFilter, Lost,

@@ -124,3 +124,21 @@ pub struct OpenAttempt {
     /// How many attempts of the run were interrupted before.
     pub interruptions: u32,
 }
+
+/// What happened to the database when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Migrated {
+    /// It had the newest form already.
+    Nothing,
+    /// It was empty.
+    Created,
+    /// It had an older form.
+    Upgraded {
+        /// That form.
+        from: u32,
+        /// The form it has now.
+        to: u32,
+    },
+    /// It had the newest form already, and did not know this host.
+    Joined,
+}

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::limits::RUN_WORKERS_MAX;
+use crate::base::limits::{RUN_WORKERS_MAX, STORE_READERS_MAX};
 use crate::base::units::format_duration;
 use crate::base::yaml::{self, Fields, Node, Value};
 use crate::base::{Diagnostic, Diagnostics};
@@ -29,6 +29,8 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 pub struct Config {
     /// Folder of the database, the keys and the build contexts.
     pub state_dir: PathBuf,
+    /// Where records are kept.
+    pub store: StorePlace,
     /// Where clients come in.
     pub socket: Socket,
     /// Where the engine listens.
@@ -49,6 +51,32 @@ pub struct Config {
     pub alerts_run_url: String,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
+}
+
+/// Where records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// In `<state_dir>/wharf.db`.
+    Sqlite,
+    /// In a database that several agents share.
+    Postgres(Postgres),
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// The folder of a Unix socket when it begins with `/`, else a name or address.
+    pub host: String,
+    /// The server's port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The role.
+    pub user: String,
+    /// The file that holds its password.
+    pub password_file: Option<PathBuf>,
+    /// Connections that read at once.
+    pub readers: usize,
 }
 
 /// The Unix socket.
@@ -126,6 +154,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     };
     // What follows from a missing folder is never used: the problem ends the reading.
     let state_dir = state_dir.unwrap_or_default();
+    let store = read_store(&root, &mut problems);
     let socket = section(&root, "socket", &mut problems, |f| read_socket(f, &state_dir));
     let engine_address = section(&root, "engine", &mut problems, |f| read_engine(f, docker_host));
     let log = section(&root, "log", &mut problems, |f| {
@@ -156,6 +185,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     }
     Ok(Config {
         state_dir,
+        store,
         socket,
         engine_address,
         log_format: log.0,
@@ -188,6 +218,54 @@ fn section<T>(
     let value = read(&mut fields);
     problems.extend(fields.into_problems());
     value
+}
+
+/// `store: sqlite`, or `store: {postgres: {…}}`.
+fn read_store(root: &Node, problems: &mut Vec<Diagnostic>) -> StorePlace {
+    let given = root.as_map().and_then(|map| map.get("store")).filter(|node| !node.is_null());
+    let Some(node) = given else { return StorePlace::Sqlite };
+    if let Some(scalar) = node.as_scalar() {
+        if scalar.text != "sqlite" {
+            let message =
+                format!("`store` must be `sqlite` or `postgres:`, found `{}`", scalar.text);
+            let help = "write `store: {postgres: {host: /run/postgresql}}` for PostgreSQL";
+            problems.push(node.problem(CODE, message).help(help));
+        }
+        return StorePlace::Sqlite;
+    }
+    let mut fields = Fields::of(node, CODE, &schema::names_in("store"));
+    let place = match fields.required("postgres") {
+        Some(node) => {
+            let mut fields = Fields::of(node, CODE, &schema::names_in("store.postgres"));
+            let place = read_postgres(&mut fields);
+            problems.extend(fields.into_problems());
+            StorePlace::Postgres(place)
+        }
+        None => StorePlace::Sqlite,
+    };
+    problems.extend(fields.into_problems());
+    place
+}
+
+fn read_postgres(fields: &mut Fields<'_>) -> Postgres {
+    let host = match fields.required("host") {
+        Some(_) => fields.string("host").unwrap_or_default(),
+        None => String::new(),
+    };
+    let password_file = match fields.node("password_file") {
+        Some(node) => absolute_path(fields, "password_file", node),
+        None => None,
+    };
+    let port = fields.integer("port", 1..=65535).and_then(|port| u16::try_from(port).ok());
+    let readers = fields.integer("readers", 1..=64).and_then(|n| usize::try_from(n).ok());
+    Postgres {
+        host,
+        port: port.unwrap_or(5432),
+        database: fields.string("database").unwrap_or_else(|| "wharf".to_owned()),
+        user: fields.string("user").unwrap_or_else(|| "wharf".to_owned()),
+        password_file,
+        readers: readers.unwrap_or(STORE_READERS_MAX),
+    }
 }
 
 fn read_socket(fields: &mut Fields<'_>, state_dir: &Path) -> Socket {
@@ -311,8 +389,23 @@ impl Config {
     pub fn values(&self) -> BTreeMap<&'static str, String> {
         let word = |on: bool| if on { "true" } else { "false" }.to_owned();
         let roots: Vec<_> = self.host_path_roots.iter().map(|p| p.display().to_string()).collect();
+        let postgres = match &self.store {
+            StorePlace::Postgres(postgres) => Some(postgres),
+            StorePlace::Sqlite => None,
+        };
+        let of_postgres = |value: fn(&Postgres) -> String| postgres.map(value).unwrap_or_default();
+        let password_file = |it: &Postgres| {
+            it.password_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+        };
         BTreeMap::from([
             ("state_dir", self.state_dir.display().to_string()),
+            ("store", if postgres.is_some() { "postgres" } else { "sqlite" }.to_owned()),
+            ("store.postgres.host", of_postgres(|it| it.host.clone())),
+            ("store.postgres.port", of_postgres(|it| it.port.to_string())),
+            ("store.postgres.database", of_postgres(|it| it.database.clone())),
+            ("store.postgres.user", of_postgres(|it| it.user.clone())),
+            ("store.postgres.password_file", of_postgres(password_file)),
+            ("store.postgres.readers", of_postgres(|it| it.readers.to_string())),
             ("socket.path", self.socket.path.display().to_string()),
             ("socket.mode", format!("{:04o}", self.socket.mode)),
             ("socket.group", self.socket.group.clone().unwrap_or_default()),

@@ -56,6 +56,59 @@ pub const KEYS: &[Key] = &[
          per folder.",
     ),
     key(
+        "store",
+        "`sqlite`, or `postgres:` with the keys below",
+        "(`sqlite`)",
+        Reload::Restart,
+        "Where runs, the audit log and projects are kept: in `<state_dir>/wharf.db`, or in a \
+         PostgreSQL database that the agents of several hosts share. Keys and the content that they \
+         seal stay this host's.",
+    ),
+    key(
+        "store.postgres.host",
+        "absolute path of the folder of a Unix socket, or a name or address",
+        "(required there)",
+        Reload::Restart,
+        "Where the server listens. A connection over a network is not encrypted: use it within one \
+         host or a private network, or through a tunnel.",
+    ),
+    key(
+        "store.postgres.port",
+        "1 to 65535",
+        "(`5432`)",
+        Reload::Restart,
+        "The server's port; of a Unix socket, the number in its name.",
+    ),
+    key(
+        "store.postgres.database",
+        "name",
+        "(`wharf`)",
+        Reload::Restart,
+        "The database. The agent keeps everything in its schema `wharf`, which it makes and brings \
+         to newer forms itself.",
+    ),
+    key(
+        "store.postgres.user",
+        "name",
+        "(`wharf`)",
+        Reload::Restart,
+        "The role. It must own the schema `wharf`, or be allowed to create it.",
+    ),
+    key(
+        "store.postgres.password_file",
+        "absolute path",
+        "(none: the server asks for no password)",
+        Reload::Restart,
+        "A file that holds the role's password and nothing else, readable by the agent's user only.",
+    ),
+    key(
+        "store.postgres.readers",
+        "1 to 64",
+        "(`4`)",
+        Reload::Restart,
+        "Connections that read at once, besides the one that writes.",
+    ),
+    key(
         "socket.path",
         "absolute path",
         "(`<state_dir>/wharf.sock`)",
@@ -140,7 +193,7 @@ pub const KEYS: &[Key] = &[
     key(
         "alerts.run_url",
         "text with `{run_id}`",
-        "/v1/runs/{run_id}",
+        "(`/v1/runs/{run_id}`)",
         Reload::Restart,
         "Where a person sees the run that an alert is about, such as \
          `https://ops.example.org/runs/{run_id}`. Alerts carry it as `view_run_url`.",
@@ -159,12 +212,12 @@ pub const KEYS: &[Key] = &[
 pub(super) fn names_in(section: &str) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = Vec::new();
     for key in KEYS {
-        let name = match key.path.split_once('.') {
-            None if section.is_empty() => key.path,
-            Some((first, _)) if section.is_empty() => first,
-            Some((first, name)) if first == section => name,
-            _ => continue,
+        let below = match section {
+            "" => Some(key.path),
+            section => key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
         };
+        let Some(below) = below else { continue };
+        let name = below.split_once('.').map_or(below, |(first, _)| first);
         if !names.contains(&name) {
             names.push(name);
         }

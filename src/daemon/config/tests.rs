@@ -107,3 +107,25 @@ fn a_reload_tells_what_waits_for_a_restart() {
 fn the_manual_in_the_tree_is_fresh() {
     crate::fresh_file("docs/configuration.md", &manual());
 }
+
+#[test]
+fn the_store_is_sqlite_or_a_postgres_database() {
+    assert_eq!(defaults().store, StorePlace::Sqlite);
+    assert_eq!(read("a", "state_dir: /s\nstore: sqlite", None).unwrap().store, StorePlace::Sqlite);
+    let text = "state_dir: /s\nstore: {postgres: {host: /run/postgresql, port: 5433}}";
+    let config = read("a", text, None).unwrap();
+    let expect = Postgres {
+        host: "/run/postgresql".to_owned(),
+        port: 5433,
+        database: "wharf".to_owned(),
+        user: "wharf".to_owned(),
+        password_file: None,
+        readers: STORE_READERS_MAX,
+    };
+    assert_eq!(config.store, StorePlace::Postgres(expect));
+    assert_eq!(config.values()["store.postgres.host"], "/run/postgresql");
+    let wrong = |text: &str| read("a", text, None).unwrap_err().0.len();
+    assert_eq!(wrong("state_dir: /s\nstore: mysql"), 1);
+    assert_eq!(wrong("state_dir: /s\nstore: {postgres: {}}"), 1);
+    assert_eq!(wrong("state_dir: /s\nstore: {postgres: {host: x, port: 0, prot: 1}}"), 2);
+}

@@ -116,6 +116,8 @@ keyed! {
         StoreCreated = "store.created",
         /// The database was brought to a newer form.
         StoreUpgraded = "store.upgraded",
+        /// A further host uses the agent's database.
+        StoreJoined = "store.joined",
     }
 }
 

@@ -8,7 +8,7 @@ use crate::store::Conflict;
 use super::Ledger;
 
 /// A part of the queue from which nothing can be taken now.
-pub(super) type Held = (WorkspaceId, QueueScope);
+pub(in crate::store) type Held = (WorkspaceId, QueueScope);
 
 impl Ledger {
     /// Whether anything at all holds parts of the queue back.
@@ -21,6 +21,11 @@ impl Ledger {
         let controls = self.controls.iter().flatten();
         let limited = controls.filter(|control| control.concurrency_max.is_some());
         limited.map(|control| (control.workspace_id, control.scope)).collect()
+    }
+
+    /// How many attempts of a part of the queue are open, as far as somebody asked.
+    pub(in crate::store) fn busy(&self, held: &Held) -> Option<u64> {
+        self.busy.get(held).copied()
     }
 
     /// The parts that are paused, and those that are full.

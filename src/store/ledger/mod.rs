@@ -24,8 +24,9 @@ use crate::domain::runs::{
 
 use super::{Conflict, NewJob, Notice, Noticed, Write};
 
-pub(super) use changes::{AttemptChange, Changes, MadeJobs, RunChange};
+pub(super) use changes::{AttemptChange, Changes, MadeJobs, Renewal, RunChange};
 pub(super) use columns::{StateColumns, state_of};
+pub(super) use limits::Held;
 pub(super) use needs::{Act, Need};
 
 /// Who holds a subject, and until when.

@@ -4,12 +4,12 @@
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
-use super::filter::Restriction;
-use super::rows::{nanos, signed, unsigned};
+use super::rows::{bound, nanos, signed, unsigned};
 use crate::base::ids::EventId;
 use crate::base::{Digest, Timestamp};
 use crate::domain::audit::chain::{self, ChainBreak, GENESIS, Link, Verdict, Verifier};
 use crate::domain::audit::{AuditEvent, AuditRecord};
+use crate::store::filter::{Marks, Restriction};
 use crate::store::{AuditFilter, Cursor, Page, PageRequest, StoreError};
 
 /// Appends events in order. Part of the caller's transaction: they stand or fall with the change.
@@ -160,7 +160,7 @@ pub(super) fn query(
         Some(cursor) => Some(place(cursor)?),
         None => None,
     };
-    let restriction = Restriction::default()
+    let restriction = Restriction::new(Marks::Question)
         .equals("workspace_id", filter.workspace_id.to_string())
         .equals_if("tenant_id", filter.tenant_id.as_ref())
         .any_of("event_type", &filter.event_types)
@@ -175,7 +175,8 @@ pub(super) fn query(
         .contains("summary", filter.search.as_deref())
         .less_than("seq", before);
     let limit = page.bounded_limit() + 1;
-    Ok(restriction.query("SELECT body FROM audit_events", "seq DESC", limit))
+    let (sql, values) = restriction.query("SELECT body FROM audit_events", "seq DESC", limit);
+    Ok((sql, bound(values)))
 }
 
 /// Records that pass the filter, newest first.

@@ -1,19 +1,20 @@
 //! Keeps the outbox of alerts. Owns its table. Face: `raise`, `take`, `report`. Never sends: what is
 //! written with its cause is sent by somebody else.
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 
 use super::alerts::rules_of;
 use super::fault::Fault;
-use super::filter::Restriction;
 use super::page;
-use super::rows::{json, nanos, optional_json, optional_time, parsed, signed, small, to_json};
+use super::rows::{
+    bound, json, nanos, optional_json, optional_time, parsed, signed, small, to_json,
+};
 use crate::base::Timestamp;
 use crate::base::ids::{DeliveryId, ReceiverId, WorkspaceId};
 use crate::domain::alerts::{
     self, AlertEvent, Delivery, DeliveryEvent, DeliveryState, DeliveryStatus, route,
 };
+use crate::store::filter::{Bound, Marks, Restriction};
 use crate::store::{
     Conflict, Cursor, DeliveryFilter, Page, PageRequest, StoreError, TakeDeliveries,
 };
@@ -199,20 +200,20 @@ pub(super) fn list(
 ) -> Result<Page<Delivery>, Fault> {
     let limit = request.bounded_limit();
     let after = request.after.as_ref().map(read_cursor).transpose().map_err(Fault::Store)?;
-    let (sql, values): (String, Vec<Value>) = Restriction::default()
+    let (sql, values) = Restriction::new(Marks::Question)
         .equals("workspace_id", filter.workspace_id.to_string())
         .equals_if("status", filter.status.as_ref())
         .equals_if("receiver_id", filter.receiver_id.as_ref())
         .equals_if("run_id", filter.run_id.as_ref())
         .below("created_at, id", after)
         .query(DELIVERY, "created_at DESC, id DESC", limit + 1);
-    let found = collect(connection, &sql, rusqlite::params_from_iter(values))?;
+    let found = collect(connection, &sql, rusqlite::params_from_iter(bound(values)))?;
     Ok(page(found, limit, |last| Cursor(format!("{}:{}", nanos(last.event.occurred_at), last.id))))
 }
 
-fn read_cursor(cursor: &Cursor) -> Result<(i64, String), StoreError> {
+fn read_cursor(cursor: &Cursor) -> Result<Vec<Bound>, StoreError> {
     let bad = || StoreError::BadCursor(cursor.0.clone());
     let (nanos, id) = cursor.0.split_once(':').ok_or_else(bad)?;
     let id: DeliveryId = id.parse().map_err(|_| bad())?;
-    Ok((nanos.parse().map_err(|_| bad())?, id.to_string()))
+    Ok(vec![Bound::Number(nanos.parse().map_err(|_| bad())?), Bound::Text(id.to_string())])
 }

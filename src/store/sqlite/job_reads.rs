@@ -3,11 +3,11 @@
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::fault::Fault;
-use super::filter::Restriction;
-use super::rows::{optional_parsed, optional_time, parsed, small};
+use super::rows::{bound, optional_parsed, optional_time, parsed, small};
 use super::run_reads::existing;
 use crate::base::ids::RunId;
 use crate::domain::runs::{Holder, Job, JobEnd, JobState, JobStatus, OperationRun, Payload};
+use crate::store::filter::{Marks, Restriction};
 use crate::store::{Cursor, JobFilter, NewJob, Page, PageRequest, StoreError};
 
 const JOB: &str = "SELECT run_id, key, tenant_id, payload, status, wait_until, attempt, failures,
@@ -104,13 +104,13 @@ pub(super) fn list(
         }
         None => None,
     };
-    let (sql, values) = Restriction::default()
+    let (sql, values) = Restriction::new(Marks::Question)
         .equals("run_id", filter.run_id.to_string())
         .any_of("status", &filter.statuses)
         .at_least("number", after)
         .query(JOB, "number", page.bounded_limit() + 1);
     let numbered = |row: &Row<'_>| Ok((job(row)?, row.get::<_, i64>(14)?));
-    let items = collect(connection, &sql, params_from_iter(values), numbered)?;
+    let items = collect(connection, &sql, params_from_iter(bound(values)), numbered)?;
     let cursor = |last: &(Job, i64)| Cursor(last.1.to_string());
     let Page { items, next } = super::page(items, page.bounded_limit(), cursor);
     Ok(Page { items: items.into_iter().map(|(job, _)| job).collect(), next })

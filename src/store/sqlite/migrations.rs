@@ -13,7 +13,7 @@ use crate::base::ids::{EventId, HostId, TenantId, UserId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
-use crate::store::{Scope, StoreError};
+use crate::store::{Migrated, Scope, StoreError};
 
 /// Marks the file as ours: `whrf`.
 const APPLICATION_ID: i32 = 0x7768_7266;
@@ -40,22 +40,6 @@ const LEDGER: &str = "CREATE TABLE migrations (
     agent_version TEXT NOT NULL,
     applied_at    INTEGER NOT NULL
 ) STRICT";
-
-/// What happened to the database when it was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Migrated {
-    /// It had the newest form already.
-    Nothing,
-    /// It was empty.
-    Created,
-    /// It had an older form.
-    Upgraded {
-        /// That form.
-        from: u32,
-        /// The form it has now.
-        to: u32,
-    },
-}
 
 /// Brings the database to the newest form, in one transaction with the event that says so.
 pub(super) fn migrate(

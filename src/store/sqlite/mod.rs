@@ -7,7 +7,6 @@ mod audit;
 mod claims;
 mod deliveries;
 mod fault;
-mod filter;
 mod flush;
 mod job_reads;
 mod load;
@@ -23,9 +22,9 @@ mod serve;
 mod tests;
 mod writer;
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,11 +35,9 @@ use tokio::sync::{Semaphore, mpsc};
 use self::fault::{Fault, classify};
 use self::writer::{Order, Writer};
 use super::keys::Keys;
-use super::{Cursor, Page, Scope, StoreError, host};
+use super::{Cursor, Migrated, Page, Scope, StoreError, host};
 use crate::base::Ambient;
 use crate::base::limits::{STORE_QUEUE_MAX, STORE_READERS_MAX};
-
-pub use migrations::Migrated;
 
 /// How long a connection waits for another one's lock. Only a person with a database shell can
 /// hold one: the agent has a single writer.
@@ -114,7 +111,7 @@ struct Readers {
 /// When another agent runs on the same directory, the database is newer than this program,
 /// damaged, not writable, or sealed with another key.
 pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
-    let agent_lock = lock_state_dir(opening.state_dir)?;
+    let agent_lock = host::lock(opening.state_dir)?;
     let path = opening.state_dir.join("wharf.db");
     let mut connection = connect(&path)?;
     let host_id = host::open_or_create(opening.state_dir, opening.ambient)?;
@@ -165,24 +162,6 @@ fn threaded(writer: Writer) -> Result<Engine, StoreError> {
             free: Semaphore::new(STORE_READERS_MAX),
         }),
     })
-}
-
-/// Creates the state directory and locks it, so that no second agent works on it.
-fn lock_state_dir(state_dir: &Path) -> Result<File, StoreError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o750)
-        .create(state_dir)
-        .map_err(|error| StoreError::file("create", state_dir, error))?;
-    let path = state_dir.join("agent.lock");
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(&path).map_err(|error| StoreError::file("open", &path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::AgentRunning { path }),
-        Err(TryLockError::Error(error)) => Err(StoreError::file("lock", &path, error)),
-    }
 }
 
 /// Opens the writing connection.

@@ -4,12 +4,14 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use rusqlite::types::Value;
 use rusqlite::{Row, RowIndex};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::Fault;
 use crate::base::{Timestamp, canonical};
+use crate::store::filter::Bound;
 
 /// Nanoseconds since 1970; times past the year 2262 stop there.
 pub(super) fn nanos(time: Timestamp) -> i64 {
@@ -107,4 +109,14 @@ pub(super) fn small(row: &Row<'_>, column: impl RowIndex) -> Result<u32, Fault> 
 
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What is bound to the marks of a statement. Lists have a mark for each of their texts here.
+pub(super) fn bound(values: Vec<Bound>) -> Vec<Value> {
+    let texts = |bound| match bound {
+        Bound::Text(text) => vec![Value::Text(text)],
+        Bound::Number(number) => vec![Value::Integer(number)],
+        Bound::Texts(texts) => texts.into_iter().map(Value::Text).collect(),
+    };
+    values.into_iter().flat_map(texts).collect()
 }

@@ -5,9 +5,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
-use super::filter::Restriction;
 use super::rows::{
-    json, nanos, optional_json, optional_parsed, optional_time, parsed, small, time,
+    bound, json, nanos, optional_json, optional_parsed, optional_time, parsed, small, time,
 };
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
@@ -16,6 +15,7 @@ use crate::domain::runs::{
     Attempt, Context, Holder, LockScope, OperationRun, Priority, RunState, Status, StepRecord,
     Subject,
 };
+use crate::store::filter::{Bound, Marks, Restriction};
 use crate::store::ledger::{Lock, StateColumns, state_of};
 use crate::store::{Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError};
 
@@ -131,7 +131,7 @@ pub(super) fn active(
 
 /// The query of a list.
 pub(super) fn query(filter: &RunFilter, page: &PageRequest) -> Result<(String, Vec<Value>), Fault> {
-    let restriction = Restriction::default()
+    let restriction = Restriction::new(Marks::Question)
         .equals("r.workspace_id", filter.workspace_id.to_string())
         .equals_if("r.tenant_id", filter.tenant_id.as_ref())
         .equals_if("r.subject", filter.subject.as_ref())
@@ -148,12 +148,13 @@ pub(super) fn query(filter: &RunFilter, page: &PageRequest) -> Result<(String, V
         .less_than("r.created_at", filter.until.map(nanos))
         .below("r.created_at, r.id", page.after.as_ref().map(place).transpose()?);
     let limit = page.bounded_limit() + 1;
-    Ok(restriction.query(RUN, "r.created_at DESC, r.id DESC", limit))
+    let (sql, values) = restriction.query(RUN, "r.created_at DESC, r.id DESC", limit);
+    Ok((sql, bound(values)))
 }
 
-fn place(Cursor(text): &Cursor) -> Result<(i64, String), Fault> {
+fn place(Cursor(text): &Cursor) -> Result<Vec<Bound>, Fault> {
     text.split_once('~')
-        .and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())))
+        .and_then(|(at, id)| Some(vec![Bound::Number(at.parse().ok()?), id.to_owned().into()]))
         .ok_or_else(|| Fault::Store(StoreError::BadCursor(text.clone())))
 }
 

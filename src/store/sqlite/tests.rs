@@ -75,6 +75,13 @@ impl Base for Files {
         "DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_is_never_deleted"
     }
 
+    fn leave_gap(&self) -> &'static str {
+        "INSERT INTO audit_events SELECT 9, 'x', workspace_id, tenant_id, event_type, outcome,
+            actor_type, actor_label, target_type, target_id, operation_run_id, summary,
+            occurred_at, body, hash
+         FROM audit_events WHERE seq = 1"
+    }
+
     fn pretend_newer(&self) -> &'static str {
         "PRAGMA user_version = 99"
     }

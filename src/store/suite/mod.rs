@@ -139,6 +139,9 @@ pub(crate) trait Base: Send + Sync {
     /// Statements that take the protection of the audit log away.
     fn unlock_audit(&self) -> &'static str;
 
+    /// A statement that adds a record to the audit log, but not the next one.
+    fn leave_gap(&self) -> &'static str;
+
     /// Statements that leave a mark of a program that knows form 99.
     fn pretend_newer(&self) -> &'static str;
 
@@ -173,8 +176,13 @@ pub(crate) fn ambient(
 impl Fixture {
     /// Opens the store on an empty database.
     pub(crate) async fn on(base: Arc<dyn Base>) -> Self {
+        Self::on_with(base, 1).await
+    }
+
+    /// The same with other ids: for one of several processes on a database.
+    pub(crate) async fn on_with(base: Arc<dyn Base>, seed: u64) -> Self {
         let clock = Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
-        let ambient = ambient(&clock, 1, Arc::new(NoCrashPoints));
+        let ambient = ambient(&clock, seed, Arc::new(NoCrashPoints));
         let store = base.open(&ambient).await.unwrap();
         Self { base, clock, ambient, store }
     }

@@ -23,12 +23,13 @@ pub(crate) async fn the_first_start_creates_a_database_and_says_so_once(fixture:
 pub(crate) async fn a_database_that_is_not_for_this_program_is_refused_with_the_reason(
     fixture: Fixture,
 ) {
-    let name = fixture.base.name();
     for (damage, expect) in [
         (fixture.base.pretend_newer(), "has form 99; this agent knows forms up to "),
         ("UPDATE migrations SET checksum = 'other'", "was brought to form 1 by other statements"),
     ] {
-        let error = fixture.another().await.refused_after(damage).await;
+        let fixture = fixture.another().await;
+        let name = fixture.base.name();
+        let error = fixture.refused_after(damage).await;
         let text = crate::base::chain(&error);
         assert!(text.starts_with("the database ") && text.contains(expect), "{text}");
         assert!(error.hint().is_some(), "{error} needs a hint");
