@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::ids::RunId;
-use crate::domain::runs::{IllegalTransition, Subject, Unregistered};
+use crate::domain::runs::{IllegalTransition, RunType, Subject, Unregistered};
 
 /// The cause of an error, whatever library it came from.
 pub(super) type Cause = Box<dyn Error + Send + Sync>;
@@ -173,6 +173,9 @@ pub enum Conflict {
         /// The key.
         key: String,
     },
+    /// Runs of the hosted type are not completed.
+    #[error("runs of type {0} are not completed")]
+    TypeInUse(RunType),
     /// The run is no dead letter.
     #[error("run {0} is no dead letter")]
     NotDead(RunId),

@@ -39,7 +39,7 @@ pub use work::{
     Notice, Noticed, QueueDepth, SignOfLife, Teller,
 };
 pub use write::{
-    CompleteRun, EndJob, FailAttempt, FanOut, NewJob, NewRevision, RetryRun, RunProgress,
+    CompleteRun, EndJob, FailAttempt, FanOut, NewBulk, NewJob, NewRevision, RetryRun, RunProgress,
     StartAttempt, Write,
 };
 

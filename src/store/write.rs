@@ -2,7 +2,7 @@
 //! `Write`. Never a generic update: each write checks that the record may change so.
 
 use crate::base::ids::{RevisionId, RunId, TenantId, WorkspaceId};
-use crate::base::{Digest, Secret, Timestamp};
+use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::runs::{
     AttemptEnd, CountKey, Details, End, Failure, Holder, HostedType, JobEnd, OperationRun, Payload,
     QueueControl, QueueScope, Waiting,
@@ -15,6 +15,8 @@ use super::{Adoption, AlertWrite, Project, ScheduleWrite};
 pub enum Write {
     /// A new run, queued. Conflicts with an active run of the same identity.
     InsertRun(Box<OperationRun>),
+    /// A new bulk run whose jobs are known from the beginning. Conflicts as `InsertRun` does.
+    InsertBulk(Box<NewBulk>),
     /// A worker takes a run: a new attempt begins, and the subject is locked for it.
     StartAttempt(StartAttempt),
     /// An attempt lost its worker: its steps without a result become unknown, and the run wants
@@ -95,6 +97,13 @@ pub enum Write {
     },
     /// Inserts or replaces a hosted type.
     PutHostedType(Box<HostedType>),
+    /// Forgets a hosted type. Conflicts while a run of it is not completed.
+    DropHostedType {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The type.
+        name: Name,
+    },
     /// Inserts or replaces what holds a part of the queue back.
     PutQueueControl(QueueControl),
     /// Nothing holds that part of the queue back any more.
@@ -142,6 +151,17 @@ pub enum Write {
         /// The project.
         project: String,
     },
+}
+
+/// A bulk run with its jobs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewBulk {
+    /// The run, queued.
+    pub run: OperationRun,
+    /// Its jobs, in the order in which they are to begin; at most `JOBS_MAX`, at least one.
+    pub jobs: Vec<NewJob>,
+    /// End older runs of the same type and subject.
+    pub supersedes: bool,
 }
 
 /// The beginning of an attempt.
@@ -228,6 +248,8 @@ pub struct EndJob {
     pub attempt: u32,
     /// How it ended.
     pub end: JobEnd,
+    /// No attempt follows a failure, whatever the type says.
+    pub is_final: bool,
     /// When.
     pub at: Timestamp,
     /// Uniformly distributed, for the jitter of a pause.

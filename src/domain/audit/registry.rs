@@ -65,6 +65,8 @@ keyed! {
 
         /// A hosted type was registered, or its definition changed.
         HostedTypeRegistered = "hosted_type.registered",
+        /// A hosted type was removed: no run of it can be asked for.
+        HostedTypeRemoved = "hosted_type.removed",
         /// A part of the queue was paused.
         QueuePaused = "queue.paused",
         /// A part of the queue goes on.

@@ -165,6 +165,7 @@ async fn record(runner: &Runner, context: &JobContext, end: Option<JobEnd>) {
             key: job.key.clone(),
             attempt: job.attempt,
             end,
+            is_final: false,
             at,
             random: runner.ambient.entropy.next_u64(),
             counts,

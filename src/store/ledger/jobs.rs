@@ -75,13 +75,13 @@ impl Ledger {
 
     /// A job's attempt ends.
     pub(super) fn end_job(&mut self, ended: &EndJob) -> Result<(), Conflict> {
-        let EndJob { run_id, key, attempt, end, at, random, counts, failures } = ended;
+        let EndJob { run_id, key, attempt, end, is_final, at, random, counts, failures } = ended;
         let run = self.waiting_for_jobs(*run_id)?;
         let job = self.job(*run_id, key)?;
         working_job(job, *attempt)?;
         let failed = job.failures.saturating_add(u32::from(*end == JobEnd::Failed));
         let cancelled = run.cancel_requested_at.is_some();
-        if *end == JobEnd::Failed && !cancelled {
+        if *end == JobEnd::Failed && !is_final && !cancelled {
             let retry = &self.definition(run)?.retry;
             if let AfterFailure::Retry(pause) = after_failure(retry, failed, *random) {
                 let until = after(*at, pause);

@@ -156,6 +156,7 @@ impl Ledger {
     pub(super) fn apply(&mut self, write: &Write) -> Result<(), Conflict> {
         match write {
             Write::InsertRun(run) => self.insert(run, false),
+            Write::InsertBulk(bulk) => self.insert_bulk(bulk),
             Write::StartAttempt(start) => self.start_attempt(start),
             Write::InterruptAttempt { run_id, attempt, end, at, progress } => {
                 self.interrupt(*run_id, *attempt, *end, *at, progress)
@@ -178,6 +179,10 @@ impl Ledger {
             Write::PutHostedType(hosted) => {
                 let key = (hosted.workspace_id, hosted.name);
                 self.definitions.insert(key, Some(hosted.definition.clone()));
+                Ok(())
+            }
+            Write::DropHostedType { workspace_id, name } => {
+                self.definitions.insert((*workspace_id, *name), None);
                 Ok(())
             }
             // Rows of their own that no other write looks at: the dialect writes them as they are.

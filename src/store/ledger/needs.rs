@@ -93,6 +93,7 @@ impl Ledger {
     fn needs_of_write(&self, write: &Write, needs: &mut Vec<Need>) {
         match write {
             Write::InsertRun(run) => self.needs_of_insert(run, false, needs),
+            Write::InsertBulk(bulk) => self.needs_of_insert(&bulk.run, bulk.supersedes, needs),
             Write::StartAttempt(start) => self.needs_of_start(start.run_id, false, needs),
             Write::InterruptAttempt { run_id, progress, .. }
             | Write::WaitRun { run_id, progress, .. } => {
@@ -129,6 +130,7 @@ impl Ledger {
                 }
             }
             Write::PutHostedType(_)
+            | Write::DropHostedType { .. }
             | Write::PutQueueControl(_)
             | Write::DropQueueControl { .. }
             | Write::PutRevision(_)

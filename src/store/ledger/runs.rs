@@ -1,6 +1,8 @@
 //! Admits, ends, cancels and revives runs. Owns identity, superseding, dead letters and what is
 //! added to a run. Face: methods of `Ledger`. Never ends a run twice.
 
+use std::collections::BTreeSet;
+
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::base::time::after;
@@ -10,7 +12,7 @@ use crate::domain::runs::{
     OperationRun, ReasonCode, RunEvent, RunState, Waiting, WaitsFor, after_failure,
     append_failures, increment_summary_counts, maybe_complete_bulk_run,
 };
-use crate::store::{CompleteRun, Conflict, FailAttempt, Noticed, RetryRun, RunProgress};
+use crate::store::{CompleteRun, Conflict, FailAttempt, NewBulk, Noticed, RetryRun, RunProgress};
 
 use super::changes::MadeJobs;
 use super::{Ledger, illegal, lock_key, working};
@@ -42,6 +44,21 @@ impl Ledger {
         self.runs.insert(run.id, Some(run.clone()));
         self.identities.insert(identity, Some(run.id));
         self.changes.runs.entry(run.id).or_default().inserted = true;
+        Ok(())
+    }
+
+    /// A new bulk run, whose jobs can be claimed when it has its lock.
+    pub(super) fn insert_bulk(&mut self, bulk: &NewBulk) -> Result<(), Conflict> {
+        let NewBulk { run, jobs, supersedes } = bulk;
+        let mut keys = BTreeSet::new();
+        if let Some(twice) = jobs.iter().find(|job| !keys.insert(job.key.as_str())) {
+            return Err(Conflict::DuplicateJob { run_id: run.id, key: twice.key.clone() });
+        }
+        let mut run = run.clone();
+        run.jobs = Some(JobCounts::queued(jobs.len() as u64));
+        self.insert(&run, *supersedes)?;
+        let made = MadeJobs { run_id: run.id, jobs: jobs.clone(), ready: false };
+        self.changes.jobs_made.push(made);
         Ok(())
     }
 

@@ -118,6 +118,7 @@ fn writes(run_id: RunId) -> Vec<(&'static str, Write)> {
             key: "x".to_owned(),
             attempt: 1,
             end,
+            is_final: false,
             at: AT,
             random: 0,
             counts: Vec::new(),

@@ -14,12 +14,12 @@ use super::schedules;
 use super::server::Session;
 use super::statements::Sql;
 use super::writer::{CHANNEL, Sent};
-use crate::base::ids::{DeliveryId, HostId, RevisionId, RunId};
-use crate::base::{Ambient, Timestamp};
+use crate::base::ids::{DeliveryId, HostId, RevisionId, RunId, WorkspaceId};
+use crate::base::{Ambient, Name, Timestamp};
 use crate::domain::alerts::{Delivery, DeliveryEvent};
 use crate::domain::audit::AuditEvent;
 use crate::domain::audit::chain::GENESIS;
-use crate::domain::runs::{Agent, OperationRun, StepRecord};
+use crate::domain::runs::{Agent, OperationRun, RunType, StepRecord};
 use crate::store::ledger::{Act, Ledger};
 use crate::store::{
     Accepted, Claim, Claimant, Claimed, Conflict, ContainerExit, Heard, Notice, RunProgress,
@@ -83,9 +83,13 @@ impl Work {
             Self::Admit(admit) => (&admit.writes, &admit.sealed),
             _ => return false,
         };
-        let is_row = |write: &Write| matches!(write, Write::Schedule(_) | Write::Alert(_));
-        !sealed.receivers.is_empty() || writes.iter().any(is_row)
+        !sealed.receivers.is_empty() || writes.iter().any(has_own_statements)
     }
+}
+
+/// Whether a write is done at once, with statements of its own.
+fn has_own_statements(write: &Write) -> bool {
+    matches!(write, Write::Schedule(_) | Write::Alert(_) | Write::DropHostedType { .. })
 }
 
 /// What a caller hears.
@@ -365,15 +369,34 @@ async fn apply(
         match write {
             Write::Schedule(write) => schedules::write(session, write).await?,
             Write::Alert(write) => alerts::write(session, write).await?,
+            Write::DropHostedType { workspace_id, name } => {
+                drop_hosted_type(session, *workspace_id, *name).await?;
+            }
             _ => {}
         }
-        if matches!(write, Write::Schedule(_) | Write::Alert(_)) {
+        if has_own_statements(write) {
             pending.touch();
         }
         cache.provide(session, ledger, Act::Write(write)).await?;
         ledger.apply(write)?;
     }
     Ok(())
+}
+
+/// Forgets a hosted type that no active run is of.
+async fn drop_hosted_type(
+    session: &Session,
+    workspace: WorkspaceId,
+    name: Name,
+) -> Result<(), Fault> {
+    let (workspace, text) = (workspace.to_string(), name.to_string());
+    let used = session.query(Sql::TypeInUse, &[&workspace, &text]).await?;
+    if !used.is_empty() {
+        return Err(Conflict::TypeInUse(RunType::Hosted(name)).into());
+    }
+    let gone = session.query(Sql::DropHostedType, &[&workspace, &text]).await?;
+    let missing = || Conflict::Missing { noun: "hosted type", id: text };
+    gone.first().map(drop).ok_or_else(|| missing().into())
 }
 
 /// Accepts a run, and begins it when a worker is free and nothing stands against it.

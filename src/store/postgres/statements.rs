@@ -471,6 +471,12 @@ statements! {
         VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (workspace_id, name) DO UPDATE SET definition = excluded.definition,
             updated_at = excluded.updated_at";
+    /// Whether a run of a type is not completed.
+    TypeInUse = "SELECT 1 FROM runs WHERE workspace_id = $1 AND type = $2
+        AND status <> 'completed' LIMIT 1";
+    /// Forgets a hosted type.
+    DropHostedType = "DELETE FROM hosted_types WHERE workspace_id = $1 AND name = $2
+        RETURNING name";
     /// Inserts or replaces what holds a part of a queue back.
     PutQueueControl = "INSERT INTO queue_controls (workspace_id, scope, is_paused, concurrency_max)
         VALUES ($1, $2, $3, $4)

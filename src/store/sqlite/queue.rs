@@ -7,8 +7,8 @@ use super::fault::Fault;
 use super::rows::{json, nanos, optional_time, parsed, small, time, to_json, unsigned};
 use crate::base::Name;
 use crate::base::ids::WorkspaceId;
-use crate::domain::runs::{Agent, HostedType, QueueControl, QueueScope};
-use crate::store::QueueDepth;
+use crate::domain::runs::{Agent, HostedType, QueueControl, QueueScope, RunType};
+use crate::store::{Conflict, QueueDepth};
 
 fn collect<T>(
     connection: &Connection,
@@ -75,6 +75,29 @@ pub(super) fn put_hosted_type(connection: &Connection, hosted: &HostedType) -> R
         ],
     )?;
     Ok(())
+}
+
+/// Forgets a hosted type that no active run is of.
+pub(super) fn drop_hosted_type(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    name: Name,
+) -> Result<(), Fault> {
+    let values = params![workspace.to_string(), name.as_str()];
+    let in_use: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM runs INDEXED BY runs_active_identity
+             WHERE workspace_id = ? AND type = ? AND status <> 'completed')",
+        values,
+        |row| row.get(0),
+    )?;
+    if in_use {
+        return Err(Conflict::TypeInUse(RunType::Hosted(name)).into());
+    }
+    let sql = "DELETE FROM hosted_types WHERE workspace_id = ? AND name = ?";
+    match connection.execute(sql, values)? {
+        0 => Err(Conflict::Missing { noun: "hosted type", id: name.to_string() }.into()),
+        _ => Ok(()),
+    }
 }
 
 fn read_hosted_type(row: &Row<'_>) -> Result<HostedType, Fault> {

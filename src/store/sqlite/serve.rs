@@ -207,6 +207,10 @@ fn apply_rows(
             queue::put_hosted_type(connection, hosted)?;
             return Ok(true);
         }
+        Write::DropHostedType { workspace_id, name } => {
+            queue::drop_hosted_type(connection, *workspace_id, *name)?;
+            return Ok(true);
+        }
         Write::PutQueueControl(control) => {
             queue::put_control(connection, control)?;
             return Ok(true);

@@ -4,8 +4,13 @@
 use super::queue::{Queue, RETRY, conflict, dead_letters, definition};
 use super::*;
 use crate::base::time::after;
-use crate::domain::runs::{CountKey, Definition, JobCounts, JobEnd, JobStatus, Retry, WaitsFor};
-use crate::store::{AttemptRef, Conflict, JobFilter, Noticed, PageRequest, RetryRun, SignOfLife};
+use crate::domain::runs::{
+    CountKey, Definition, JobCounts, JobEnd, JobStatus, Payload, Retry, WaitsFor,
+};
+use crate::store::{
+    AttemptRef, Conflict, EndJob, JobFilter, NewBulk, NewJob, Noticed, PageRequest, RetryRun,
+    SignOfLife,
+};
 
 pub(crate) async fn a_bulk_run_counts_each_job_once_and_ends_with_the_last(fixture: Fixture) {
     let queue = Queue(&fixture);
@@ -121,4 +126,57 @@ pub(crate) async fn a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work(fi
     assert!(!queue.read(&run).await.is_dead_letter);
     let ended = queue.change(Write::CancelRun { run_id: run.id, at }).await;
     assert!(matches!(conflict(ended), Conflict::Illegal { .. }));
+}
+
+fn bulk(run: OperationRun, keys: &[&str]) -> Write {
+    let jobs = keys.iter().map(|key| NewJob {
+        key: (*key).to_owned(),
+        tenant_id: None,
+        payload: Payload::default(),
+    });
+    Write::InsertBulk(Box::new(NewBulk { run, jobs: jobs.collect(), supersedes: false }))
+}
+
+pub(crate) async fn a_bulk_run_is_accepted_with_its_jobs(fixture: Fixture) {
+    let queue = Queue(&fixture);
+    queue.register("shop.mail", definition()).await;
+    let run = queue.run("shop.mail", "a", Some("march"));
+    let twice = conflict(queue.change(bulk(run.clone(), &["x", "x"])).await);
+    assert!(matches!(twice, Conflict::DuplicateJob { .. }), "{twice}");
+    queue.change(bulk(run.clone(), &["x", "y"])).await.unwrap();
+    assert_eq!(queue.read(&run).await.jobs, Some(JobCounts::queued(2)));
+    let again = queue.run("shop.mail", "a", Some("march"));
+    assert_eq!(conflict(queue.change(bulk(again, &["z"])).await), Conflict::ActiveRun(run.id));
+    let claimed = queue.claim(&["shop.mail"], 9).await;
+    let keys: Vec<_> = claimed.iter().map(|it| it.job.as_ref().unwrap().key.clone()).collect();
+    assert_eq!(keys, ["x", "y"], "in their order");
+    assert_eq!(queue.read(&run).await.waiting().map(|it| it.waits_for), Some(WaitsFor::Jobs));
+    for claimed in &claimed {
+        queue.end_job(claimed, JobEnd::Succeeded).await.unwrap();
+    }
+    let ended = queue.read(&run).await;
+    assert_eq!(ended.state, RunState::Completed(End::Succeeded));
+    assert_eq!(ended.summary_counts.get(CountKey::Processed), 2);
+}
+
+pub(crate) async fn a_final_failure_of_a_job_is_not_tried_again(fixture: Fixture) {
+    let queue = Queue(&fixture);
+    queue.register("shop.mail", definition()).await;
+    let run = queue.run("shop.mail", "a", None);
+    queue.change(bulk(run.clone(), &["x"])).await.unwrap();
+    let claimed = queue.claim(&["shop.mail"], 1).await;
+    let end = EndJob {
+        run_id: run.id,
+        key: "x".to_owned(),
+        attempt: claimed[0].job.as_ref().unwrap().attempt,
+        end: JobEnd::Failed,
+        is_final: true,
+        at: fixture.now(),
+        random: 0,
+        counts: Vec::new(),
+        failures: Vec::new(),
+    };
+    queue.change(Write::EndJob(end)).await.unwrap();
+    let ended = queue.read(&run).await;
+    assert_eq!((ended.state, ended.is_dead_letter), (RunState::Completed(End::Failed), true));
 }

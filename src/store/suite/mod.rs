@@ -61,6 +61,7 @@ macro_rules! conformance {
                 a_worker_that_lost_its_attempt_cannot_write
                 a_lost_worker_is_known_by_host_boot_and_lease
                 a_hosted_type_is_registered_and_bounds_its_runs
+                a_hosted_type_that_is_used_is_not_forgotten
                 the_depth_of_the_queue_is_told_by_type
             }
             jobs {
@@ -68,6 +69,8 @@ macro_rules! conformance {
                 a_bulk_run_waits_with_its_lock_and_without_a_worker
                 only_the_failed_jobs_are_tried_again
                 a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work
+                a_bulk_run_is_accepted_with_its_jobs
+                a_final_failure_of_a_job_is_not_tried_again
             }
             auditing {
                 the_log_refuses_every_way_to_change_it

@@ -134,6 +134,7 @@ impl Queue<'_> {
             key: job.key.clone(),
             attempt: job.attempt,
             end,
+            is_final: false,
             at: self.0.now(),
             random: 0,
             counts: vec![(CountKey::Processed, 1)],
@@ -530,6 +531,21 @@ pub(crate) async fn a_hosted_type_is_registered_and_bounds_its_runs(fixture: Fix
     let one = fixture.store.hosted_type(workspace, name("shop.mail")).await.unwrap();
     assert_eq!(one.as_ref(), types.first());
     assert_eq!(fixture.store.hosted_type(workspace, name("shop.none")).await.unwrap(), None);
+}
+
+pub(crate) async fn a_hosted_type_that_is_used_is_not_forgotten(fixture: Fixture) {
+    let queue = Queue(&fixture);
+    queue.register("shop.mail", definition()).await;
+    let run = queue.enqueue(queue.run("shop.mail", "a", None)).await;
+    let workspace_id = fixture.store.scope().workspace_id;
+    let forget = || queue.change(Write::DropHostedType { workspace_id, name: name("shop.mail") });
+    let used = conflict(forget().await);
+    assert_eq!(used, Conflict::TypeInUse(RunType::Hosted(name("shop.mail"))));
+    queue.change(Write::CancelRun { run_id: run.id, at: fixture.now() }).await.unwrap();
+    forget().await.unwrap();
+    assert!(matches!(conflict(forget().await), Conflict::Missing { .. }));
+    let late = fixture.commit(Write::InsertRun(Box::new(queue.run("shop.mail", "b", None)))).await;
+    assert!(matches!(conflict(late), Conflict::Missing { noun: "hosted type", .. }));
 }
 
 pub(crate) async fn the_depth_of_the_queue_is_told_by_type(fixture: Fixture) {
