@@ -73,6 +73,27 @@ pub const JOBS_MAX: usize = 100_000;
 pub const REGISTERED_KEYS_MAX: usize = 64;
 /// Runs or jobs that one claim takes.
 pub const CLAIM_MAX: usize = 256;
+/// Hosted types of one workspace.
+pub const HOSTED_TYPES_MAX: usize = 256;
+/// Runs of one call that asks for several.
+pub const ENQUEUE_MAX: usize = 256;
+/// Largest request body that asks for hosted runs: a bulk run comes with all its jobs.
+pub const ENQUEUE_BYTES_MAX: usize = 32 << 20;
+/// Types that one claim names.
+pub const CLAIM_TYPES_MAX: usize = 64;
+/// Longest wait of one claim for work; a client asks again.
+pub const CLAIM_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Claimants that wait at once, each on a connection of its own: the rest of
+/// `API_CONNECTIONS_MAX` stays for everything else.
+pub const CLAIMANTS_WAITING_MAX: usize = 384;
+/// Steps that one report of a hosted worker tells of.
+pub const REPORTED_STEPS_MAX: usize = 64;
+/// Steps of one attempt of a hosted run.
+pub const HOSTED_STEPS_MAX: u32 = 10_000;
+/// How soon waiting claimants look again for work that was due and that something held back.
+pub const DUE_RETRY_FIRST: Duration = Duration::from_millis(20);
+/// Longest such pause.
+pub const DUE_RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// Longest lease of a hosted worker between two signs of life.
 pub const HOSTED_LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Writes that wait for the database's writer.
@@ -107,7 +128,7 @@ pub const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Stored bundles kept per project, besides those that something needs.
 pub const REVISIONS_KEPT_MAX: usize = 10;
 /// Connections to the agent's socket that may be open at once; further ones wait.
-pub const API_CONNECTIONS_MAX: usize = 256;
+pub const API_CONNECTIONS_MAX: usize = 512;
 
 /// A firing of a schedule that comes later than this counts as missed: nobody was there for it.
 pub const SCHEDULE_GRACE: Duration = Duration::from_secs(60);

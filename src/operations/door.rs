@@ -1,27 +1,34 @@
 //! The one door through which everything asks for a run. Owns admission: identity, audit, locks by
 //! subject, closed at shutdown. Face: `Door`. Never executes anything.
 
+mod queue;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::base::ids::{EventId, RunId, TenantId, UserId, WorkspaceId};
+use futures_util::FutureExt as _;
+use tokio::sync::oneshot;
+
+use crate::base::ids::{RunId, TenantId, UserId, WorkspaceId};
 use crate::base::limits::DOOR_RETRIES_MAX;
 use crate::base::time::after;
 use crate::base::{Ambient, CanonicalError, Timestamp};
-use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventType, Outcome};
-use crate::domain::redaction::SafeText;
+use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventType, Outcome};
 use crate::domain::runs::{
-    Context, Definition, Details, Holder, HostedType, Inputs, OperationRun, Priority, QueueControl,
-    RunState, RunType, Source, SummaryCounts, WaitsFor, identity_hash,
+    Context, Definition, Details, Holder, Inputs, OperationRun, Priority, RunState, RunType,
+    Source, SummaryCounts, WaitsFor, identity_hash,
 };
 use crate::store::{
-    Accepted, Admission, Change, Claimant, Claimed, Conflict, Noticed, RetryRun, Scope, Store,
-    StoreError, Teller, Write,
+    Accepted, Admission, Change, Claimant, Claimed, Noticed, Scope, Store, StoreError, Teller,
+    Write,
 };
+use crate::world::tasks::Spawn;
 
 use super::definitions::Definitions;
 use super::events::{describe, notice_event, run_event, teller};
 use super::signals::{Alarm, Follower, Happened, Signals};
+
+pub use queue::QueueError;
 
 /// What somebody asks for.
 #[derive(Debug, Clone)]
@@ -149,29 +156,6 @@ pub enum CancelError {
     Store(#[source] StoreError),
 }
 
-/// Why a dead letter was not tried again or dismissed.
-#[derive(Debug, thiserror::Error)]
-pub enum QueueError {
-    /// There is no such run in the workspace.
-    #[error("no run {0}")]
-    NotFound(RunId),
-    /// It is no dead letter.
-    #[error("run {0} is no dead letter")]
-    NotDead(RunId),
-    /// A run that asks for the same is not completed.
-    #[error("run {0} asks for the same and is not completed")]
-    Active(RunId),
-    /// A hosted type of this name is not registered in the workspace.
-    #[error("the run type {0} is not registered; register it first")]
-    Unregistered(RunType),
-    /// The inputs have no canonical form.
-    #[error("the inputs of the run cannot be identified")]
-    Identity(#[source] CanonicalError),
-    /// The store did not take it.
-    #[error("the request could not be recorded")]
-    Store(#[source] StoreError),
-}
-
 /// An operator's answer to a run that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -191,6 +175,8 @@ pub struct Door {
     /// The process that executes what is admitted here when a worker is free.
     pub(super) holder: Holder,
     pub(super) definitions: Arc<Definitions>,
+    /// Starts admissions, so that one goes to its end when whoever asked has left.
+    pub(super) spawn: Arc<dyn Spawn>,
 }
 
 impl Door {
@@ -201,6 +187,12 @@ impl Door {
     /// # Errors
     /// When the agent shuts down or the store does not take it; nothing is recorded then.
     pub async fn submit(&self, request: Request) -> Result<Admitted, SubmitError> {
+        let door = self.clone();
+        let admitting = async move { door.submit_here(request).await };
+        detached(&*self.spawn, "admission", admitting).await.ok_or(SubmitError::Closed)?
+    }
+
+    async fn submit_here(&self, request: Request) -> Result<Admitted, SubmitError> {
         let run_type = request.inputs.run_type();
         let workspace = request.workspace_id;
         let found = self.definitions.find(&*self.store, &self.ambient, workspace, run_type).await;
@@ -246,32 +238,61 @@ impl Door {
             false => Arc::clone(&self.signals.slots).try_acquire_owned().ok(),
             true => None,
         };
-        let claimant =
-            slot.as_ref().map(|_| Claimant { holder: self.holder.clone(), at: self.ambient.now() });
-        let lease = definition.lease;
+        let run_type = run.run_type();
+        let reserved = match run_type.is_hosted() && run.run_at.is_none() {
+            true => self.signals.room.reserve(run_type),
+            false => None,
+        };
+        let at = self.ambient.now();
+        let holder = match &reserved {
+            Some(reserved) => reserved.holder(),
+            None => slot.as_ref().map(|_| self.holder.clone()),
+        };
+        let claimant = holder.map(|holder| Claimant { holder, at });
+        let lease = definition.lease.min(definition.timeout.unwrap_or(definition.lease));
         let admission = Admission {
             run: Box::new(run),
             supersedes: definition.supersedes,
             claimant,
             writes: request.writes.clone(),
             events: AuditEvents::from(event).and_all(request.events.clone()),
-            teller: self.arming_teller(),
+            teller: match run_type.is_hosted() {
+                true => teller(&self.ambient, request.actor.clone()),
+                false => self.arming_teller(),
+            },
         };
         let accepted = self.store.admit(admission).await?;
         let Accepted::New { run, notices } = &accepted else { return Ok(accepted) };
         self.signals.tell(self.ambient.now(), notices.clone());
         match slot {
             Some(slot) if run.state == RunState::Running => {
-                let lease_until = after(self.ambient.now(), lease);
+                let lease_until = after(at, lease);
                 let claimed = Claimed { run: run.clone(), job: None, lease_until };
                 self.signals.hand_over(claimed, slot);
+                return Ok(accepted);
             }
-            _ => {
-                self.changed(run);
-                self.signals.wake.notify_one();
+            _ => self.changed(run),
+        }
+        match reserved {
+            Some(reserved) if run.state == RunState::Running => {
+                let lease_until = after(at, lease);
+                reserved.hand_over(Claimed { run: run.clone(), job: None, lease_until });
             }
+            // It looks for itself: something older is first, or stands against this run.
+            Some(reserved) => drop(reserved),
+            None => self.wanted(run),
         }
         Ok(accepted)
+    }
+
+    /// Somebody is to take this run.
+    pub(super) fn wanted(&self, run: &OperationRun) {
+        match run.run_at {
+            Some(run_at) => self.signals.room.due_at(run_at),
+            None if run.run_type().is_hosted() => self.signals.room.wake(&[run.run_type()]),
+            None => {}
+        }
+        self.signals.wake.notify_one();
     }
 
     /// Tells of what an admission begins, and makes its cancel token before it is durable.
@@ -285,7 +306,7 @@ impl Door {
         })
     }
 
-    fn queued(
+    pub(super) fn queued(
         &self,
         request: &Request,
         definition: &Definition,
@@ -303,7 +324,7 @@ impl Door {
             source: request.source,
             subject: inputs.subject(),
             priority: request.priority.unwrap_or(definition.priority),
-            run_at: request.run_at,
+            run_at: request.run_at.filter(|run_at| *run_at > self.ambient.now()),
             // What is ours is a thing of this host; a program may ask through any agent.
             host_id: self.holder.host_id.filter(|_| !is_hosted),
             retried_from: None,
@@ -357,144 +378,6 @@ impl Door {
         Ok(self.find(workspace, id).await?)
     }
 
-    /// Tries a dead letter again: a new run, with all that it was asked for or only with the jobs
-    /// that were not done. The dead letter is none from then on.
-    ///
-    /// # Errors
-    /// When there is no such run, when it is no dead letter, when a run that asks for the same is
-    /// not completed, or when the store does not take it.
-    pub async fn retry(
-        &self,
-        workspace: WorkspaceId,
-        id: RunId,
-        failed_jobs_only: bool,
-        requester: &Request,
-    ) -> Result<OperationRun, QueueError> {
-        let dead = self.find(workspace, id).await?;
-        let request = Request {
-            tenant_id: dead.tenant_id,
-            inputs: dead.context.inputs.clone(),
-            priority: Some(dead.priority),
-            ..requester.clone()
-        };
-        let found = self
-            .definitions
-            .find(&*self.store, &self.ambient, workspace, dead.run_type())
-            .await
-            .map_err(QueueError::Store)?;
-        let definition = found.ok_or(QueueError::Unregistered(dead.run_type()))?;
-        let mut run = self.queued(&request, &definition).map_err(QueueError::Identity)?;
-        run.retried_from = Some(id);
-        let summary = format!("{} was asked for again by {}", describe(&run), run.initiator_name);
-        let info = Outcome::Info;
-        let event = EventType::RunQueued;
-        let event = run_event(&self.ambient, &run, event, info, request.actor.clone(), summary);
-        let new = run.id;
-        let write = Write::RetryRun(RetryRun { dead: id, run: Box::new(run), failed_jobs_only });
-        self.change(id, write, event).await?;
-        self.signals.wake.notify_one();
-        Ok(self.find(workspace, new).await?)
-    }
-
-    /// Notes that a dead letter was dealt with otherwise.
-    ///
-    /// # Errors
-    /// When there is no such run, when it is no dead letter, or when the store does not take it.
-    pub async fn dismiss(
-        &self,
-        workspace: WorkspaceId,
-        id: RunId,
-        actor: Actor,
-    ) -> Result<OperationRun, QueueError> {
-        let run = self.find(workspace, id).await?;
-        let summary =
-            format!("{} dismissed the dead letter: {}", actor.actor_label, describe(&run));
-        let event = EventType::RunDismissed;
-        let event = run_event(&self.ambient, &run, event, Outcome::Info, actor, summary);
-        self.change(id, Write::DismissRun { run_id: id }, event).await?;
-        Ok(self.find(workspace, id).await?)
-    }
-
-    async fn change(&self, id: RunId, write: Write, event: AuditEvent) -> Result<(), QueueError> {
-        let teller = teller(&self.ambient, event.actor.clone());
-        let change = Change { writes: vec![write], events: vec![event], teller };
-        match self.store.change(change).await {
-            Ok(notices) => {
-                self.signals.tell(self.ambient.now(), notices);
-                Ok(())
-            }
-            Err(StoreError::Conflict(Conflict::NotDead(_))) => Err(QueueError::NotDead(id)),
-            Err(StoreError::Conflict(Conflict::ActiveRun(active))) => {
-                Err(QueueError::Active(active))
-            }
-            Err(error) => Err(QueueError::Store(error)),
-        }
-    }
-
-    /// Pauses, resumes or limits a part of the queue. What has begun goes on.
-    ///
-    /// # Errors
-    /// When the store does not take it.
-    pub async fn control(&self, control: QueueControl, actor: Actor) -> Result<(), StoreError> {
-        let QueueControl { workspace_id, scope, is_paused, concurrency_max } = control;
-        let known = self.store.queue_controls(workspace_id).await?;
-        let was_paused = known.iter().any(|known| known.scope == scope && known.is_paused);
-        let (event_type, what) = match (was_paused, is_paused, concurrency_max) {
-            (false, true, _) => (EventType::QueuePaused, "was paused".to_owned()),
-            (true, false, _) => (EventType::QueueResumed, "goes on".to_owned()),
-            (_, _, Some(most)) => {
-                (EventType::QueueLimited, format!("executes at most {most} at once"))
-            }
-            (_, _, None) => (EventType::QueueLimited, "has no limit".to_owned()),
-        };
-        let summary = format!("The queue of {scope} {what}, by {}", actor.actor_label);
-        let event = AuditEvent {
-            id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
-            workspace_id,
-            tenant_id: None,
-            event_type,
-            summary: SafeText::new(summary),
-            outcome: Outcome::Info,
-            actor,
-            target: None,
-            operation_run_id: None,
-            context: EventContext::default(),
-            occurred_at: self.ambient.now(),
-        };
-        let write = match (is_paused, concurrency_max) {
-            (false, None) => Write::DropQueueControl { workspace_id, scope },
-            _ => Write::PutQueueControl(control),
-        };
-        self.store.commit(vec![write], event.into()).await?;
-        self.signals.wake.notify_one();
-        Ok(())
-    }
-
-    /// Registers a hosted type, or changes its definition.
-    ///
-    /// # Errors
-    /// When the store does not take it.
-    pub async fn register(&self, hosted: HostedType, actor: Actor) -> Result<(), StoreError> {
-        let (workspace_id, name) = (hosted.workspace_id, hosted.name);
-        let event = AuditEvent {
-            id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
-            workspace_id,
-            tenant_id: None,
-            event_type: EventType::HostedTypeRegistered,
-            summary: SafeText::new(format!("{} registered {name}", actor.actor_label)),
-            outcome: Outcome::Info,
-            actor,
-            target: None,
-            operation_run_id: None,
-            context: EventContext { run_type: Some(hosted.run_type()), ..EventContext::default() },
-            occurred_at: self.ambient.now(),
-        };
-        let write = Write::PutHostedType(Box::new(hosted));
-        let committed = self.store.commit(vec![write], event.into()).await;
-        self.definitions.forget(workspace_id, name);
-        committed
-    }
-
     /// Answers a run that asks what to do after a crash.
     ///
     /// # Errors
@@ -536,6 +419,11 @@ impl Door {
         self.signals.alarm()
     }
 
+    /// Whether requests are accepted.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
+    }
+
     /// Accepts nothing more.
     pub fn close(&self) {
         self.open.store(false, Ordering::SeqCst);
@@ -569,6 +457,21 @@ impl Door {
     }
 }
 
+/// Does something to its end, even when whoever asked for it leaves. None when the process stops.
+pub(super) async fn detached<T: Send + 'static>(
+    spawn: &dyn Spawn,
+    name: &'static str,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let (tell, told) = oneshot::channel();
+    let work = async move {
+        // What nobody hears of is dropped.
+        drop(tell.send(work.await));
+    };
+    drop(spawn.spawn(name, work.boxed()));
+    told.await.ok()
+}
+
 /// Why a run cannot be read.
 enum NotThere {
     Run(RunId),
@@ -576,15 +479,6 @@ enum NotThere {
 }
 
 impl From<NotThere> for CancelError {
-    fn from(why: NotThere) -> Self {
-        match why {
-            NotThere::Run(id) => Self::NotFound(id),
-            NotThere::Store(error) => Self::Store(error),
-        }
-    }
-}
-
-impl From<NotThere> for QueueError {
     fn from(why: NotThere) -> Self {
         match why {
             NotThere::Run(id) => Self::NotFound(id),

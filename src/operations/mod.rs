@@ -8,6 +8,7 @@ mod definitions;
 pub mod deploy_project;
 mod door;
 mod events;
+pub mod hosted;
 pub mod projects;
 pub mod remove_project;
 pub mod restart_project;

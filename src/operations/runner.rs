@@ -37,6 +37,7 @@ use crate::world::tasks::{Spawn, TaskLost};
 use super::context::Inner;
 use super::definitions::Definitions;
 use super::events::{describe, notice_event, run_event};
+use super::hosted::Hosted;
 use super::signals::{Happened, Signals};
 use super::{Door, Operation, Purpose, RunContext};
 
@@ -145,7 +146,13 @@ impl Runner {
             open: Arc::clone(&self.open),
             holder: self.holder(),
             definitions: Arc::clone(&self.definitions),
+            spawn: Arc::clone(&self.spawn),
         }
+    }
+
+    /// What hosts the runs of users' programs, beside this runner.
+    pub fn hosted(&self) -> Hosted {
+        Hosted::new(self.door(), self.options.boot_id.clone(), self.drain.clone())
     }
 
     /// Claims and executes runs until the runner is drained.
@@ -388,6 +395,7 @@ impl Runner {
     async fn bury(&self, claimed: &Claimed, end: Result<(), TaskLost>) {
         let run = &claimed.run;
         self.signals.disarm(run.id);
+        self.signals.room.freed(run);
         let Err(lost) = end else { return };
         error!(run_id = %run.id, %lost, "worker lost; the run is recovered");
         let recovered = match &claimed.job {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use super::hosted::Room;
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::base::limits::FOLLOW_EVENTS_MAX;
@@ -108,6 +109,8 @@ impl Alarm {
 pub(super) struct Signals {
     /// There may be something to claim.
     pub(super) wake: Notify,
+    /// Where claimants of hosted runs wait.
+    pub(super) room: Arc<Room>,
     feed: broadcast::Sender<Arc<RunNews>>,
     /// The token of each run, and how many attempts of it or of its jobs use it. In order, so that
     /// a simulation tells the same story every time.
@@ -122,11 +125,18 @@ impl Signals {
     pub(super) fn new() -> Self {
         Self {
             wake: Notify::new(),
+            room: Arc::default(),
             feed: broadcast::Sender::new(FOLLOW_EVENTS_MAX),
             cancels: Mutex::default(),
             slots: Arc::new(Semaphore::new(0)),
             begun: Mutex::default(),
         }
+    }
+
+    /// There may be something to claim, for the runner and for hosted workers.
+    pub(super) fn look(&self) {
+        self.wake.notify_one();
+        self.room.wake_all();
     }
 
     pub(super) fn follow(&self, run_id: RunId) -> Follower {
@@ -188,6 +198,12 @@ impl Signals {
     pub(super) fn tell(&self, at: Timestamp, notices: Vec<Notice>) {
         for notice in notices {
             let run = notice.run;
+            match notice.what {
+                Noticed::AttemptFailed { until } => self.room.due_at(until),
+                Noticed::WaitsForJobs | Noticed::Interrupted => self.room.wake(&[run.run_type()]),
+                Noticed::Ended { .. } => self.room.freed(&run),
+                Noticed::CancelAsked { .. } | Noticed::Started => {}
+            }
             match notice.what {
                 Noticed::CancelAsked { .. } => self.cancel(run.id),
                 Noticed::Ended { end: End::Cancelled, .. } => self.cancel(run.id),

@@ -110,7 +110,7 @@ impl Runner {
             Err(error) => return Err(error),
         }
         self.announce(run, run.state).await;
-        self.signals.wake.notify_one();
+        self.signals.look();
         Ok(Some(settled))
     }
 
