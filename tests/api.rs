@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails the test")]
 #![expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
 
+#[path = "api/queue.rs"]
+mod queue;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +99,7 @@ impl Fixture {
         let api = Api {
             store: Arc::clone(&store),
             door: runner.door(),
+            hosted: runner.hosted(),
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
@@ -111,6 +115,7 @@ impl Fixture {
             }),
             stop: supervisor.stop_token(),
         };
+        tokio::spawn(api.hosted.clone().keep());
         tokio::spawn(api::serve(listener, api));
         let http = reqwest::Client::builder().unix_socket(path).build().unwrap();
         Self { dir, engine, runner, supervisor, http }

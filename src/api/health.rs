@@ -11,6 +11,7 @@ use super::problem::{Problem, ProblemCode};
 use super::wire::AgentView;
 use super::{Api, HEALTH_TIMEOUT};
 use crate::base::chain;
+use crate::base::time::between;
 use crate::facts::labels;
 use crate::world::docker::ContainerFilter;
 use crate::world::host;
@@ -96,6 +97,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
     api.metrics.engine_up.set(i64::from(found.engine == "ok"));
     if found.store == "ok" {
         count_projects(&api, found.engine == "ok").await?;
+        count_queue(&api).await?;
     }
     let text = api.metrics.render().map_err(|error| {
         Problem::new(ProblemCode::Internal, format!("cannot write the metrics: {error}"))
@@ -125,6 +127,26 @@ async fn count_projects(api: &Api, engine_answers: bool) -> Result<(), Problem> 
             api.metrics.containers.with_label_values(&values).inc();
         }
     }
+    Ok(())
+}
+
+async fn count_queue(api: &Api) -> Result<(), Problem> {
+    let depths = api.store.queue_depths(api.store.scope().workspace_id).await?;
+    let (runs, oldest) = (&api.metrics.queue_runs, &api.metrics.queue_oldest);
+    runs.reset();
+    oldest.reset();
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    for depth in depths {
+        let run_type = depth.run_type.key();
+        runs.with_label_values(&[run_type, "queued"]).set(number(depth.queued));
+        runs.with_label_values(&[run_type, "running"]).set(number(depth.running));
+        if let Some(since) = depth.oldest_queued_at {
+            let age = between(since, api.ambient.now());
+            oldest.with_label_values(&[run_type]).set(number(age.as_secs()));
+        }
+    }
+    let waiting = api.hosted.waiting();
+    api.metrics.queue_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Counts what the agent does. Owns the one list of metric names and the registry. Face: `Metric`,
 //! `Metrics`. Never takes a label from input: every label's values come from an enum or from the
-//! names of kept projects, so the number of series stays bounded.
+//! names of kept projects and registered types, so the number of series stays bounded.
 
 use std::time::Duration;
 
@@ -42,6 +42,16 @@ keyed! {
         AlertDeliveries = "wharf_alert_deliveries_total",
         /// Time until a receiver's answer; label `outcome`.
         AlertDeliveryDuration = "wharf_alert_delivery_duration_seconds",
+        /// Runs by type and state; labels `type`, `state`.
+        QueueRuns = "wharf_queue_runs",
+        /// Age of the oldest run that wants a worker; label `type`.
+        QueueOldest = "wharf_queue_oldest_seconds",
+        /// Hosted workers that wait for work.
+        QueueWaiting = "wharf_queue_waiting_workers",
+        /// Work that hosted workers took; labels `type`, `kind`.
+        QueueClaims = "wharf_queue_claims_total",
+        /// Waits for work that ended without any.
+        QueueWaitsOver = "wharf_queue_waits_over_total",
         /// Requests of the API; labels `method`, `status`.
         ApiRequests = "wharf_api_requests_total",
     }
@@ -64,6 +74,11 @@ impl Metric {
             Self::Containers => "Containers of the projects that the agent keeps.",
             Self::AlertDeliveries => "Tries to deliver an alert.",
             Self::AlertDeliveryDuration => "Time until the answer of an alert's receiver.",
+            Self::QueueRuns => "Runs that are queued or running.",
+            Self::QueueOldest => "Age of the oldest run that wants a worker.",
+            Self::QueueWaiting => "Hosted workers that wait for work.",
+            Self::QueueClaims => "Runs and jobs that hosted workers took.",
+            Self::QueueWaitsOver => "Waits of hosted workers that ended without work.",
             Self::ApiRequests => "Requests of the API.",
         }
     }
@@ -88,6 +103,14 @@ pub struct Metrics {
     pub(super) projects: IntGaugeVec,
     /// Containers by project, state and health.
     pub(super) containers: IntGaugeVec,
+    /// Queued and running runs by type.
+    pub(super) queue_runs: IntGaugeVec,
+    /// Age of the oldest queued run by type.
+    pub(super) queue_oldest: IntGaugeVec,
+    /// Hosted workers that wait.
+    pub(super) queue_waiting: IntGauge,
+    queue_claims: IntCounterVec,
+    queue_waits_over: IntCounterVec,
     runs_completed: IntCounterVec,
     run_duration: HistogramVec,
     engine_calls: IntCounterVec,
@@ -116,6 +139,11 @@ impl Metrics {
             engine_up: gauge(&registry, Metric::EngineUp)?,
             projects: gauges(&registry, Metric::Projects, &["desired"])?,
             containers: gauges(&registry, Metric::Containers, &["project", "state", "health"])?,
+            queue_runs: gauges(&registry, Metric::QueueRuns, &["type", "state"])?,
+            queue_oldest: gauges(&registry, Metric::QueueOldest, &["type"])?,
+            queue_waiting: gauge(&registry, Metric::QueueWaiting)?,
+            queue_claims: counters(&registry, Metric::QueueClaims, &["type", "kind"])?,
+            queue_waits_over: counters(&registry, Metric::QueueWaitsOver, &[])?,
             runs_completed: counters(&registry, Metric::RunsCompleted, &["type", "outcome"])?,
             run_duration: histograms(&registry, Metric::RunDuration, RUN_BUCKETS, &["type"])?,
             engine_calls: counters(&registry, Metric::EngineCalls, &["method", "outcome"])?,
@@ -167,6 +195,16 @@ impl Metrics {
     pub fn alert_delivery(&self, outcome: &str, took: Duration) {
         self.alert_deliveries.with_label_values(&[outcome]).inc();
         self.alert_delivery_duration.with_label_values(&[outcome]).observe(took.as_secs_f64());
+    }
+
+    /// A hosted worker took a run or a job. Types are registered, so their number is bounded.
+    pub(super) fn queue_claim(&self, run_type: &str, kind: &str) {
+        self.queue_claims.with_label_values(&[run_type, kind]).inc();
+    }
+
+    /// A hosted worker waited in vain.
+    pub(super) fn queue_wait_over(&self) {
+        self.queue_waits_over.with_label_values::<&str>(&[]).inc();
     }
 
     /// A request of the API was answered.
@@ -242,6 +280,10 @@ mod tests {
         metrics.run_completed("deploy_project", "succeeded", Duration::from_secs(3));
         metrics.alert_delivery("delivered", Duration::from_millis(20));
         metrics.api_request("GET", 200);
+        metrics.queue_claim("shop.mail", "run");
+        metrics.queue_wait_over();
+        metrics.queue_runs.with_label_values(&["shop.mail", "queued"]).set(1);
+        metrics.queue_oldest.with_label_values(&["shop.mail"]).set(1);
         metrics.projects.with_label_values(&["running"]).set(1);
         metrics.containers.with_label_values(&["shop", "running", "healthy"]).set(1);
         let text = metrics.render().unwrap();

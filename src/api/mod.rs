@@ -4,16 +4,22 @@
 
 pub mod access;
 mod alerts;
+mod attempts;
 mod audit;
+mod claims;
 mod contexts;
 mod extract;
 mod follow;
 mod health;
+mod hosted_runs;
+mod hosted_types;
+mod jobs;
 pub mod listen;
 mod logs;
 pub mod metrics;
 pub mod problem;
 mod projects;
+mod queue;
 mod refusals;
 mod runs;
 mod schedules;
@@ -34,10 +40,11 @@ use utoipa::openapi::{self, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::limits::{BUNDLE_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::base::limits::{BUNDLE_BYTES_MAX, ENQUEUE_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::base::{Ambient, Timestamp};
 use crate::operations::Door;
 use crate::operations::alerts::Alerts;
+use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
 use crate::operations::schedules::Schedules;
 use crate::store::Store;
@@ -64,6 +71,8 @@ pub struct Api {
     pub schedules: Schedules,
     /// Where the rules and receivers of alerts are kept.
     pub alerts: Alerts,
+    /// The run queue for users' programs, and for operators.
+    pub hosted: Hosted,
     /// The Docker Engine.
     pub engine: SharedEngine,
     /// Time and randomness.
@@ -115,6 +124,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
     tags(
         (name = "projects", description = "Compose projects that the agent keeps"),
         (name = "runs", description = "Everything long-running"),
+        (name = "queue", description = "The run queue: types of programs, their work, controls"),
         (name = "schedules", description = "What is asked for again and again"),
         (name = "alerts", description = "Who hears of what happens"),
         (name = "audit", description = "What happened, append-only"),
@@ -138,6 +148,22 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(runs::show))
         .routes(routes!(runs::follow))
         .routes(routes!(runs::cancel))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::retry))
+        .routes(routes!(jobs::dismiss))
+        .routes(routes!(queue::show))
+        .routes(routes!(queue::controls, queue::put_control))
+        .routes(routes!(hosted_types::list))
+        .routes(routes!(hosted_types::show, hosted_types::put, hosted_types::delete))
+        .routes(routes!(claims::claim))
+        .routes(routes!(attempts::of_run::heartbeat))
+        .routes(routes!(attempts::of_run::progress))
+        .routes(routes!(attempts::of_run::complete))
+        .routes(routes!(attempts::of_run::fail))
+        .routes(routes!(attempts::of_job::heartbeat))
+        .routes(routes!(attempts::of_job::progress))
+        .routes(routes!(attempts::of_job::complete))
+        .routes(routes!(attempts::of_job::fail))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::show, schedules::put, schedules::remove))
         .routes(routes!(schedules::firings))
@@ -161,6 +187,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::openapi))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .merge(large_routes())
+        .merge(enqueue_routes())
 }
 
 /// Routes that take a project's files.
@@ -170,6 +197,14 @@ fn large_routes() -> OpenApiRouter<Api> {
         .routes(routes!(projects::up))
         .routes(routes!(contexts::put))
         .layer(DefaultBodyLimit::max(BUNDLE_BYTES_MAX))
+}
+
+/// Routes that take bulk runs with their jobs.
+fn enqueue_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(hosted_runs::enqueue))
+        .routes(routes!(hosted_runs::enqueue_batch))
+        .layer(DefaultBodyLimit::max(ENQUEUE_BYTES_MAX))
 }
 
 /// The description of the API that is served and kept in the tree.

@@ -24,6 +24,10 @@ keyed! {
         MethodNotAllowed = "method_not_allowed",
         /// The state of the agent forbids it.
         Conflict = "conflict",
+        /// The worker's attempt is over: somebody else took over, or the run ended.
+        StaleAttempt = "stale_attempt",
+        /// More of this is under way than may be.
+        TooMany = "too_many",
         /// Build contexts must be sent first.
         ContextsMissing = "contexts_missing",
         /// The body is too large.
@@ -55,6 +59,8 @@ impl ProblemCode {
                 (StatusCode::METHOD_NOT_ALLOWED, "The route does not know this method")
             }
             Self::Conflict => (StatusCode::CONFLICT, "The present state forbids it"),
+            Self::StaleAttempt => (StatusCode::CONFLICT, "The attempt is over"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too much of this is under way"),
             Self::ContextsMissing => (StatusCode::CONFLICT, "Build contexts must be sent first"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => {
@@ -92,6 +98,12 @@ pub struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Of a stale attempt: the number of the one that counts now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Of a stale attempt: who executes the one that counts now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
     /// Digests of the build contexts that must be sent first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_contexts: Vec<String>,
@@ -150,6 +162,8 @@ impl Problem {
             instance: None,
             code,
             hint: None,
+            attempt: None,
+            worker: None,
             missing_contexts: Vec::new(),
             diagnostics: Vec::new(),
         }

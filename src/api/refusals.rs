@@ -3,6 +3,7 @@
 
 use super::problem::{DiagnosticView, Problem, ProblemCode};
 use crate::base::{CanonicalError, chain};
+use crate::operations::hosted::HostedError;
 use crate::operations::projects::ApplyError;
 use crate::operations::rollout::PreviewError;
 use crate::operations::{CancelError, SubmitError};
@@ -131,6 +132,43 @@ impl From<CancelError> for Problem {
             CancelError::Ended(_) | CancelError::NotAsking(_) | CancelError::Busy(_) => {
                 Self::new(ProblemCode::Conflict, error.to_string())
             }
+        }
+    }
+}
+
+impl From<HostedError> for Problem {
+    fn from(error: HostedError) -> Self {
+        let error = match error {
+            HostedError::Store(source) => return Self::from(source),
+            other => other,
+        };
+        let code = match &error {
+            HostedError::Store(_) => ProblemCode::Unavailable,
+            HostedError::NoRun(_) | HostedError::NoJob(..) | HostedError::UnknownType(_) => {
+                ProblemCode::NotFound
+            }
+            HostedError::NotDead(_) | HostedError::ActiveRun(_) | HostedError::Busy => {
+                ProblemCode::Conflict
+            }
+            HostedError::Stale(_) => ProblemCode::StaleAttempt,
+            HostedError::TooManyWait(_) | HostedError::TooManyTypes(_) => ProblemCode::TooMany,
+            HostedError::Closed => ProblemCode::Unavailable,
+            HostedError::NotDotted(_)
+            | HostedError::Definition(_)
+            | HostedError::Payload(..)
+            | HostedError::Invalid(_)
+            | HostedError::Unregistered(_) => ProblemCode::BadRequest,
+        };
+        let problem = Self::new(code, chain(&error));
+        let problem = match &error {
+            HostedError::Stale(stale) => {
+                Self { attempt: Some(stale.attempt), worker: stale.holder.clone(), ..problem }
+            }
+            _ => problem,
+        };
+        match error.hint() {
+            Some(hint) => problem.hint(hint),
+            None => problem,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::problem::{Problem, ProblemCode};
 use super::wire::{AttemptView, Page, RunDetail, RunView, StepView};
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
-use crate::domain::runs::{OperationRun, Subject};
+use crate::domain::runs::{Inputs, OperationRun, Subject};
 use crate::store::{self, PageRequest, RunFilter};
 
 /// Which runs are wanted. Lists are separated by commas.
@@ -36,6 +36,10 @@ pub(super) struct RunQuery {
     source: Option<String>,
     /// On this compose project.
     project: Option<String>,
+    /// On this subject, such as `app:march`.
+    subject: Option<String>,
+    /// Dead letters, or what is none.
+    dead: Option<bool>,
     /// Created at or after this time.
     #[param(value_type = Option<String>)]
     from: Option<Timestamp>,
@@ -65,7 +69,17 @@ pub(super) async fn list(
         statuses: parse_list("status", query.status.as_deref())?,
         outcomes: parse_list("outcome", query.outcome.as_deref())?,
         sources: parse_list("source", query.source.as_deref())?,
-        subject: query.project.as_deref().map(Subject::project),
+        subject: match (query.subject, query.project) {
+            (Some(subject), None) => Some(Subject::parse(&subject).map_err(|unknown| {
+                Problem::new(ProblemCode::BadRequest, format!("parameter `subject`: {unknown}"))
+            })?),
+            (Some(_), Some(_)) => {
+                let detail = "`project` is short for `subject=project:…`: give one of them";
+                return Err(Problem::new(ProblemCode::BadRequest, detail));
+            }
+            (None, project) => project.as_deref().map(Subject::project),
+        },
+        is_dead_letter: query.dead,
         from: query.from,
         until: query.until,
         ..RunFilter::workspace(api.store.scope().workspace_id)
@@ -93,9 +107,18 @@ pub(super) async fn show(
     let steps = api.store.steps(run.id).await?;
     Ok(axum::Json(RunDetail {
         run: RunView::from(&run),
+        payload: payload(&run),
         attempts: attempts.iter().map(AttemptView::from).collect(),
         steps: steps.iter().map(StepView::from).collect(),
     }))
+}
+
+/// What a hosted run is to do.
+fn payload(run: &OperationRun) -> Option<serde_json::Value> {
+    match &run.context.inputs {
+        Inputs::Hosted(hosted) => Some(hosted.payload.value()),
+        _ => None,
+    }
 }
 
 /// What happens to a run, as server-sent events
@@ -153,7 +176,7 @@ pub(super) async fn cancel(
 }
 
 /// A run of this workspace. A run of another one does not exist for the caller.
-async fn find(api: &Api, id: &str) -> Result<OperationRun, Problem> {
+pub(super) async fn find(api: &Api, id: &str) -> Result<OperationRun, Problem> {
     let run_id: RunId = parse("id", id)?;
     let workspace = api.store.scope().workspace_id;
     let run = api.store.run(run_id).await?.filter(|run| run.workspace_id == workspace);

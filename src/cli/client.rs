@@ -84,6 +84,16 @@ impl Client {
         self.send(request).await.map(|_| ())
     }
 
+    /// Puts a record.
+    pub(super) async fn put_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let request = self.request(Method::PUT, path).timeout(ANSWER_TIMEOUT).json(body);
+        self.answer(request).await
+    }
+
     /// Sends a file.
     pub(super) async fn put(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<(), CliError> {
         let request = self
@@ -196,8 +206,13 @@ pub(super) fn refused(problem: Problem) -> CliError {
         ProblemCode::InvalidProject | ProblemCode::TooLarge => Exit::Data,
         ProblemCode::Forbidden => Exit::Denied,
         ProblemCode::NotFound => Exit::NotFound,
-        ProblemCode::Conflict | ProblemCode::ContextsMissing => Exit::Blocked,
-        ProblemCode::Engine | ProblemCode::Unavailable | ProblemCode::DiskFull => Exit::Unavailable,
+        ProblemCode::Conflict | ProblemCode::StaleAttempt | ProblemCode::ContextsMissing => {
+            Exit::Blocked
+        }
+        ProblemCode::TooMany
+        | ProblemCode::Engine
+        | ProblemCode::Unavailable
+        | ProblemCode::DiskFull => Exit::Unavailable,
         ProblemCode::BadJson
         | ProblemCode::MethodNotAllowed
         | ProblemCode::UnsupportedMediaType

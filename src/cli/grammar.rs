@@ -78,6 +78,9 @@ pub(super) enum Verb {
     /// See and control who hears of what happens
     #[command(subcommand)]
     Alert(AlertVerb),
+    /// See the run queue, and pause or limit parts of it
+    #[command(subcommand)]
+    Queue(QueueVerb),
     /// Read the audit log
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -229,6 +232,96 @@ pub(super) enum RunVerb {
         /// The run's id
         id: String,
     },
+    /// Ask for a run of a hosted type
+    Enqueue(RunEnqueue),
+    /// List the jobs of a bulk run
+    Jobs(RunJobs),
+    /// Try a dead letter again, as a new run
+    Retry {
+        /// The dead letter's id
+        id: String,
+        /// Only the jobs that were not done
+        #[arg(long)]
+        failed_only: bool,
+    },
+    /// Note that a dead letter was dealt with otherwise
+    Dismiss {
+        /// The dead letter's id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunEnqueue {
+    /// The registered type, such as `shop.send_invoices`
+    #[arg(value_name = "TYPE")]
+    pub run_type: String,
+    /// A file with what it is to do, as JSON; `-` for standard input, nothing for `null`
+    #[arg(long, value_name = "FILE")]
+    pub payload: Option<PathBuf>,
+    /// What makes it the same as another run; its payload when absent
+    #[arg(long, value_name = "KEY")]
+    pub identity: Option<String>,
+    /// What it locks: no two runs of one subject execute at once
+    #[arg(long, value_name = "KEY")]
+    pub subject: Option<String>,
+    /// Over what the type says: the higher one comes first
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i8>,
+    /// When it may begin, such as `2026-11-21T08:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    pub run_at: Option<String>,
+    /// A file with the jobs of a bulk run, as a JSON list of {key, payload}
+    #[arg(long, value_name = "FILE")]
+    pub jobs: Option<PathBuf>,
+    /// Show what it does until it ends
+    #[arg(long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunJobs {
+    /// The run's id
+    pub id: String,
+    /// Only in these statuses, separated by commas
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
+    #[command(flatten)]
+    pub part: Part,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QueueVerb {
+    /// Show what is queued and runs, what holds it back, who works on it
+    Show,
+    /// List the hosted types
+    Types,
+    /// Let nothing of a part of the queue begin; what has begun goes on
+    Pause(QueuePart),
+    /// Let a paused part of the queue go on
+    Resume(QueuePart),
+    /// Limit how many runs and jobs of a part of the queue execute at once
+    Limit {
+        /// The most at once
+        #[arg(value_name = "N", required_unless_present = "none")]
+        most: Option<u32>,
+        /// Take the limit away
+        #[arg(long, conflicts_with = "most")]
+        none: bool,
+        #[command(flatten)]
+        part: QueuePart,
+    },
+}
+
+/// A part of the queue; all of it when none is named.
+#[derive(Debug, Args)]
+pub(super) struct QueuePart {
+    /// Only runs of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub run_type: Option<String>,
+    /// Only runs of this tenant
+    #[arg(long, value_name = "ID", conflicts_with = "run_type")]
+    pub tenant: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -245,6 +338,12 @@ pub(super) struct RunLs {
     /// Only with these outcomes, separated by commas
     #[arg(long, value_name = "OUTCOME")]
     pub outcome: Option<String>,
+    /// Only on this subject, such as `app:march`
+    #[arg(long, value_name = "SUBJECT", conflicts_with = "project_name")]
+    pub subject: Option<String>,
+    /// Only dead letters: runs whose retries are used up
+    #[arg(long)]
+    pub dead: bool,
     #[command(flatten)]
     pub part: Part,
 }

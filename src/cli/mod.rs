@@ -12,6 +12,7 @@ mod grammar;
 mod output;
 pub mod project_files;
 mod projects;
+mod queue;
 mod records;
 mod schedules;
 #[cfg(test)]
@@ -82,6 +83,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Run(verb) => records::runs(&client, verb, output).await,
         Verb::Schedule(verb) => schedules::schedules(&client, verb, output).await,
         Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
+        Verb::Queue(verb) => queue::queue(&client, verb, output).await,
         Verb::Audit(verb) => records::audit(&client, verb, output).await,
         // Handled before: they need no agent.
         Verb::Doctor

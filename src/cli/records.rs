@@ -6,10 +6,11 @@ use super::exit::{CliError, Exit};
 use super::follow::{end_line, failure_lines, follow};
 use super::grammar::{AuditLs, AuditVerb, Part, RunLs, RunVerb};
 use super::output::{Output, Table, ago, duration};
+use super::queue;
 use crate::api::wire::{AuditDetail, AuditRow, Page, RunDetail, RunView};
 use crate::base::time::between;
 use crate::base::{Clock as _, Timestamp};
-use crate::domain::runs::{Outcome, Status, StepStatus};
+use crate::domain::runs::{JobCounts, Outcome, Status, StepStatus};
 use crate::world::clock::SystemClock;
 
 /// `wharf run …`.
@@ -29,6 +30,10 @@ pub(super) async fn runs(
             }
             Ok(Exit::Success)
         }
+        RunVerb::Enqueue(enqueue) => queue::enqueue(client, enqueue, output).await,
+        RunVerb::Jobs(jobs) => queue::jobs(client, jobs, output).await,
+        RunVerb::Retry { id, failed_only } => queue::retry(client, &id, failed_only, output).await,
+        RunVerb::Dismiss { id } => queue::dismiss(client, &id, output).await,
         RunVerb::Follow { id } => {
             let run = follow(client, output, &id).await?;
             end(client, run, output).await
@@ -74,13 +79,15 @@ pub(super) async fn end(
 }
 
 async fn list_runs(client: &Client, options: RunLs, output: &mut Output) -> Result<Exit, CliError> {
-    let RunLs { project_name, run_type, status, outcome, part } = options;
+    let RunLs { project_name, run_type, status, outcome, subject, dead, part } = options;
     let Part { limit, after } = part;
     let query = [
         ("project", project_name),
         ("type", run_type),
         ("status", status),
         ("outcome", outcome),
+        ("subject", subject),
+        ("dead", dead.then(|| "true".to_owned())),
         ("limit", Some(limit.to_string())),
         ("after", after),
     ];
@@ -89,8 +96,7 @@ async fn list_runs(client: &Client, options: RunLs, output: &mut Output) -> Resu
         output.json(&page)?;
         return Ok(Exit::Success);
     }
-    let mut table =
-        Table::new(&["ID", "TYPE", "PROJECT", "STATUS", "OUTCOME", "STARTED BY", "AGE"]);
+    let mut table = Table::new(&["ID", "TYPE", "ABOUT", "STATUS", "OUTCOME", "STARTED BY", "AGE"]);
     for run in &page.items {
         table.row([
             run.id.clone(),
@@ -131,7 +137,7 @@ fn outcome_word(outcome: Outcome) -> String {
 fn run_text(detail: &RunDetail, now: Timestamp) -> String {
     let run = &detail.run;
     let mut text = format!("run {}\n", run.id);
-    let mut fact = |name: &str, value: String| text.push_str(&format!("  {name:<11}{value}\n"));
+    let mut fact = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
     fact("type", format!("{} of {}", run.run_type, run.about()));
     fact("status", format!("{}, {}", status_word(run), run.outcome));
     fact("started by", format!("{} through {}", run.initiator_name, run.source));
@@ -143,6 +149,18 @@ fn run_text(detail: &RunDetail, now: Timestamp) -> String {
         run.summary_counts.iter().map(|(key, count)| format!("{count} {key}")).collect();
     if !counts.is_empty() {
         fact("counts", counts.join(", "));
+    }
+    if let Some(jobs) = &run.jobs {
+        fact("jobs", job_words(jobs));
+    }
+    if run.is_dead_letter {
+        fact("dead letter", "try it again with `wharf run retry`, or `dismiss` it".to_owned());
+    }
+    if let Some(dead) = &run.retried_from {
+        fact("retry of", dead.clone());
+    }
+    if let Some(payload) = &detail.payload {
+        fact("payload", payload.to_string());
     }
     for attempt in &detail.attempts {
         let end = attempt.end.as_deref().unwrap_or("under way");
@@ -170,6 +188,21 @@ fn run_text(detail: &RunDetail, now: Timestamp) -> String {
         text.push_str(&format!("{failure}\n"));
     }
     text
+}
+
+/// `3 queued, 2 running, 95 succeeded`.
+fn job_words(jobs: &JobCounts) -> String {
+    let counts = [
+        (jobs.queued, "queued"),
+        (jobs.running, "running"),
+        (jobs.waiting, "waiting"),
+        (jobs.succeeded, "succeeded"),
+        (jobs.failed, "failed"),
+        (jobs.skipped, "skipped"),
+        (jobs.cancelled, "cancelled"),
+    ];
+    let words = counts.iter().filter(|(count, _)| *count > 0);
+    words.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 /// `wharf audit …`.
@@ -254,7 +287,7 @@ fn event_text(event: &AuditDetail) -> String {
     text
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     SystemClock.now()
 }
 
@@ -298,6 +331,13 @@ mod tests {
             outcome: Outcome::PartiallySucceeded,
             waiting: None,
             attempt: 1,
+            failures: 0,
+            priority: 0,
+            run_at: None,
+            retried_from: None,
+            is_dead_letter: false,
+            jobs: None,
+            identity: None,
             run_identity_hash: "00".to_owned(),
             summary_counts: [("created".to_owned(), 1), ("failed".to_owned(), 1)].into(),
             failure_summary: vec![FailureView {
@@ -318,6 +358,7 @@ mod tests {
         };
         let attempts = vec![AttemptView {
             number: 1,
+            worker: "boot/1".to_owned(),
             started_at: at(1),
             heartbeat_at: at(3),
             ended_at: Some(at(4)),
@@ -327,20 +368,20 @@ mod tests {
             step(0, StepStatus::Succeeded, "create container shop-web-1"),
             step(1, StepStatus::Failed, "start shop-web-1"),
         ];
-        RunDetail { run, attempts, steps }
+        RunDetail { run, payload: None, attempts, steps }
     }
 
     #[test]
     fn a_run_is_shown_with_all_that_went_wrong() {
         insta::assert_snapshot!(run_text(&failed_run(), at(64)), @r"
         run 01a1fcab-0000-7000-8000-000000000000
-          type       deploy_project of shop
-          status     completed, partially_succeeded
-          started by ann through cli
-          accepted   2026-11-21T05:46:40Z (1m4s ago)
-          took       3.0s
-          counts     1 created, 1 failed
-          attempt    1, begun 2026-11-21T05:46:41Z, completed
+          type        deploy_project of shop
+          status      completed, partially_succeeded
+          started by  ann through cli
+          accepted    2026-11-21T05:46:40Z (1m4s ago)
+          took        3.0s
+          counts      1 created, 1 failed
+          attempt     1, begun 2026-11-21T05:46:41Z, completed
           1.0  succeeded   2.0s  create container shop-web-1  (does not exist)
           1.1  failed      2.0s  start shop-web-1  (does not exist)
                port 80 is in use

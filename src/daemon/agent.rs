@@ -127,6 +127,7 @@ impl Agent {
             alerts,
             store: Arc::clone(&store),
             door: runner.door(),
+            hosted: runner.hosted(),
             projects,
             engine: Arc::clone(&engine),
             ambient: ambient.clone(),

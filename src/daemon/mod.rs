@@ -117,6 +117,7 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     if let Some(deliveries) = agent.deliveries.take() {
         agent.spawn("alerts", deliveries.watch(agent.supervisor.stop_token()));
     }
+    agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {
         agent.spawn_until_stop("watchdog", feed_watchdog(Arc::clone(&agent.store), interval));

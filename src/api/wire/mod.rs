@@ -4,8 +4,10 @@
 mod agent;
 mod alerts;
 mod audit;
+mod hosted;
 mod plans;
 mod projects;
+mod queue;
 mod runs;
 mod schedules;
 
@@ -17,10 +19,18 @@ use crate::store;
 pub use agent::AgentView;
 pub use alerts::{DeliveryView, ReceiverPut, ReceiverView, RulePut, RuleView};
 pub use audit::{ActorView, AuditDetail, AuditRow, ContextItemView, TargetView};
+pub use hosted::{
+    ClaimWork, ClaimedWork, Complete, Enqueue, EnqueueBatch, EnqueueJob, EnqueuedBatch, Fail,
+    HeardView, JobView, Progress, RetryRule, StandingView, StepProgress, TypeDefinition, TypeView,
+    WorkFailure, WorkItem,
+};
 pub use plans::{CauseView, NoticeView, PlanView, PlannedStep};
 pub use projects::{
     Apply, ApplyOptions, ContainerView, ContextsMissing, ContextsWanted, DownOptions, LogRecord,
     ProjectDetail, ProjectView, RestartOptions, ServiceView,
+};
+pub use queue::{
+    ControlView, DepthView, Parts, PutControl, QueueAgentView, QueueView, Retry, WaitingWorker,
 };
 pub use runs::{
     AttemptView, FailureView, RunAccepted, RunDetail, RunView, ServiceEnd, StepView, WaitingView,

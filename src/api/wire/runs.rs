@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 
 use crate::base::Timestamp;
 use crate::domain::runs::{
-    Attempt, Failure, OperationRun, Outcome, RunType, ServiceDetail, Source, Status, StepRecord,
-    StepStatus, Waiting, WaitsFor,
+    Attempt, Failure, Inputs, JobCounts, OperationRun, Outcome, RunType, ServiceDetail, Source,
+    Status, StepRecord, StepStatus, Waiting, WaitsFor,
 };
 use crate::operations::Admitted;
 
@@ -49,6 +49,29 @@ pub struct RunView {
     pub waiting: Option<WaitingView>,
     /// The number of its latest attempt; 0 before the first.
     pub attempt: u32,
+    /// Attempts that failed.
+    #[serde(default)]
+    pub failures: u32,
+    /// Of two runs that could begin, the one with the higher priority comes first.
+    #[serde(default)]
+    pub priority: i8,
+    /// When it may begin; at once when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub run_at: Option<Timestamp>,
+    /// The dead letter that it tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_from: Option<String>,
+    /// Its retries are used up, and nobody has tried it again or dismissed it.
+    #[serde(default)]
+    pub is_dead_letter: bool,
+    /// How many of its jobs stand where; absent for a run that is no bulk run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, u64>>)]
+    pub jobs: Option<JobCounts>,
+    /// What a program named to tell it from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// Equal for runs that ask for the same.
     pub run_identity_hash: String,
     /// How much was done.
@@ -79,7 +102,7 @@ pub struct RunView {
 impl RunView {
     /// What it is about, for people: the project, else what it locks, else its type.
     pub fn about(&self) -> String {
-        let named = self.project.clone().or(self.subject.clone());
+        let named = self.project.clone().or(self.subject.clone()).or(self.identity.clone());
         named.unwrap_or_else(|| self.run_type.to_string())
     }
 }
@@ -101,6 +124,16 @@ impl From<&OperationRun> for RunView {
             outcome: run.outcome(),
             waiting: run.waiting().map(WaitingView::from),
             attempt: run.attempt,
+            failures: run.failures,
+            priority: run.priority.0,
+            run_at: run.run_at,
+            retried_from: run.retried_from.map(|id| id.to_string()),
+            is_dead_letter: run.is_dead_letter,
+            jobs: run.jobs,
+            identity: match &run.context.inputs {
+                Inputs::Hosted(hosted) => hosted.identity.clone(),
+                _ => None,
+            },
             run_identity_hash: run.run_identity_hash.to_string(),
             summary_counts: run
                 .summary_counts
@@ -187,6 +220,9 @@ impl From<&ServiceDetail> for ServiceEnd {
 pub struct RunDetail {
     /// The run.
     pub run: RunView,
+    /// What a hosted run is to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<serde_json::Value>,
     /// Its attempts, first first.
     pub attempts: Vec<AttemptView>,
     /// Its steps over all attempts, in order.
@@ -198,6 +234,9 @@ pub struct RunDetail {
 pub struct AttemptView {
     /// Its number, from 1.
     pub number: u32,
+    /// Who executes it: an agent, or what a program calls itself.
+    #[serde(default)]
+    pub worker: String,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
@@ -207,7 +246,7 @@ pub struct AttemptView {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
-    /// `completed`, `interrupted` or `suspended`.
+    /// `completed`, `failed`, `interrupted`, `released` or `suspended`.
     pub end: Option<String>,
 }
 
@@ -215,6 +254,7 @@ impl From<&Attempt> for AttemptView {
     fn from(attempt: &Attempt) -> Self {
         Self {
             number: attempt.number,
+            worker: attempt.holder.instance.clone(),
             started_at: attempt.started_at,
             heartbeat_at: attempt.heartbeat_at,
             ended_at: attempt.ended_at,
