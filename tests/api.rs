@@ -19,12 +19,8 @@ use wharfinger::base::crash_points::NoCrashPoints;
 use wharfinger::base::{Ambient, Clock as _};
 use wharfinger::domain::compose::{Bundle, BundleFile, Options};
 use wharfinger::domain::rollout::HostPathPolicy;
-use wharfinger::domain::runs::RunType;
 use wharfinger::facts::{ImageFacts, ServiceSpec};
-use wharfinger::operations::deploy_project::DeployProject;
 use wharfinger::operations::projects::Projects;
-use wharfinger::operations::remove_project::RemoveProject;
-use wharfinger::operations::restart_project::RestartProject;
 use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::{Operations, Runner, RunnerOptions};
 use wharfinger::store::Store;
@@ -77,10 +73,7 @@ impl Fixture {
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
             exits: Arc::default(),
         };
-        let operations = Operations::default()
-            .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
-            .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
-            .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())));
+        let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();
         let spawn = Arc::new(supervisor.clone());
         let options = RunnerOptions::new("test");

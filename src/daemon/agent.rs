@@ -17,11 +17,7 @@ use crate::api::metrics::Metrics;
 use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
 use crate::domain::rollout::HostPathPolicy;
-use crate::domain::runs::RunType;
-use crate::operations::deploy_project::DeployProject;
 use crate::operations::projects::Projects;
-use crate::operations::remove_project::RemoveProject;
-use crate::operations::restart_project::RestartProject;
 use crate::operations::rollout::Rollout;
 use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
@@ -87,7 +83,7 @@ impl Agent {
         let runner = Runner::new(
             Arc::clone(&store),
             ambient.clone(),
-            operations(&rollout),
+            Operations::on_projects(&rollout),
             Arc::new(supervisor.clone()),
             options,
         );
@@ -150,13 +146,6 @@ impl Agent {
             }
         });
     }
-}
-
-fn operations(rollout: &Rollout) -> Operations {
-    Operations::default()
-        .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
-        .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
-        .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
 }
 
 /// How applied projects are kept.

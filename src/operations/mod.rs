@@ -6,6 +6,8 @@ mod context;
 pub mod deploy_project;
 mod door;
 mod events;
+#[cfg(test)]
+pub(crate) mod harness;
 pub mod projects;
 pub mod remove_project;
 pub mod restart_project;
@@ -13,12 +15,19 @@ pub mod rollout;
 mod runner;
 mod signals;
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
 use crate::base::chain;
 use crate::domain::audit::AuditEvent;
-use crate::domain::runs::{End, Failure, ReasonCode, Waiting};
+use crate::domain::runs::{End, Failure, ReasonCode, RunType, Waiting};
 use crate::store::{StoreError, Write};
+
+use deploy_project::DeployProject;
+use remove_project::RemoveProject;
+use restart_project::RestartProject;
+use rollout::Rollout;
 
 pub use context::{Purpose, RunContext, Step, StepError, Stop};
 pub use door::{Admitted, Answer, CancelError, Door, Request, SubmitError};
@@ -31,6 +40,16 @@ pub trait Operation: Send + Sync {
     /// Executes one attempt of a run. Everything it does to the world goes through `run.step`.
     /// A panic fails this run only.
     fn execute(&self, run: RunContext) -> BoxFuture<'_, RunEnd>;
+}
+
+impl Operations {
+    /// What the agent can do to projects.
+    pub fn on_projects(rollout: &Rollout) -> Self {
+        Self::default()
+            .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
+            .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
+            .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
+    }
 }
 
 /// How an attempt ended, and what is recorded in the same transaction.

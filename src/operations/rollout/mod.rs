@@ -12,8 +12,6 @@ mod observe;
 #[cfg(test)]
 mod proofs;
 mod report;
-#[cfg(test)]
-pub(crate) mod stage;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,16 +1,15 @@
 //! Proves what operations on projects promise through crashes, losses and cancellation, on an
 //! engine in memory and agents that can be killed.
 
-mod host;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use self::host::{Agent, Ended, Host, bundle, image};
 use super::Declared;
 use crate::domain::audit::Actor;
 use crate::domain::runs::Outcome;
 use crate::facts::{ContainerState, MountKind, Protocol, labels};
+use crate::operations::harness::{Agent, Ended, Host, bundle, bundle_with_context, image};
+use crate::operations::projects::ApplyChoices;
 use crate::world::docker::fake::{Behaviour, FakeEngine, HealthCourse};
 use crate::world::docker::{Engine as _, EngineErrorKind, NewContainer};
 
@@ -57,6 +56,10 @@ fn shop_host() -> Host {
     host
 }
 
+fn forced(force_recreate: bool) -> ApplyChoices {
+    ApplyChoices { force_recreate, ..ApplyChoices::default() }
+}
+
 fn written(engine: &FakeEngine) -> Vec<&'static str> {
     engine.writes().iter().map(|call| call.method).collect()
 }
@@ -95,8 +98,8 @@ async fn a_first_deploy_brings_everything_up_in_order() {
     assert_eq!(standing["db"], "healthy");
     assert_eq!(standing["migrate"], "completed");
     assert_eq!(standing["web"], "running");
-    let scope = agent.rollout.store.scope().workspace_id;
-    let project = agent.rollout.store.project(scope, "shop".to_owned()).await.unwrap().unwrap();
+    let scope = agent.store.scope().workspace_id;
+    let project = agent.store.project(scope, "shop".to_owned()).await.unwrap().unwrap();
     assert_eq!(project.deployed_revision_id, project.revision_id);
 }
 
@@ -196,7 +199,7 @@ async fn a_program_that_ends_at_once_counts_by_its_status() {
 async fn a_run_outlasts_an_engine_that_goes_away() {
     let mut host = shop_host();
     let agent = host.start().await;
-    let id = agent.submit(SHOP, None, |_| {}).await;
+    let id = agent.submit(SHOP).await;
     agent.steps_taken(id, 6).await;
     host.engine.set_unreachable(true);
     tokio::time::sleep(Duration::from_secs(100)).await;
@@ -222,7 +225,7 @@ async fn a_lost_answer_is_looked_up_and_not_repeated() {
         let mut host = shop_host();
         host.engine.lose_answer(method);
         let agent = host.start().await;
-        let id = agent.submit(SHOP, None, |inputs| inputs.force_recreate = true).await;
+        let id = agent.apply(&bundle(SHOP), forced(true)).await;
         let ended = agent.ended(id).await;
         ended.assert(Outcome::Succeeded);
         let made = written(&host.engine).into_iter().filter(|made| *made == "create_container");
@@ -246,9 +249,9 @@ async fn what_the_engine_keeps_refusing_ends_the_run_with_its_words() {
 async fn a_cancelled_run_stops_between_steps() {
     let mut host = shop_host();
     let agent = host.start().await;
-    let id = agent.submit(SHOP, None, |_| {}).await;
+    let id = agent.submit(SHOP).await;
     agent.steps_taken(id, 5).await;
-    let scope = agent.rollout.store.scope();
+    let scope = agent.store.scope();
     let actor = Actor::human(scope.owner_id, &scope.owner_name);
     agent.door.cancel(scope.workspace_id, id, actor).await.unwrap();
     let ended = agent.ended(id).await;
@@ -284,7 +287,8 @@ async fn configs_are_files_that_containers_mount_until_nobody_needs_them() {
     let first = sources(&agent.look().await);
     assert_eq!(first[0], first[1], "one content, one file");
     let blue = compose.replace("red", "blue");
-    let id = agent.submit(&blue, None, |inputs| inputs.services = vec!["one".to_owned()]).await;
+    let only_one = ApplyChoices { services: vec!["one".to_owned()], ..ApplyChoices::default() };
+    let id = agent.apply(&bundle(&blue), only_one).await;
     agent.ended(id).await.assert(Outcome::Succeeded);
     let kept = |path: &str| {
         agent
@@ -316,8 +320,8 @@ async fn a_removal_goes_the_other_way() {
     ended.place("remove_volume:shop_data");
     let left = agent.look().await;
     assert!(left.containers.is_empty() && left.networks.is_empty() && left.volumes.is_empty());
-    let scope = agent.rollout.store.scope().workspace_id;
-    assert_eq!(agent.rollout.store.project(scope, "shop".to_owned()).await.unwrap(), None);
+    let scope = agent.store.scope().workspace_id;
+    assert_eq!(agent.store.project(scope, "shop".to_owned()).await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -354,12 +358,13 @@ async fn an_image_is_built_and_its_container_made_from_it() {
     let archive = tar::Builder::new(Vec::new()).into_inner().unwrap();
     let digest = context_digest(&[]);
     agent.rollout.contexts.put(&digest, &archive).unwrap();
-    let id = agent.submit(BUILT, Some(digest), |_| {}).await;
+    let bundle = bundle_with_context(BUILT, digest);
+    let id = agent.apply(&bundle, ApplyChoices::default()).await;
     let ended = agent.ended(id).await;
     ended.assert(Outcome::Succeeded);
     assert!(ended.keys()[0].starts_with("build_image:"), "{:?}", ended.keys());
     host.engine.forget_calls();
-    let id = agent.submit(BUILT, Some(digest), |_| {}).await;
+    let id = agent.apply(&bundle, ApplyChoices::default()).await;
     agent.ended(id).await.assert(Outcome::Succeeded);
     assert_eq!(written(&host.engine), [""; 0]);
 }
@@ -370,7 +375,7 @@ async fn an_adoption_writes_nothing_to_the_engine() {
     let agent = host.start().await;
     let engine = &host.engine;
     engine.add_image(image("app:1"));
-    let declared = Declared::from_bundle(&bundle(PAIR, None)).unwrap();
+    let declared = Declared::from_bundle(&bundle(PAIR)).unwrap();
     let project = (labels::COMPOSE_PROJECT.to_owned(), "shop".to_owned());
     let owned = BTreeMap::from([project]);
     for network in declared.spec.networks.values() {
@@ -427,7 +432,7 @@ services:
     let health = HealthCourse::HealthyAfter(30);
     host.engine.behave("db", Behaviour { health, ..Behaviour::default() });
     let agent = host.start().await;
-    let id = agent.submit(one, None, |_| {}).await;
+    let id = agent.submit(one).await;
     agent.steps_taken(id, 5).await;
     agent.kill().await;
     let ended = host.start().await.ended(id).await;
@@ -462,7 +467,7 @@ async fn a_killed_agent_goes_on_where_the_host_is() {
         if seed % 2 == 1 {
             agent.up(SHOP).await.assert(Outcome::Succeeded);
         }
-        let id = agent.submit(&blue, None, |inputs| inputs.force_recreate = seed % 4 == 3).await;
+        let id = agent.apply(&bundle(&blue), forced(seed % 4 == 3)).await;
         for life in 1..=3 {
             // No two seeds die at the same times: the numbers have no common divisor.
             let lives_for = (seed * 37 + life * 59) % 211;
