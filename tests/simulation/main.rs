@@ -7,6 +7,7 @@ mod agent;
 mod faults;
 mod flaws;
 mod lives;
+mod machine;
 mod mortal;
 mod projects;
 mod promises;

@@ -64,10 +64,18 @@ async fn of_run(store: &Arc<dyn Store>, run: &OperationRun, broken: &mut Broken)
     if steps.iter().any(|step| step.status == StepStatus::Started) {
         broken.push(format!("run {id} has a step without an end"));
     }
+}
+
+/// Of the agent itself: whatever fails, it is not because of a defect.
+pub(crate) async fn of_failures(store: &Arc<dyn Store>) -> Broken {
     let defects = [ReasonCode::RunPanicked, ReasonCode::Internal];
-    for failure in run.failure_summary.iter().filter(|it| defects.contains(&it.reason_code)) {
-        broken.push(format!("run {id} met a defect: {}", failure.message.as_str()));
+    let mut broken = Broken::new();
+    for run in all_runs(store).await {
+        for failure in run.failure_summary.iter().filter(|it| defects.contains(&it.reason_code)) {
+            broken.push(format!("run {} met a defect: {}", run.id, failure.message.as_str()));
+        }
     }
+    broken
 }
 
 /// From its first attempt to its end, a run has its subject for itself.
