@@ -9,8 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{Json, Path, Raw};
+use super::extract::{Json, Path, Raw, Reply};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{ContextsMissing, ContextsWanted};
 use crate::base::{Digest, chain};
@@ -25,7 +24,7 @@ use crate::world::contexts::{ContextError, Contexts};
 pub(super) async fn wanted(
     State(api): State<Api>,
     Json(wanted): Json<ContextsWanted>,
-) -> Result<axum::Json<ContextsMissing>, Problem> {
+) -> Reply<ContextsMissing> {
     let digests = wanted.digests.iter().map(|text| digest(text));
     let digests: BTreeSet<Digest> = digests.collect::<Result<_, _>>()?;
     let missing = digests.iter().filter(|digest| !api.contexts.has(digest));
@@ -45,7 +44,6 @@ pub(super) async fn wanted(
 )]
 pub(super) async fn put(
     State(api): State<Api>,
-    _: Caller,
     Path(name): Path<String>,
     Raw(archive): Raw,
 ) -> Result<StatusCode, Problem> {

@@ -1,5 +1,5 @@
 //! Reads requests. Owns the extractors, so that each malformed request is answered with a problem
-//! document. Face: `Json`, `Raw`, `Query`, `Path`. Never lets a library's plain-text refusal out.
+//! document. Face: `Json`, `Raw`, `Query`, `Path`, `Reply`. Never lets a library's plain-text refusal out.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -9,6 +9,9 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, ProblemCode};
+
+/// What a handler answers: JSON, or a problem document.
+pub(super) type Reply<T> = Result<axum::Json<T>, Problem>;
 
 /// A JSON body.
 #[derive(Debug, Clone, Copy, Default)]
