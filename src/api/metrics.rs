@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -118,7 +119,11 @@ impl Metrics {
                 &["method"],
             )?,
             store_commits: counters(&registry, Metric::StoreCommits, &["outcome"])?,
-            store_commit_duration: histogram(&registry)?,
+            store_commit_duration: histogram(
+                &registry,
+                Metric::StoreCommitDuration,
+                COMMIT_BUCKETS,
+            )?,
             audit_events: counters(&registry, Metric::AuditEvents, &["event_type", "outcome"])?,
             api_requests: counters(&registry, Metric::ApiRequests, &["method", "status"])?,
             registry,
@@ -162,10 +167,17 @@ impl Metrics {
     }
 }
 
+/// The same collector, known to the registry.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
 fn gauge(registry: &Registry, metric: Metric) -> Result<IntGauge, prometheus::Error> {
-    let gauge = IntGauge::new(metric.key(), metric.help())?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
+    registered(registry, IntGauge::new(metric.key(), metric.help())?)
 }
 
 fn gauges(
@@ -173,9 +185,7 @@ fn gauges(
     metric: Metric,
     labels: &[&str],
 ) -> Result<IntGaugeVec, prometheus::Error> {
-    let gauges = IntGaugeVec::new(Opts::new(metric.key(), metric.help()), labels)?;
-    registry.register(Box::new(gauges.clone()))?;
-    Ok(gauges)
+    registered(registry, IntGaugeVec::new(Opts::new(metric.key(), metric.help()), labels)?)
 }
 
 fn counters(
@@ -183,9 +193,15 @@ fn counters(
     metric: Metric,
     labels: &[&str],
 ) -> Result<IntCounterVec, prometheus::Error> {
-    let counters = IntCounterVec::new(Opts::new(metric.key(), metric.help()), labels)?;
-    registry.register(Box::new(counters.clone()))?;
-    Ok(counters)
+    registered(registry, IntCounterVec::new(Opts::new(metric.key(), metric.help()), labels)?)
+}
+
+fn histogram(
+    registry: &Registry,
+    metric: Metric,
+    buckets: &[f64],
+) -> Result<Histogram, prometheus::Error> {
+    registered(registry, Histogram::with_opts(histogram_options(metric, buckets))?)
 }
 
 fn histograms(
@@ -194,18 +210,11 @@ fn histograms(
     buckets: &[f64],
     labels: &[&str],
 ) -> Result<HistogramVec, prometheus::Error> {
-    let options = HistogramOpts::new(metric.key(), metric.help()).buckets(buckets.to_vec());
-    let histograms = HistogramVec::new(options, labels)?;
-    registry.register(Box::new(histograms.clone()))?;
-    Ok(histograms)
+    registered(registry, HistogramVec::new(histogram_options(metric, buckets), labels)?)
 }
 
-fn histogram(registry: &Registry) -> Result<Histogram, prometheus::Error> {
-    let metric = Metric::StoreCommitDuration;
-    let options = HistogramOpts::new(metric.key(), metric.help()).buckets(COMMIT_BUCKETS.to_vec());
-    let histogram = Histogram::with_opts(options)?;
-    registry.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
+fn histogram_options(metric: Metric, buckets: &[f64]) -> HistogramOpts {
+    HistogramOpts::new(metric.key(), metric.help()).buckets(buckets.to_vec())
 }
 
 #[cfg(test)]
