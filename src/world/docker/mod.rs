@@ -16,22 +16,28 @@ use crate::facts::{
     VolumeFacts, VolumeSpec,
 };
 
+mod address;
 mod client;
+mod containers;
 mod create;
 mod create_mounts;
 mod error;
 mod failure;
 pub mod fake;
 mod images;
+mod networks;
 mod observed;
 mod read;
 mod read_mounts;
 mod read_others;
+mod request;
 mod session;
 mod streams;
 mod version;
+mod volumes;
 
-pub use client::{DockerEngine, EngineAddress};
+pub use address::EngineAddress;
+pub use client::DockerEngine;
 pub use error::{EngineError, EngineErrorKind};
 pub use observed::{CallObserver, FinishedCall, ObservedEngine};
 
