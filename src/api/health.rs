@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Api;
 use super::problem::{Problem, ProblemCode};
 use super::wire::AgentView;
-use super::{Api, HEALTH_TIMEOUT};
 use crate::base::chain;
+use crate::base::limits::HEALTH_TIMEOUT;
 use crate::facts::labels;
 use crate::world::docker::ContainerFilter;
 use crate::world::host;

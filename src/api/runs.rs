@@ -17,6 +17,7 @@ use super::problem::{Problem, ProblemCode};
 use super::wire::{AttemptView, Page, RunDetail, RunView, StepView};
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
+use crate::base::limits::PAGE_ITEMS_DEFAULT;
 use crate::domain::runs::{OperationRun, Subject};
 use crate::operations::projects::Asker;
 use crate::store::{self, PageRequest, RunFilter};
@@ -56,9 +57,6 @@ pub(super) struct RunPath {
     #[param(value_type = String)]
     id: RunId,
 }
-
-/// What a list gives when nobody says how much.
-pub(super) const PAGE_ITEMS_DEFAULT: usize = 50;
 
 /// Runs, newest first
 #[utoipa::path(

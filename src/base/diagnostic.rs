@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::limits::EXCERPT_SHOWN_CHARS_MAX;
+
 /// A place in a text file. Lines and columns count from 1; columns count characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Location {
@@ -68,9 +70,6 @@ impl Diagnostic {
     }
 }
 
-/// Longest part of a source line that is shown.
-const EXCERPT_CHARS_MAX: usize = 160;
-
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(at) = &self.location {
@@ -80,11 +79,11 @@ impl fmt::Display for Diagnostic {
         if let Some(at) = &self.location {
             let number = at.line.to_string();
             let margin = " ".repeat(number.len());
-            let shown: String = at.excerpt.chars().take(EXCERPT_CHARS_MAX).collect();
+            let shown: String = at.excerpt.chars().take(EXCERPT_SHOWN_CHARS_MAX).collect();
             let indent: String = at
                 .excerpt
                 .chars()
-                .take(at.column.saturating_sub(1).min(EXCERPT_CHARS_MAX))
+                .take(at.column.saturating_sub(1).min(EXCERPT_SHOWN_CHARS_MAX))
                 .map(|c| if c == '\t' { '\t' } else { ' ' })
                 .collect();
             write!(f, "\n {number} | {shown}\n {margin} | {indent}^")?;

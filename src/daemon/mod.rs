@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api;
+use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
 use crate::store::Store;
 use crate::world::docker::SharedEngine;
@@ -31,10 +32,6 @@ use logs::Logs;
 
 /// Threads that run tasks; the agent waits much and computes little.
 const WORKER_THREADS: usize = 2;
-/// Threads for blocking reads of the database and of files.
-const BLOCKING_THREADS_MAX: usize = 16;
-/// How long tasks other than runs may take to stop.
-const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the engine is asked for until it answers first.
 const ENGINE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often build contexts that nothing needs are looked for.

@@ -7,14 +7,11 @@ use super::execute::{Executed, How, count, execute};
 use super::report::ActError;
 use super::wait::{WaitError, last_words};
 use super::{Declared, Preview, PreviewError, Rollout, failures_of};
+use crate::base::limits::DEPLOY_ROUNDS_MAX;
 use crate::domain::rollout::{Action, Observed, Plan, PlanErrors, PlanOptions, Step, Target};
 use crate::domain::runs::{CountKey, Failure, ReasonCode};
 use crate::facts::{ContainerState, labels};
 use crate::operations::{RunContext, Stop};
-
-/// Rounds in one attempt. Each round after the first has a reason: images that were fetched, an
-/// engine that went away, somebody else's change.
-const ROUNDS_MAX: usize = 12;
 
 /// How a project was carried.
 #[derive(Debug)]
@@ -44,7 +41,7 @@ pub async fn carry_out(
 ) -> Carried {
     let options = PlanOptions { inactive_services: declared.inactive.clone(), ..options };
     let mut rounds = Rounds { run, rollout, declared, options, partly: false, last: None };
-    for _ in 0..ROUNDS_MAX {
+    for _ in 0..DEPLOY_ROUNDS_MAX {
         if let Some(carried) = rounds.next(make_plan).await {
             return carried;
         }
@@ -176,7 +173,8 @@ impl Rounds<'_> {
     }
 
     fn exhausted(self) -> Carried {
-        let message = format!("the project is still not as wanted after {ROUNDS_MAX} rounds");
+        let message =
+            format!("the project is still not as wanted after {DEPLOY_ROUNDS_MAX} rounds");
         let code = ReasonCode::DeadlineExceeded;
         let mut failures = vec![Failure::new(code, &self.declared.spec.name, message)];
         failures.extend(self.last.iter().flat_map(|(_, executed)| executed.failures.clone()));

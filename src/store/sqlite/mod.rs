@@ -20,7 +20,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc};
@@ -30,13 +29,9 @@ use self::writer::{Job, Writer};
 use super::keys::Keys;
 use super::{Cursor, Page, Scope, StoreError};
 use crate::base::Ambient;
-use crate::base::limits::{STORE_QUEUE_MAX, STORE_READERS_MAX};
+use crate::base::limits::{STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX};
 
 pub use migrations::Migrated;
-
-/// How long a connection waits for another one's lock. Only a person with a database shell can
-/// hold one: the agent has a single writer.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a store needs to open.
 #[derive(Debug, Clone, Copy)]
@@ -216,7 +211,7 @@ fn flags() -> OpenFlags {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_timeout(STORE_LOCK_TIMEOUT)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     // In KiB when negative: the agent's memory stays small.
     connection.pragma_update(None, "cache_size", -1024)?;
