@@ -1,6 +1,7 @@
 //! Keeps what the agent must not forget. Owns the database, its migrations and the keys it is
 //! sealed with. Face: `Store` (writes) with `ReadRuns`, `ReadAudit`, `ReadProjects`; `sqlite::open`.
-//! Never runs SQL that a caller wrote, and never changes a record without an audit event beside it.
+//! Never runs SQL that a caller wrote, and, housekeeping apart, never changes a record without an
+//! audit event beside it.
 
 mod error;
 pub mod keys;
