@@ -155,6 +155,26 @@ async fn submit(agent: &Agent, project: &str) -> OperationRun {
     }
 }
 
+/// A run of the project `shop`, in its first step.
+async fn begun(agent: &Agent) -> OperationRun {
+    let run = submit(agent, "shop").await;
+    agent.steps_taken(run.id, 1).await;
+    run
+}
+
+/// The life after the one in which the agent was killed in a step that would never have ended. Now
+/// the run would take its steps.
+async fn killed_in_a_step(on_crash: fn(RunType) -> OnCrash) -> (Scripts, Agent, OperationRun) {
+    let mut host = Scripts::new(&[("shop", Script::Hangs)]);
+    host.host.on_crash = Some(on_crash);
+    let agent = host.start().await;
+    let run = begun(&agent).await;
+    agent.kill().await;
+    host.scripts.insert("shop", Script::Steps);
+    let agent = host.start().await;
+    (host, agent, run)
+}
+
 /// The types of a run's audit events, first first.
 async fn events(agent: &Agent, id: RunId) -> Vec<&'static str> {
     let mut filter = AuditFilter::workspace(agent.store.scope().workspace_id);
@@ -292,8 +312,7 @@ async fn a_running_run_is_cancelled_between_steps_and_a_queued_one_at_once() {
 async fn a_drained_run_stops_at_a_safe_step_and_goes_on_at_the_next_start() {
     let mut host = Scripts::new(&[("shop", Script::Steps)]);
     let agent = host.start().await;
-    let run = submit(&agent, "shop").await;
-    agent.steps_taken(run.id, 1).await;
+    let run = begun(&agent).await;
     agent.runner.drain(Duration::from_secs(30)).await;
     assert_eq!(agent.run(run.id).await.state, RunState::Ready);
     let closed = agent.door.submit(request(&agent, "shop", &[])).await;
@@ -301,8 +320,7 @@ async fn a_drained_run_stops_at_a_safe_step_and_goes_on_at_the_next_start() {
     agent.kill().await;
 
     let agent = host.start().await;
-    let recovered = agent.recovered;
-    assert_eq!(recovered, Recovered::default(), "it was left in order");
+    assert_eq!(agent.recovered, Recovered::default(), "it was left in order");
     let run = agent.ended(run.id).await.run;
     assert_eq!((run.outcome(), run.attempt), (RunOutcome::Succeeded, 2));
     assert_eq!(*host.scripted.purposes.lock().unwrap(), [Purpose::Resume]);
@@ -312,8 +330,7 @@ async fn a_drained_run_stops_at_a_safe_step_and_goes_on_at_the_next_start() {
 async fn a_run_that_does_not_reach_a_safe_step_in_time_is_left_where_it_is() {
     let mut host = Scripts::new(&[("shop", Script::Hangs)]);
     let agent = host.start().await;
-    let run = submit(&agent, "shop").await;
-    agent.steps_taken(run.id, 1).await;
+    let run = begun(&agent).await;
     let asked_at = tokio::time::Instant::now();
     agent.runner.drain(Duration::from_secs(30)).await;
     assert!(asked_at.elapsed() < Duration::from_secs(31));
@@ -324,16 +341,8 @@ async fn a_run_that_does_not_reach_a_safe_step_in_time_is_left_where_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_run_is_taken_over_at_once_and_its_open_step_is_unknown() {
-    let mut host = Scripts::new(&[("shop", Script::Hangs)]);
-    let agent = host.start().await;
-    let run = submit(&agent, "shop").await;
-    agent.steps_taken(run.id, 1).await;
-    agent.kill().await;
-
-    host.scripts.insert("shop", Script::Steps);
-    let agent = host.start().await;
-    let recovered = agent.recovered;
-    assert_eq!(recovered, resumed(1));
+    let (_, agent, run) = killed_in_a_step(|_| OnCrash::Resume).await;
+    assert_eq!(agent.recovered, resumed(1));
     let run = agent.ended(run.id).await.run;
     assert_eq!((run.outcome(), run.attempt), (RunOutcome::Succeeded, 2));
     let steps = agent.store.steps(run.id).await.unwrap();
@@ -351,30 +360,15 @@ async fn a_killed_run_is_taken_over_at_once_and_its_open_step_is_unknown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_type_that_is_undone_after_a_crash_is_undone() {
-    let mut host = Scripts::new(&[("shop", Script::Hangs)]);
-    host.host.on_crash = Some(|_| OnCrash::Undo);
-    let agent = host.start().await;
-    let run = submit(&agent, "shop").await;
-    agent.steps_taken(run.id, 1).await;
-    agent.kill().await;
-    host.scripts.insert("shop", Script::Steps);
-    let agent = host.start().await;
+    let (host, agent, run) = killed_in_a_step(|_| OnCrash::Undo).await;
     agent.ended(run.id).await;
     assert_eq!(*host.scripted.purposes.lock().unwrap(), [Purpose::Undo]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_type_that_asks_after_a_crash_waits_for_the_answer() {
-    let mut host = Scripts::new(&[("shop", Script::Hangs)]);
-    host.host.on_crash = Some(|_| OnCrash::Ask);
-    let agent = host.start().await;
-    let run = submit(&agent, "shop").await;
-    agent.steps_taken(run.id, 1).await;
-    agent.kill().await;
-    host.scripts.insert("shop", Script::Steps);
-    let agent = host.start().await;
-    let recovered = agent.recovered;
-    assert_eq!(recovered.asking, 1);
+    let (_, agent, run) = killed_in_a_step(|_| OnCrash::Ask).await;
+    assert_eq!(agent.recovered.asking, 1);
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     let waiting = agent.run(run.id).await;
     assert_eq!(waiting.waiting().map(|waiting| waiting.waits_for), Some(WaitsFor::Answer));
@@ -406,14 +400,12 @@ async fn a_run_that_kills_the_agent_again_and_again_is_given_up() {
 async fn a_cancellation_survives_the_crash_of_the_agent_that_took_it() {
     let mut host = Scripts::new(&[("shop", Script::Hangs)]);
     let agent = host.start().await;
-    let run = submit(&agent, "shop").await;
-    agent.steps_taken(run.id, 1).await;
+    let run = begun(&agent).await;
     let workspace = agent.store.scope().workspace_id;
     agent.door.cancel(workspace, run.id, Actor::agent()).await.unwrap();
     agent.kill().await;
     let agent = host.start().await;
-    let recovered = agent.recovered;
-    assert_eq!(recovered.ended, 1);
+    assert_eq!(agent.recovered.ended, 1);
     assert_eq!(agent.run(run.id).await.outcome(), RunOutcome::Cancelled);
 }
 
