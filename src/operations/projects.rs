@@ -288,7 +288,8 @@ impl Projects {
         let summary = format!("{} resumed project {name}: the agent keeps it again", asker.name);
         let event = self.event(&scope, name, EventType::ProjectResumed, asker, summary);
         let write = Write::PutProject(project.clone());
-        match self.deploy_again(&project).await? {
+        let deploy = self.rollout.deploy_as_applied(&project).await;
+        match deploy.map_err(ApplyError::Store)?.map(Inputs::DeployProject) {
             None => {
                 let committed = self.rollout.store.commit(vec![write], event.into()).await;
                 committed.map_err(ApplyError::Store)?;
@@ -301,26 +302,6 @@ impl Projects {
             }
         }
         Ok(project)
-    }
-
-    /// The deploy of what was applied last, if anything was.
-    async fn deploy_again(&self, project: &Project) -> Result<Option<Inputs>, ApplyError> {
-        let Some(revision_id) = project.revision_id else { return Ok(None) };
-        let revision = self.rollout.store.revision(revision_id).await.map_err(ApplyError::Store)?;
-        Ok(revision.map(|revision| {
-            Inputs::DeployProject(DeployProject {
-                project: project.name.clone(),
-                revision_id,
-                revision_digest: revision.digest,
-                services: Vec::new(),
-                cause: DeployCause::Convergence,
-                force_recreate: false,
-                keep_orphans: true,
-                rebuild: false,
-                adopt: false,
-                wait_timeout_seconds: None,
-            })
-        }))
     }
 
     /// The project that the files declare, when it is the one that is meant and may be mounted.

@@ -23,7 +23,7 @@ use pace::Pace;
 use crate::base::ids::RunId;
 use crate::base::{Clock, Timestamp, chain};
 use crate::domain::rollout::Plan;
-use crate::domain::runs::{DeployCause, DeployProject, Inputs, Outcome, Source, Status, Subject};
+use crate::domain::runs::{DeployProject, Inputs, Outcome, Source, Status, Subject};
 use crate::facts::{ContainerState, labels};
 use crate::operations::deploy_project::options_of;
 use crate::operations::rollout::{PreviewError, Rollout};
@@ -280,20 +280,7 @@ impl Convergence {
         if project.desired != Desired::Running {
             return Ok(None);
         }
-        let Some(revision_id) = project.revision_id else { return Ok(None) };
-        let revision = self.rollout.store.revision(revision_id).await.map_err(LookError::Store)?;
-        Ok(revision.map(|revision| DeployProject {
-            project: project.name.clone(),
-            revision_id,
-            revision_digest: revision.digest,
-            services: Vec::new(),
-            cause: DeployCause::Convergence,
-            force_recreate: false,
-            keep_orphans: true,
-            rebuild: false,
-            adopt: false,
-            wait_timeout_seconds: None,
-        }))
+        self.rollout.deploy_as_applied(project).await.map_err(LookError::Store)
     }
 
     /// Does a run work on the project, or is one about to?

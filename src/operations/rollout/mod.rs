@@ -22,8 +22,9 @@ use crate::base::ids::{RevisionId, WorkspaceId};
 use crate::base::{Diagnostics, Digest, HashKey};
 use crate::domain::compose::{Bundle, load_bundle, lower};
 use crate::domain::rollout::{Observed, Plan, PlanErrors, PlanOptions, plan};
+use crate::domain::runs::{DeployCause, DeployProject};
 use crate::facts::{MountKind, ProjectSpec, ServiceUnit};
-use crate::store::{Store, StoreError};
+use crate::store::{Project, Store, StoreError};
 use crate::world::content_files::{ContentFileError, ContentFiles, name_of};
 use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
@@ -134,6 +135,31 @@ impl Rollout {
         let bundle: Bundle =
             serde_json::from_slice(content.expose()).map_err(PreviewError::Bundle)?;
         Declared::from_bundle(&bundle).map_err(PreviewError::Files)
+    }
+
+    /// The deploy that keeps a project at what was applied last, if anything was. It leaves alone
+    /// what nobody asked it to change.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn deploy_as_applied(
+        &self,
+        project: &Project,
+    ) -> Result<Option<DeployProject>, StoreError> {
+        let Some(revision_id) = project.revision_id else { return Ok(None) };
+        let revision = self.store.revision(revision_id).await?;
+        Ok(revision.map(|revision| DeployProject {
+            project: project.name.clone(),
+            revision_id,
+            revision_digest: revision.digest,
+            services: Vec::new(),
+            cause: DeployCause::Convergence,
+            force_recreate: false,
+            keep_orphans: true,
+            rebuild: false,
+            adopt: false,
+            wait_timeout_seconds: None,
+        }))
     }
 
     /// Looks at the project and plans, without changing anything.
