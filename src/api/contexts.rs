@@ -86,6 +86,7 @@ async fn on_contexts<T: Send + 'static>(
     act: impl FnOnce(&Contexts) -> Result<T, ContextError> + Send + 'static,
 ) -> Result<T, Problem> {
     let contexts = Arc::clone(&api.contexts);
+    #[expect(clippy::disallowed_methods, reason = "the disk is waited for on a thread")]
     let acted = tokio::task::spawn_blocking(move || act(&contexts)).await;
     match acted {
         Ok(result) => result.map_err(Problem::from),

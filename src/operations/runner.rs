@@ -143,10 +143,12 @@ impl Runner {
             let pause = if draining { None } else { self.advance(&mut workers).await };
             let pause = pause.unwrap_or(self.options.heartbeat_interval);
             tokio::select! {
-                Some((run, end)) = workers.next() => self.bury(&run, end).await,
-                () = self.signals.wake.notified(), if !draining => {}
-                () = self.drain.cancelled(), if !draining => {}
+                biased;
+                // First of all: many runs that end must not make the live ones look dead.
                 _ = heartbeat.tick() => self.heartbeat().await,
+                Some((run, end)) = workers.next() => self.bury(&run, end).await,
+                () = self.drain.cancelled(), if !draining => {}
+                () = self.signals.wake.notified(), if !draining => {}
                 () = tokio::time::sleep(pause), if !draining => {}
             }
         }

@@ -2,7 +2,7 @@
 //! cancel tokens of live runs. Face: `Signals`, `Follower`. Never holds a worker up: a follower
 //! that is too slow is told to read the store again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, broadcast};
@@ -83,7 +83,7 @@ pub(super) struct Signals {
     /// There may be something to claim.
     pub(super) wake: Notify,
     feed: broadcast::Sender<Arc<RunNews>>,
-    cancels: Mutex<HashMap<RunId, CancellationToken>>,
+    cancels: Mutex<BTreeMap<RunId, CancellationToken>>,
 }
 
 impl Signals {
@@ -121,7 +121,7 @@ impl Signals {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, CancellationToken>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, CancellationToken>> {
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

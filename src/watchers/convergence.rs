@@ -107,6 +107,7 @@ impl Convergence {
         loop {
             let began = Instant::now();
             let end = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 end = self.follow(since) => end,
             };
@@ -118,6 +119,7 @@ impl Convergence {
                 pause = RECONNECT_FIRST;
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
@@ -141,14 +143,16 @@ impl Convergence {
             let sweep = swept_at + self.options().sweep_interval;
             let next_look = self.projects.values().filter_map(|watched| watched.due).min();
             tokio::select! {
+                biased;
+                // What is due comes before what happens: a stream of events puts nothing off.
+                Ok(()) = options.changed() => self.all_are_due().await,
+                () = tokio::time::sleep_until(sweep) => self.all_are_due().await,
+                () = at(next_look) => self.look_at_due().await?,
                 event = events.next() => match event {
                     Some(Ok(event)) => self.happened(&event).await,
                     Some(Err(error)) => return Err(error),
                     None => return Err(ended()),
                 },
-                () = at(next_look) => self.look_at_due().await?,
-                () = tokio::time::sleep_until(sweep) => self.all_are_due().await,
-                Ok(()) = options.changed() => self.all_are_due().await,
             }
         }
     }

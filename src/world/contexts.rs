@@ -52,7 +52,7 @@ pub enum ContextError {
     },
 }
 
-/// The build contexts on this host. Its methods block: call them where blocking is allowed.
+/// The build contexts on this host. All but `read` block: call them where blocking is allowed.
 #[derive(Debug)]
 pub struct Contexts {
     dir: PathBuf,
@@ -94,9 +94,9 @@ impl Contexts {
     ///
     /// # Errors
     /// When nobody sent it or it cannot be read.
-    pub fn read(&self, digest: &Digest) -> Result<Bytes, ContextError> {
+    pub async fn read(&self, digest: &Digest) -> Result<Bytes, ContextError> {
         let path = self.path(digest);
-        match fs::read(&path) {
+        match tokio::fs::read(&path).await {
             Ok(bytes) => Ok(Bytes::from(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(ContextError::Missing(*digest))
@@ -292,17 +292,17 @@ mod tests {
         (dir, entries)
     }
 
-    #[test]
-    fn what_is_packed_is_what_is_kept() {
+    #[tokio::test]
+    async fn what_is_packed_is_what_is_kept() {
         let (dir, entries) = sample();
         let archive = pack(dir.path(), &entries).unwrap();
         let digest = context_digest(&entries);
         let state = tempfile::tempdir().unwrap();
         let contexts = Contexts::open(state.path(), 1 << 20).unwrap();
-        assert!(matches!(contexts.read(&digest), Err(ContextError::Missing(_))));
+        assert!(matches!(contexts.read(&digest).await, Err(ContextError::Missing(_))));
         contexts.put(&digest, &archive).unwrap();
         contexts.put(&digest, &archive).unwrap();
-        assert_eq!(contexts.read(&digest).unwrap(), archive);
+        assert_eq!(contexts.read(&digest).await.unwrap(), archive);
     }
 
     #[test]

@@ -139,9 +139,7 @@ impl<'a> Acting<'a> {
         let Some(digest) = self.declared.contexts.get(service).copied() else {
             return Err(ActError::Undeclared(format!("build context of {service}")));
         };
-        let contexts = self.rollout.contexts.clone();
-        let context = tokio::task::spawn_blocking(move || contexts.read(&digest)).await;
-        let context = context.map_err(ActError::Lost)?.map_err(ActError::Context)?;
+        let context = self.rollout.contexts.read(&digest).await.map_err(ActError::Context)?;
         let mut build = declared.clone();
         if let Some(digest) = build.context_digest {
             build.labels.insert(CONTEXT_LABEL.to_owned(), digest.to_string());
@@ -201,13 +199,12 @@ impl<'a> Acting<'a> {
     }
 
     async fn write_files(&self, service: &str) -> Result<(), ActError> {
-        let wanted = self.unit(service)?.files.clone();
-        let (files, key) = (self.rollout.files.clone(), self.rollout.key.clone());
-        let project = self.declared.spec.name.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            wanted.values().try_for_each(|file| files.write(&project, &name_of(file, &key), file))
-        });
-        written.await.map_err(ActError::Lost)?.map_err(ActError::File)
+        let (files, key) = (&self.rollout.files, &self.rollout.key);
+        for file in self.unit(service)?.files.values() {
+            let written = files.write(&self.declared.spec.name, name_of(file, key), file).await;
+            written.map_err(ActError::File)?;
+        }
+        Ok(())
     }
 
     async fn adopt(&self, container: &Target) -> Result<(), ActError> {

@@ -33,9 +33,6 @@ pub(super) enum ActError {
     /// What was to be kept could not be recorded.
     #[error("the adoption could not be recorded")]
     Store(#[source] crate::store::StoreError),
-    /// A thread of the agent ended before its work did.
-    #[error("the work was lost")]
-    Lost(#[source] tokio::task::JoinError),
 }
 
 impl ActError {
@@ -97,9 +94,7 @@ impl ActError {
                 let message = format!("{}; run `wharf up` again to send it", chain(error));
                 Failure::new(ReasonCode::NotFound, subject, message)
             }
-            Self::Undeclared(_) | Self::Lost(_) => {
-                Failure::new(ReasonCode::Internal, subject, chain(self))
-            }
+            Self::Undeclared(_) => Failure::new(ReasonCode::Internal, subject, chain(self)),
         }
     }
 }

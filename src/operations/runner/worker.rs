@@ -47,8 +47,9 @@ pub(super) async fn work(runner: Arc<Runner>, context: RunContext) {
             _ => {
                 error!(run_id = %run.id, error = %chain(&error), "recording the end again soon");
                 tokio::select! {
-                    () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
+                    biased;
                     () = runner.abandon.cancelled() => {}
+                    () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
                 }
             }
         }

@@ -73,6 +73,7 @@ impl SqliteStore {
         let _permit = readers.free.acquire().await.map_err(|_| StoreError::Stopped)?;
         let path = self.path.clone();
         let pool = Arc::clone(&readers);
+        #[expect(clippy::disallowed_methods, reason = "the database is waited for on a thread")]
         let read = spawn_blocking(move || {
             let idle = lock(&pool.idle).pop();
             let connection = match idle {
@@ -116,7 +117,12 @@ impl SqliteStore {
         let pieces = match &self.engine {
             Engine::Inline(_) => seal()?,
             Engine::Threaded { .. } => {
-                spawn_blocking(seal).await.map_err(|_| StoreError::Stopped)??
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the database is waited for on a thread"
+                )]
+                let sealing = spawn_blocking(seal);
+                sealing.await.map_err(|_| StoreError::Stopped)??
             }
         };
         Ok(SealedRevision { revision, pieces })
@@ -130,6 +136,10 @@ impl SqliteStore {
                 let thread = lock(thread).take();
                 if let Some(thread) = thread {
                     // The thread ends when it has served everybody who was waiting.
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the database is waited for on a thread"
+                    )]
                     let ended = spawn_blocking(move || thread.join()).await;
                     ended.map_err(|_| StoreError::Stopped)?.map_err(|_| StoreError::Stopped)?;
                 }
