@@ -1,6 +1,7 @@
 use super::*;
+use crate::base::Entropy as _;
 use crate::domain::runs::{
-    AttemptEnd, CountKey, Failure, ReasonCode, ServiceDetail, StepRecord, StepStatus, Undo,
+    AttemptEnd, CountKey, Failure, ReasonCode, ServiceDetail, Status, StepRecord, StepStatus, Undo,
     Waiting, WaitsFor,
 };
 use crate::store::{Conflict, PageRequest, ReadRuns as _, RunFilter};
@@ -273,4 +274,123 @@ fn lists_of_runs_use_their_index() {
     check(RunFilter { tenant_id: Some(scope.tenant_id), ..all.clone() }, "runs_by_tenant");
     let subject = Some(crate::domain::runs::Subject::project("shop"));
     check(RunFilter { subject, ..all }, "runs_by_subject");
+}
+
+/// Random histories of a few runs. Owns what a test may do to them.
+struct Histories {
+    fixture: Fixture,
+    dice: SeededEntropy,
+}
+
+impl Histories {
+    fn below(&self, sides: usize) -> usize {
+        usize::try_from(self.dice.next_u64() % sides as u64).unwrap()
+    }
+
+    async fn open_runs(&self) -> Vec<OperationRun> {
+        let mut filter = RunFilter::workspace(self.fixture.store.scope().workspace_id);
+        filter.statuses = vec![Status::Queued, Status::Running];
+        self.fixture.store.runs(filter, PageRequest::default()).await.unwrap().items
+    }
+
+    async fn claimable(&self) -> Vec<OperationRun> {
+        self.fixture.store.claimable(self.fixture.now(), 100).await.unwrap()
+    }
+
+    /// One of the runs in a state, as it is now.
+    async fn one(&self, is_meant: fn(RunState) -> bool) -> Option<OperationRun> {
+        let mut runs = self.open_runs().await;
+        runs.retain(|run| is_meant(run.state));
+        (!runs.is_empty()).then(|| runs.swap_remove(self.below(runs.len())))
+    }
+
+    async fn something_happens(&self) {
+        let fixture = &self.fixture;
+        match self.below(9) {
+            0 | 1 => {
+                let project = ["shop", "blog"][self.below(2)];
+                let service = self.dice.next_u64().to_string();
+                fixture.queue(project, &service).await;
+            }
+            2 | 3 => {
+                let mut claimable = self.claimable().await;
+                if !claimable.is_empty() {
+                    let run = claimable.swap_remove(self.below(claimable.len()));
+                    fixture.start(&run, run.attempt + 1).await.unwrap();
+                }
+            }
+            4 => fixture.clock.advance(Duration::from_secs([1, 1_000][self.below(2)])),
+            5 => {
+                if let Some(run) = self.one(|state| state == RunState::Running).await {
+                    fixture.complete(&run, run.attempt).await.unwrap();
+                }
+            }
+            6 => {
+                if let Some(run) = self.one(|state| state == RunState::Running).await {
+                    let end = [AttemptEnd::Interrupted, AttemptEnd::Released][self.below(2)];
+                    let (run_id, attempt, at) = (run.id, run.attempt, fixture.now());
+                    let progress = no_progress();
+                    let write = Write::InterruptAttempt { run_id, attempt, end, at, progress };
+                    fixture.commit(write).await.unwrap();
+                }
+            }
+            7 => {
+                if let Some(run) = self.one(|state| state == RunState::Running).await {
+                    let waiting = Waiting { waits_for: WaitsFor::Answer, until: None };
+                    let (run_id, attempt, at) = (run.id, run.attempt, fixture.now());
+                    let progress = no_progress();
+                    let write = Write::WaitRun { run_id, attempt, waiting, at, progress };
+                    fixture.commit(write).await.unwrap();
+                }
+            }
+            _ => {
+                if let Some(run) = self.one(|state| matches!(state, RunState::Waiting(_))).await {
+                    fixture.commit(Write::WakeRun { run_id: run.id }).await.unwrap();
+                }
+            }
+        }
+    }
+
+    /// Every subject that has a run which wants a worker offers one, unless another run has it.
+    async fn nobody_is_stuck(&self, seed: u64) {
+        let (open, claimable) = (self.open_runs().await, self.claimable().await);
+        let wants = |run: &&OperationRun| matches!(run.state, RunState::Queued | RunState::Ready);
+        for run in open.iter().filter(wants) {
+            let same = |other: &&OperationRun| other.subject == run.subject;
+            let offered = claimable.iter().filter(same).count();
+            let is_held = open.iter().filter(same).any(|other| !wants(&other));
+            assert!(offered == 1 || (is_held && offered == 0), "seed {seed}: {offered} of {run:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_subject_never_gets_stuck() {
+    for seed in 0..20 {
+        let history = Histories { fixture: Fixture::inline(), dice: SeededEntropy::new(seed) };
+        for _ in 0..60 {
+            history.something_happens().await;
+            history.nobody_is_stuck(seed).await;
+        }
+        // Whatever it came to: who works on goes on to the end, and everybody has his turn.
+        let mut left = history.open_runs().await;
+        while let Some(run) = left.first() {
+            for run in &left {
+                match run.state {
+                    RunState::Running => history.fixture.complete(run, run.attempt).await.unwrap(),
+                    RunState::Waiting(_) => {
+                        history.fixture.commit(Write::WakeRun { run_id: run.id }).await.unwrap();
+                    }
+                    _ => {}
+                }
+            }
+            let claimable = history.claimable().await;
+            assert!(!claimable.is_empty(), "seed {seed}: {run:?} is stuck");
+            for run in claimable {
+                history.fixture.start(&run, run.attempt + 1).await.unwrap();
+                history.fixture.complete(&run, run.attempt + 1).await.unwrap();
+            }
+            left = history.open_runs().await;
+        }
+    }
 }
