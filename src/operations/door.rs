@@ -34,7 +34,7 @@ pub struct Request {
     pub source: Source,
     /// What is asked for; its subject is what the run locks.
     pub inputs: Inputs,
-    /// Records that change with the acceptance, such as the stored files.
+    /// Records that change with the acceptance, such as the stored files, and its conditions.
     pub writes: Vec<Write>,
     /// Further events of the same transaction.
     pub events: Vec<AuditEvent>,
@@ -148,7 +148,8 @@ pub struct Door {
 
 impl Door {
     /// Accepts a request: records the run, its event and what belongs to it in one transaction.
-    /// Asking again for what is not completed returns the run that does it.
+    /// Asking again for what is not completed returns the run that does it; the rest of the request
+    /// is recorded all the same.
     ///
     /// # Errors
     /// When the agent shuts down or the store does not take it; nothing is recorded then.
@@ -177,9 +178,7 @@ impl Door {
                     return Ok(Admitted::New(run));
                 }
                 Err(StoreError::Conflict(Conflict::ActiveRun(id))) => {
-                    let run = self.store.run(id).await.map_err(SubmitError::Store)?;
-                    // It may end between the conflict and this reading; then a new one is due.
-                    if let Some(run) = run.filter(|run| !run.state.is_completed()) {
+                    if let Some(run) = self.join(&request, id).await? {
                         return Ok(Admitted::Existing(run));
                     }
                 }
@@ -187,6 +186,38 @@ impl Door {
             }
         }
         Err(SubmitError::Busy)
+    }
+
+    /// Leaves the work to the run that does the same, and records what else the request changes:
+    /// what a project is kept at may have been changed since that run was asked for. None when the
+    /// run has ended meanwhile, so that a new one is due.
+    async fn join(
+        &self,
+        request: &Request,
+        id: RunId,
+    ) -> Result<Option<OperationRun>, SubmitError> {
+        let run = self.store.run(id).await.map_err(SubmitError::Store)?;
+        let Some(run) = run.filter(|run| !run.state.is_completed()) else { return Ok(None) };
+        if request.writes.iter().all(Write::is_condition) && request.events.is_empty() {
+            return Ok(Some(run));
+        }
+        let mut event = run_event(
+            &self.ambient,
+            &run,
+            EventType::RunAskedAgain,
+            Outcome::Info,
+            request.actor.clone(),
+            format!("{} was asked for again by {}", describe(&run), request.initiator_name),
+        );
+        event.context.source = Some(request.source);
+        let mut writes = vec![Write::ExpectActive { run_id: id }];
+        writes.extend(request.writes.iter().cloned());
+        let events = AuditEvents::from(event).and_all(request.events.clone());
+        match self.store.commit(writes, events).await {
+            Ok(()) => Ok(Some(run)),
+            Err(StoreError::Conflict(Conflict::Ended(_))) => Ok(None),
+            Err(error) => Err(SubmitError::Store(error)),
+        }
     }
 
     fn queued(&self, request: &Request) -> Result<OperationRun, CanonicalError> {

@@ -2,6 +2,9 @@
 //! before a run, and which records change with its acceptance. Face: `Projects`, `Asker`,
 //! `ApplyError`. Never touches the engine: the run does.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -10,7 +13,8 @@ use bytes::Bytes;
 use super::rollout::{Declared, Preview, PreviewError, Rollout};
 use super::{Admitted, Door, Request, SubmitError};
 use crate::base::ids::{EventId, RevisionId};
-use crate::base::{Ambient, Diagnostics, Digest, Secret};
+use crate::base::limits::DOOR_RETRIES_MAX;
+use crate::base::{Ambient, Diagnostics, Digest, Secret, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::compose::Bundle;
 use crate::domain::redaction::SafeText;
@@ -106,6 +110,16 @@ pub enum ApplyError {
     Store(#[source] StoreError),
 }
 
+impl ApplyError {
+    /// Whether somebody changed the records between reading and writing them.
+    fn is_outrun(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Submit(SubmitError::Store(error)) => error.is_outrun(),
+            _ => false,
+        }
+    }
+}
+
 /// Accepts what is asked for projects. Cheap to clone.
 #[derive(Clone)]
 pub struct Projects {
@@ -166,32 +180,28 @@ impl Projects {
     ) -> Result<Admitted, ApplyError> {
         let declared = self.check(name, bundle, asker)?;
         self.check_contexts(&declared)?;
-        let scope = self.rollout.store.scope();
         let content = serde_json::to_vec(bundle)
             .map_err(|error| ApplyError::Preview(PreviewError::Bundle(error)))?;
-        let (revision_id, digest, new_revision) =
-            self.revision(&scope, name, Bytes::from(content)).await?;
-        let now = self.ambient.now();
-        let known = self.project(&scope, name).await?;
-        let project = match known {
-            Some(project) => Project {
-                desired: Desired::Running,
-                revision_id: Some(revision_id),
-                updated_at: now,
-                ..project
-            },
-            None => Project {
-                workspace_id: scope.workspace_id,
-                tenant_id: Some(scope.tenant_id),
-                name: name.to_owned(),
-                desired: Desired::Running,
-                revision_id: Some(revision_id),
-                deployed_revision_id: None,
-                spec_digest: None,
-                created_at: now,
-                updated_at: now,
-            },
-        };
+        let content = Bytes::from(content);
+        for _ in 0..DOOR_RETRIES_MAX {
+            // A removal that ends meanwhile takes the stored files with it.
+            match self.try_apply(name, content.clone(), choices.clone(), asker).await {
+                Err(error) if error.is_outrun() => {}
+                accepted => return accepted,
+            }
+        }
+        Err(ApplyError::Submit(SubmitError::Busy))
+    }
+
+    async fn try_apply(
+        &self,
+        name: &str,
+        content: Bytes,
+        choices: ApplyChoices,
+        asker: &Asker,
+    ) -> Result<Admitted, ApplyError> {
+        let scope = self.rollout.store.scope();
+        let (revision_id, digest, new_revision) = self.revision(&scope, name, content).await?;
         let inputs = Inputs::DeployProject(DeployProject {
             project: name.to_owned(),
             revision_id,
@@ -206,7 +216,13 @@ impl Projects {
         });
         let mut request = asker.request(&scope, inputs);
         request.writes = new_revision.map(Write::PutRevision).into_iter().collect();
-        request.writes.push(Write::PutProject(project));
+        request.writes.push(Write::ApplyProject {
+            workspace_id: scope.workspace_id,
+            tenant_id: Some(scope.tenant_id),
+            name: name.to_owned(),
+            revision_id,
+            at: self.ambient.now(),
+        });
         let summary = format!("{} applied the files of project {name}", asker.name);
         let mut event = self.event(&scope, name, EventType::ProjectApplied, asker, summary);
         event.context.revision_id = Some(revision_id);
@@ -227,11 +243,7 @@ impl Projects {
         let scope = self.rollout.store.scope();
         let inputs = Inputs::RemoveProject(RemoveProject { project: name.to_owned(), volumes });
         let mut request = asker.request(&scope, inputs);
-        if let Some(project) = self.project(&scope, name).await? {
-            let updated_at = self.ambient.now();
-            let project = Project { desired: Desired::Removed, updated_at, ..project };
-            request.writes.push(Write::PutProject(project));
-        }
+        request.writes.push(keep(&scope, name, Desired::Removed, self.ambient.now()));
         self.door.submit(request).await.map_err(ApplyError::Submit)
     }
 
@@ -258,19 +270,7 @@ impl Projects {
     /// # Errors
     /// When the agent does not keep the project, or the store does not take it.
     pub async fn pause(&self, name: &str, asker: &Asker) -> Result<Project, ApplyError> {
-        let scope = self.rollout.store.scope();
-        let known = self.known_project(&scope, name).await?;
-        if known.desired == Desired::Paused {
-            return Ok(known);
-        }
-        let updated_at = self.ambient.now();
-        let project = Project { desired: Desired::Paused, updated_at, ..known };
-        let summary = format!("{} paused project {name}: the agent leaves it alone", asker.name);
-        let event = self.event(&scope, name, EventType::ProjectPaused, asker, summary);
-        let writes = vec![Write::PutProject(project.clone())];
-        let committed = self.rollout.store.commit(writes, event.into()).await;
-        committed.map_err(ApplyError::Store)?;
-        Ok(project)
+        self.switch(name, Desired::Paused, asker).await
     }
 
     /// Keeps a paused project as declared again, and asks for the deploy that makes it so.
@@ -278,30 +278,61 @@ impl Projects {
     /// # Errors
     /// When the agent does not keep the project, or the store does not take it.
     pub async fn resume(&self, name: &str, asker: &Asker) -> Result<Project, ApplyError> {
+        self.switch(name, Desired::Running, asker).await
+    }
+
+    async fn switch(
+        &self,
+        name: &str,
+        desired: Desired,
+        asker: &Asker,
+    ) -> Result<Project, ApplyError> {
+        for _ in 0..DOOR_RETRIES_MAX {
+            match self.try_switch(name, desired, asker).await {
+                Err(error) if error.is_outrun() => {}
+                switched => return switched,
+            }
+        }
+        Err(ApplyError::Submit(SubmitError::Busy))
+    }
+
+    async fn try_switch(
+        &self,
+        name: &str,
+        desired: Desired,
+        asker: &Asker,
+    ) -> Result<Project, ApplyError> {
         let scope = self.rollout.store.scope();
         let known = self.known_project(&scope, name).await?;
-        if known.desired == Desired::Running {
+        if known.desired == desired {
             return Ok(known);
         }
-        let updated_at = self.ambient.now();
-        let project = Project { desired: Desired::Running, updated_at, ..known };
-        let summary = format!("{} resumed project {name}: the agent keeps it again", asker.name);
-        let event = self.event(&scope, name, EventType::ProjectResumed, asker, summary);
-        let write = Write::PutProject(project.clone());
-        let deploy = self.rollout.deploy_as_applied(&project).await;
-        match deploy.map_err(ApplyError::Store)?.map(Inputs::DeployProject) {
+        let at = self.ambient.now();
+        let writes = vec![known.expected(), keep(&scope, name, desired, at)];
+        let (event_type, summary, deploy) = if desired == Desired::Running {
+            let summary =
+                format!("{} resumed project {name}: the agent keeps it again", asker.name);
+            let deploy = self.rollout.deploy_as_applied(&known).await;
+            (EventType::ProjectResumed, summary, deploy.map_err(ApplyError::Store)?)
+        } else {
+            let summary =
+                format!("{} paused project {name}: the agent leaves it alone", asker.name);
+            (EventType::ProjectPaused, summary, None)
+        };
+        let event = self.event(&scope, name, event_type, asker, summary);
+        match deploy.map(Inputs::DeployProject) {
             None => {
-                let committed = self.rollout.store.commit(vec![write], event.into()).await;
+                let committed = self.rollout.store.commit(writes, event.into()).await;
                 committed.map_err(ApplyError::Store)?;
             }
             Some(inputs) => {
                 let mut request = asker.request(&scope, inputs);
-                request.writes.push(write);
+                request.writes = writes;
                 request.events.push(event);
                 self.door.submit(request).await.map_err(ApplyError::Submit)?;
             }
         }
-        Ok(project)
+        Ok(Project { desired, updated_at: at, ..known })
     }
 
     /// The project that the files declare, when it is the one that is meant and may be mounted.
@@ -390,4 +421,9 @@ impl Projects {
             occurred_at: self.ambient.now(),
         }
     }
+}
+
+fn keep(scope: &Scope, name: &str, desired: Desired, at: Timestamp) -> Write {
+    let (workspace_id, name) = (scope.workspace_id, name.to_owned());
+    Write::KeepProject { workspace_id, name, desired, at }
 }

@@ -124,6 +124,17 @@ pub enum Conflict {
     /// A run that asks for the same is not completed yet.
     #[error("run {0} asks for the same and is not completed")]
     ActiveRun(RunId),
+    /// The run is completed already.
+    #[error("run {0} has ended")]
+    Ended(RunId),
+    /// The record is not what it was when it was read.
+    #[error("the {noun} {id} was changed meanwhile")]
+    Changed {
+        /// The kind of record.
+        noun: &'static str,
+        /// Its name.
+        id: String,
+    },
     /// The writer's attempt is not the run's current one.
     #[error("attempt {attempt} of run {run_id} was taken over")]
     Fenced {
@@ -217,6 +228,12 @@ impl StoreError {
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, source: Box::new(source) },
             _ => Self::File { act, path, source },
         }
+    }
+
+    /// Whether somebody changed what the caller had read: reading it again helps.
+    pub fn is_outrun(&self) -> bool {
+        use Conflict::{Changed, Dangling, Missing};
+        matches!(self.conflict(), Some(Changed { .. } | Dangling { .. } | Missing { .. }))
     }
 
     /// The conflict, when it is one.

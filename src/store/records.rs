@@ -6,6 +6,8 @@ use crate::base::keyed::keyed;
 use crate::base::{Digest, Timestamp};
 use crate::domain::runs::{Attempt, OperationRun};
 
+use super::Write;
+
 /// The scope of a single host: created at the first start from the OS user who runs the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
@@ -52,6 +54,18 @@ pub struct Project {
     pub created_at: Timestamp,
     /// When this record changed last.
     pub updated_at: Timestamp,
+}
+
+impl Project {
+    /// The condition that what it is kept at, and its files, are still these.
+    pub fn expected(&self) -> Write {
+        Write::ExpectProject {
+            workspace_id: self.workspace_id,
+            name: self.name.clone(),
+            desired: self.desired,
+            revision_id: self.revision_id,
+        }
+    }
 }
 
 /// A stored bundle of a project's files, without its content.

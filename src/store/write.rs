@@ -1,15 +1,34 @@
 //! Lists every change that a record can go through. Owns the writes of `Store::commit`. Face:
 //! `Write`. Never a generic update: each write checks that the record may change so.
 
-use crate::base::ids::{RevisionId, RunId, WorkspaceId};
+use crate::base::ids::{RevisionId, RunId, TenantId, WorkspaceId};
 use crate::base::{Digest, Secret, Timestamp};
 use crate::domain::runs::{AttemptEnd, CountKey, Details, End, Failure, OperationRun, Waiting};
 
-use super::{Adoption, Project};
+use super::{Adoption, Desired};
 
-/// One change of records.
+/// One change of records, or a condition: what must hold for the others of the transaction.
+///
+/// A change of a project says only what it changes. Whoever decides by what he read of a project
+/// names that as a condition, so that two who write at the same moment lose nothing.
 #[derive(Debug, Clone)]
 pub enum Write {
+    /// A condition: the run is not completed.
+    ExpectActive {
+        /// The run.
+        run_id: RunId,
+    },
+    /// A condition: the project is still kept at this, with these files.
+    ExpectProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        name: String,
+        /// What it is kept at.
+        desired: Desired,
+        /// The files that were applied last.
+        revision_id: Option<RevisionId>,
+    },
     /// A new run, queued. Conflicts with an active run of the same identity.
     InsertRun(Box<OperationRun>),
     /// A worker takes a run: a new attempt begins, and the subject is locked for it.
@@ -56,9 +75,32 @@ pub enum Write {
     /// The run ends, and its lock with it.
     CompleteRun(CompleteRun),
     /// Stores a bundle of files, sealed; older bundles of the project that nothing needs go.
+    /// Conflicts with a bundle of the same digest: equal files are stored once.
     PutRevision(NewRevision),
-    /// Inserts or replaces a project.
-    PutProject(Project),
+    /// Keeps a project as these files declare from now on; inserts it when it is new.
+    ApplyProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The tenant of a new project.
+        tenant_id: Option<TenantId>,
+        /// The project.
+        name: String,
+        /// The files.
+        revision_id: RevisionId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Changes what a project is kept at. A project that is gone stays gone.
+    KeepProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        name: String,
+        /// What it is kept at.
+        desired: Desired,
+        /// When.
+        at: Timestamp,
+    },
     /// Notes down what of a project was brought up wholly. Nothing else of it changes, so that a
     /// pause or newer files that came meanwhile stay; a project that is gone stays gone.
     NoteDeployed {
@@ -73,7 +115,8 @@ pub enum Write {
         /// When.
         at: Timestamp,
     },
-    /// Forgets a project that was removed, with its adoptions, exits and revisions.
+    /// Forgets a project that was removed, with its adoptions, exits and revisions. One that was
+    /// applied again meanwhile stays; nothing of it is deployed then.
     ForgetProject {
         /// The workspace.
         workspace_id: WorkspaceId,
@@ -89,6 +132,13 @@ pub enum Write {
         /// The project.
         project: String,
     },
+}
+
+impl Write {
+    /// Whether it changes nothing.
+    pub fn is_condition(&self) -> bool {
+        matches!(self, Self::ExpectActive { .. } | Self::ExpectProject { .. })
+    }
 }
 
 /// The beginning of an attempt.

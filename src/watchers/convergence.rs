@@ -28,7 +28,7 @@ use crate::facts::{ContainerState, labels};
 use crate::operations::deploy_project::options_of;
 use crate::operations::rollout::{PreviewError, Rollout};
 use crate::operations::{Door, Request, SubmitError};
-use crate::store::{ContainerExit, Desired, PageRequest, Project, RunFilter, StoreError};
+use crate::store::{ContainerExit, Desired, PageRequest, Project, RunFilter, StoreError, Write};
 use crate::world::docker::{EngineError, EngineEvent};
 
 /// First pause before the engine's events are followed again; doubles up to the last.
@@ -260,6 +260,7 @@ impl Convergence {
             return Ok(());
         };
         let Some(inputs) = self.inputs(&project).await? else { return Ok(()) };
+        let still_so = project.expected();
         if self.is_busy(name).await? {
             self.due_in(name, BUSY_PAUSE);
             return Ok(());
@@ -276,7 +277,7 @@ impl Convergence {
             self.projects.entry(name.to_owned()).or_default().pace.settled(now);
             return Ok(());
         }
-        self.submit(name, inputs, &plan).await
+        self.submit(name, inputs, still_so, &plan).await
     }
 
     /// What a deployment of the project would be asked to do; `None` when it is to be left alone.
@@ -324,12 +325,22 @@ impl Convergence {
         &mut self,
         name: &str,
         inputs: DeployProject,
+        still_so: Write,
         plan: &Plan,
     ) -> Result<(), LookError> {
         let scope = self.rollout.store.scope();
         let inputs = Inputs::DeployProject(inputs);
-        let request = Request::by_agent(&scope, Source::Convergence, inputs);
-        let admitted = self.door.submit(request).await.map_err(LookError::Submit)?;
+        let mut request = Request::by_agent(&scope, Source::Convergence, inputs);
+        // Behind a pause or newer files, the deployment of what was looked at would undo them.
+        request.writes.push(still_so);
+        let admitted = match self.door.submit(request).await {
+            Err(SubmitError::Store(error)) if error.is_outrun() => {
+                debug!(project = name, error = %chain(&error), "the project was changed meanwhile");
+                self.due_in(name, BUSY_PAUSE);
+                return Ok(());
+            }
+            admitted => admitted.map_err(LookError::Submit)?,
+        };
         let run_id = admitted.run().id;
         let cause = plan.steps.first().map(|step| format!("{}: {}", step.subject, step.cause_text));
         info!(project = name, %run_id, steps = plan.steps.len(), cause, "project is not as applied");

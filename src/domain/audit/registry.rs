@@ -8,6 +8,8 @@ keyed! {
     pub enum EventType: "audit event type" {
         /// A run was accepted.
         RunQueued = "operation_run.queued",
+        /// What a run is doing was asked for once more.
+        RunAskedAgain = "operation_run.asked_again",
         /// A run lost its worker.
         RunInterrupted = "operation_run.interrupted",
         /// A new attempt of a run began.

@@ -5,10 +5,10 @@ use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
 use super::rows::{nanos, optional_parsed, parsed, signed, small, time, unsigned};
-use crate::base::ids::{RevisionId, WorkspaceId};
+use crate::base::ids::{RevisionId, TenantId, WorkspaceId};
 use crate::base::limits::REVISIONS_KEPT_MAX;
 use crate::base::{Digest, Timestamp};
-use crate::store::{Adoption, Conflict, ContainerExit, Project, Revision};
+use crate::store::{Adoption, Conflict, ContainerExit, Desired, Project, Revision};
 
 /// A revision with its content sealed: what may go to the disk.
 pub(super) struct SealedRevision {
@@ -25,6 +25,11 @@ const NEEDED_BY_PROJECTS: &str = "SELECT revision_id FROM projects WHERE revisio
 /// Stores a bundle, and drops old ones of the project that nothing needs.
 pub(super) fn put_revision(connection: &Connection, sealed: &SealedRevision) -> Result<(), Fault> {
     let revision = &sealed.revision;
+    let equal =
+        revision_by_digest(connection, revision.workspace_id, &revision.project, revision.digest)?;
+    if let Some(equal) = equal {
+        return Err(Conflict::Changed { noun: "revision", id: equal.id.to_string() }.into());
+    }
     let id = revision.id.to_string();
     let workspace = revision.workspace_id.to_string();
     connection
@@ -124,7 +129,66 @@ pub(super) fn sealed_content(
     Ok(pieces)
 }
 
-/// Inserts or replaces a project; when it was first applied stays.
+/// A condition: the project is still kept at this, with these files.
+pub(super) fn expect(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    name: &str,
+    desired: Desired,
+    revision: Option<RevisionId>,
+) -> Result<(), Fault> {
+    let found = find(connection, workspace, name)?;
+    if found.is_some_and(|found| (found.desired, found.revision_id) == (desired, revision)) {
+        return Ok(());
+    }
+    Err(Conflict::Changed { noun: "project", id: name.to_owned() }.into())
+}
+
+/// Keeps a project as these files declare; when it was first applied stays.
+pub(super) fn apply(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    tenant: Option<TenantId>,
+    name: &str,
+    revision: RevisionId,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "INSERT INTO projects (workspace_id, name, tenant_id, desired, revision_id,
+                 created_at, updated_at)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?5)
+             ON CONFLICT (workspace_id, name) DO UPDATE SET
+                 desired = excluded.desired, revision_id = excluded.revision_id,
+                 updated_at = excluded.updated_at",
+        )?
+        .execute(params![
+            workspace.to_string(),
+            name,
+            tenant.map(|id| id.to_string()),
+            revision.to_string(),
+            nanos(at),
+        ])?;
+    Ok(())
+}
+
+/// Changes what a project is kept at.
+pub(super) fn keep(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    name: &str,
+    desired: Desired,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "UPDATE projects SET desired = ?, updated_at = ? WHERE workspace_id = ? AND name = ?",
+        )?
+        .execute(params![desired.key(), nanos(at), workspace.to_string(), name])?;
+    Ok(())
+}
+
+/// Notes down what of a project was brought up wholly.
 pub(super) fn note_deployed(
     connection: &Connection,
     workspace: WorkspaceId,
@@ -147,33 +211,8 @@ pub(super) fn note_deployed(
     Ok(())
 }
 
-pub(super) fn put(connection: &Connection, project: &Project) -> Result<(), Fault> {
-    connection
-        .prepare_cached(
-            "INSERT INTO projects (workspace_id, name, tenant_id, desired, revision_id,
-                 deployed_revision_id, spec_digest, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (workspace_id, name) DO UPDATE SET
-                 tenant_id = excluded.tenant_id, desired = excluded.desired,
-                 revision_id = excluded.revision_id,
-                 deployed_revision_id = excluded.deployed_revision_id,
-                 spec_digest = excluded.spec_digest, updated_at = excluded.updated_at",
-        )?
-        .execute(params![
-            project.workspace_id.to_string(),
-            project.name,
-            project.tenant_id.map(|id| id.to_string()),
-            project.desired.key(),
-            project.revision_id.map(|id| id.to_string()),
-            project.deployed_revision_id.map(|id| id.to_string()),
-            project.spec_digest.map(|digest| digest.to_string()),
-            nanos(project.created_at),
-            nanos(project.updated_at),
-        ])?;
-    Ok(())
-}
-
-/// Forgets a project that is to be gone. One that was applied again meanwhile stays.
+/// Forgets a project that is to be gone. One that was applied again meanwhile stays, with nothing
+/// of it deployed.
 pub(super) fn forget(
     connection: &Connection,
     workspace: WorkspaceId,
@@ -186,6 +225,12 @@ pub(super) fn forget(
         )?
         .execute(params![workspace, name])?;
     if gone == 0 {
+        connection
+            .prepare_cached(
+                "UPDATE projects SET deployed_revision_id = NULL, spec_digest = NULL
+                 WHERE workspace_id = ? AND name = ?",
+            )?
+            .execute(params![workspace, name])?;
         return Ok(());
     }
     for table in ["adoptions", "container_exits"] {

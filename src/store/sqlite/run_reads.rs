@@ -101,6 +101,14 @@ pub(super) fn existing(connection: &Connection, id: RunId) -> Result<OperationRu
     find(connection, id)?.ok_or_else(|| missing().into())
 }
 
+/// A condition: the run is not completed.
+pub(super) fn expect_active(connection: &Connection, id: RunId) -> Result<(), Fault> {
+    match existing(connection, id)?.state.is_completed() {
+        true => Err(Conflict::Ended(id).into()),
+        false => Ok(()),
+    }
+}
+
 /// The run with this identity that is not completed.
 pub(super) fn active(
     connection: &Connection,

@@ -171,7 +171,16 @@ fn apply(connection: &Connection, prepared: &Prepared) -> Result<(), Fault> {
         Write::WakeRun { run_id } => runs::wake(connection, *run_id),
         Write::RequestCancel { run_id, at } => runs::request_cancel(connection, *run_id, *at),
         Write::CompleteRun(complete) => runs::complete(connection, complete),
-        Write::PutProject(project) => projects::put(connection, project),
+        Write::ExpectActive { run_id } => run_reads::expect_active(connection, *run_id),
+        Write::ExpectProject { workspace_id, name, desired, revision_id } => {
+            projects::expect(connection, *workspace_id, name, *desired, *revision_id)
+        }
+        Write::ApplyProject { workspace_id, tenant_id, name, revision_id, at } => {
+            projects::apply(connection, *workspace_id, *tenant_id, name, *revision_id, *at)
+        }
+        Write::KeepProject { workspace_id, name, desired, at } => {
+            projects::keep(connection, *workspace_id, name, *desired, *at)
+        }
         Write::NoteDeployed { workspace_id, name, revision_id, spec_digest, at } => {
             let deployed = (*revision_id, *spec_digest);
             projects::note_deployed(connection, *workspace_id, name, deployed, *at)

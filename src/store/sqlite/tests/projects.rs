@@ -36,18 +36,34 @@ fn deploy(number: u128) -> DeployProject {
     }
 }
 
-fn project(fixture: &Fixture, desired: Desired, revision: Option<u128>) -> Project {
-    Project {
+fn apply(fixture: &Fixture, number: u128) -> Write {
+    Write::ApplyProject {
         workspace_id: fixture.store.scope().workspace_id,
         tenant_id: Some(fixture.store.scope().tenant_id),
         name: "shop".to_owned(),
-        desired,
-        revision_id: revision.map(RevisionId::from_u128),
-        deployed_revision_id: None,
-        spec_digest: None,
-        created_at: fixture.now(),
-        updated_at: fixture.now(),
+        revision_id: RevisionId::from_u128(number),
+        at: fixture.now(),
     }
+}
+
+fn keep(fixture: &Fixture, desired: Desired) -> Write {
+    let (workspace_id, name) = (fixture.store.scope().workspace_id, "shop".to_owned());
+    Write::KeepProject { workspace_id, name, desired, at: fixture.now() }
+}
+
+fn deployed(fixture: &Fixture, number: u128) -> Write {
+    Write::NoteDeployed {
+        workspace_id: fixture.store.scope().workspace_id,
+        name: "shop".to_owned(),
+        revision_id: RevisionId::from_u128(number),
+        spec_digest: Digest::of(&number.to_be_bytes()),
+        at: fixture.now(),
+    }
+}
+
+/// The stored project.
+async fn shop(fixture: &Fixture) -> Option<Project> {
+    fixture.store.project(fixture.store.scope().workspace_id, "shop".into()).await.unwrap()
 }
 
 #[tokio::test]
@@ -80,7 +96,7 @@ async fn old_files_go_except_those_that_something_needs() {
     let naming = |number| Inputs::DeployProject(deploy(number));
     let run = fixture.run_of(naming(1));
     fixture.commit(Write::InsertRun(Box::new(run))).await.unwrap();
-    fixture.commit(Write::PutProject(project(&fixture, Desired::Running, Some(2)))).await.unwrap();
+    fixture.commit(apply(&fixture, 2)).await.unwrap();
     for number in 0..REVISIONS_KEPT_MAX as u128 {
         fixture.commit(Write::PutRevision(revision(&fixture, 10 + number))).await.unwrap();
     }
@@ -98,6 +114,74 @@ async fn old_files_go_except_those_that_something_needs() {
 }
 
 #[tokio::test]
+async fn equal_files_are_stored_once() {
+    let fixture = Fixture::inline();
+    let first = revision(&fixture, 1);
+    fixture.commit(Write::PutRevision(first.clone())).await.unwrap();
+    let second = NewRevision { id: RevisionId::from_u128(2), ..first };
+    let refused = fixture.commit(Write::PutRevision(second)).await.unwrap_err();
+    assert!(refused.is_outrun(), "{refused}");
+}
+
+#[tokio::test]
+async fn who_changes_one_thing_of_a_project_loses_nothing_else() {
+    let fixture = Fixture::inline();
+    fixture.commit(keep(&fixture, Desired::Paused)).await.unwrap();
+    assert_eq!(shop(&fixture).await, None, "a project that is gone stays gone");
+    for number in [1, 2] {
+        fixture.commit(Write::PutRevision(revision(&fixture, number))).await.unwrap();
+    }
+    let at = fixture.now();
+    fixture.commit(apply(&fixture, 1)).await.unwrap();
+    fixture.commit(keep(&fixture, Desired::Paused)).await.unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.commit(deployed(&fixture, 1)).await.unwrap();
+    let applied = Project {
+        workspace_id: fixture.store.scope().workspace_id,
+        tenant_id: Some(fixture.store.scope().tenant_id),
+        name: "shop".to_owned(),
+        desired: Desired::Paused,
+        revision_id: Some(RevisionId::from_u128(1)),
+        deployed_revision_id: Some(RevisionId::from_u128(1)),
+        spec_digest: Some(Digest::of(&1_u128.to_be_bytes())),
+        created_at: at,
+        updated_at: fixture.now(),
+    };
+    assert_eq!(shop(&fixture).await, Some(applied.clone()), "a deploy's end is no resume");
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.commit(apply(&fixture, 2)).await.unwrap();
+    let again = Project {
+        desired: Desired::Running,
+        revision_id: Some(RevisionId::from_u128(2)),
+        updated_at: fixture.now(),
+        ..applied
+    };
+    assert_eq!(shop(&fixture).await, Some(again));
+}
+
+#[tokio::test]
+async fn what_was_decided_by_an_older_look_is_not_written() {
+    let fixture = Fixture::inline();
+    for number in [1, 2] {
+        fixture.commit(Write::PutRevision(revision(&fixture, number))).await.unwrap();
+    }
+    fixture.commit(apply(&fixture, 1)).await.unwrap();
+    let seen = shop(&fixture).await.unwrap();
+    let pause = || vec![seen.expected(), keep(&fixture, Desired::Paused)];
+    let changes = [apply(&fixture, 2), keep(&fixture, Desired::Removed)];
+    for change in changes {
+        fixture.commit(change).await.unwrap();
+        let before = shop(&fixture).await;
+        let refused = fixture.store.commit(pause(), fixture.events()).await.unwrap_err();
+        assert!(refused.is_outrun(), "{refused}");
+        assert_eq!(shop(&fixture).await, before);
+        fixture.commit(apply(&fixture, 1)).await.unwrap();
+    }
+    fixture.store.commit(pause(), fixture.events()).await.unwrap();
+    assert_eq!(shop(&fixture).await.unwrap().desired, Desired::Paused);
+}
+
+#[tokio::test]
 async fn a_removed_project_is_forgotten_unless_it_was_applied_again() {
     let fixture = Fixture::inline();
     let workspace_id = fixture.store.scope().workspace_id;
@@ -112,12 +196,14 @@ async fn a_removed_project_is_forgotten_unless_it_was_applied_again() {
         adopted_at: fixture.now(),
     };
     fixture.commit(Write::PutAdoption(adoption.clone())).await.unwrap();
-    fixture.commit(Write::PutProject(project(&fixture, Desired::Running, None))).await.unwrap();
+    fixture.commit(Write::PutRevision(revision(&fixture, 1))).await.unwrap();
+    fixture.commit(apply(&fixture, 1)).await.unwrap();
+    fixture.commit(deployed(&fixture, 1)).await.unwrap();
     fixture.commit(forget.clone()).await.unwrap();
-    let found = fixture.store.project(workspace_id, "shop".into()).await.unwrap().unwrap();
-    assert_eq!(found, project(&fixture, Desired::Running, None));
+    let found = shop(&fixture).await.unwrap();
+    assert_eq!((found.desired, found.deployed_revision_id), (Desired::Running, None));
     assert_eq!(fixture.store.adoptions(workspace_id, "shop".into()).await.unwrap(), [adoption]);
-    fixture.commit(Write::PutProject(project(&fixture, Desired::Removed, None))).await.unwrap();
+    fixture.commit(keep(&fixture, Desired::Removed)).await.unwrap();
     fixture.commit(forget).await.unwrap();
     assert_eq!(fixture.store.projects(workspace_id).await.unwrap(), []);
     assert_eq!(fixture.store.adoptions(workspace_id, "shop".into()).await.unwrap(), []);
