@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
+
 use wharfinger::base::Ambient;
 use wharfinger::base::ids::RunId;
 use wharfinger::domain::audit::Actor;
@@ -17,12 +20,14 @@ use wharfinger::operations::projects::{ApplyChoices, ApplyError, Asker, Projects
 use wharfinger::operations::rollout::{Declared, Rollout};
 use wharfinger::operations::{Admitted, Door, Operations};
 use wharfinger::store::{Desired, Project, Store};
+use wharfinger::watchers::convergence::{Convergence, ConvergenceOptions};
 use wharfinger::world::content_files::FilesInMemory;
 use wharfinger::world::contexts::Contexts;
 use wharfinger::world::docker::fake::{EngineCall, FakeEngine};
 use wharfinger::world::docker::{
     ContainerFilter, Engine as _, NewContainer, ObservedEngine, SharedEngine,
 };
+use wharfinger::world::tasks::Spawn as _;
 
 use crate::faults;
 use crate::flaws::{Flaw, Flawed};
@@ -30,13 +35,24 @@ use crate::machine::{Machine, settle};
 use crate::mortal::Dice;
 use crate::projects::{self, Declaration};
 use crate::promises::{self, Broken};
-use crate::{is_replay, seeds};
+use crate::{compared, is_replay, seeds};
 
 const SEEDS: u64 = 20;
+/// Seeds that are lived twice and compared.
+const STORIES: u64 = 40;
 /// Lives of one simulated host; the last one never crashes.
 const LIVES: u64 = 4;
 const PROJECTS: [&str; 2] = ["blog", "shop"];
 const EVENTS_PER_LIFE: u64 = 10;
+/// How the projects are looked after.
+const CONVERGENCE: ConvergenceOptions = ConvergenceOptions {
+    enabled: true,
+    sweep_interval: Duration::from_secs(300),
+    debounce: Duration::from_millis(500),
+};
+/// By then every project that is kept is as declared again, without anybody asking, when nothing
+/// goes wrong any more: the longest pause after failures, and a few sweeps.
+const MENDED_WITHIN: Duration = Duration::from_secs(3600);
 /// A container of nobody's project.
 pub(crate) const STRANGER: &str = "stranger";
 
@@ -59,6 +75,7 @@ fn whatever_goes_wrong_projects_become_as_declared_and_nothing_is_lost() {
 fn planted_flaws_are_found() {
     for (flaw, expect) in [
         (Flaw::SkipsRecovery, "never ended"),
+        (Flaw::LooksAway, "is not as declared"),
         (Flaw::MakesTwice, "is too many"),
         (Flaw::LosesVolumes, "is lost"),
         (Flaw::TouchesStrangers, "a stranger is touched"),
@@ -71,7 +88,7 @@ fn planted_flaws_are_found() {
 
 #[test]
 fn a_seed_tells_the_same_story_every_time() {
-    for seed in [1, 5, 9] {
+    for seed in compared(STORIES) {
         let (first, second) = (simulate(seed, None), simulate(seed, None));
         assert_eq!(first.story, second.story, "WHARF_SIMULATION_SEED={seed}");
     }
@@ -80,8 +97,8 @@ fn a_seed_tells_the_same_story_every_time() {
 /// What one simulated host went through.
 #[derive(Default)]
 struct Told {
-    /// What was done to the engine, in order.
-    story: Vec<EngineCall>,
+    /// What was done to the engine, in order, and the audit log.
+    story: (Vec<EngineCall>, Vec<String>),
     runs: usize,
     crashes: usize,
     retried: usize,
@@ -162,7 +179,14 @@ impl Host {
         };
         let recovers = self.flaw != Some(Flaw::SkipsRecovery);
         let operations = self.operations(&rollout);
-        let runner = self.machine.serve(&ambient, &store, operations, recovers).await;
+        let (runner, tasks) = self.machine.serve(&ambient, &store, operations, recovers).await;
+        let (_options, options) = watch::channel(CONVERGENCE);
+        let clock = Arc::clone(&ambient.clock);
+        let watcher = Convergence::new(rollout.clone(), runner.door(), clock, options);
+        if self.flaw != Some(Flaw::LooksAway) {
+            let watch = watcher.watch(tasks.stop_token()).boxed();
+            let _watched = tasks.spawn("convergence", watch);
+        }
         let policy = HostPathPolicy::default();
         let projects = Projects::new(rollout.clone(), runner.door(), ambient, policy);
         let asker = Asker { uid: 1000, name: "ada".to_owned(), source: Source::Cli };
@@ -180,7 +204,7 @@ impl Host {
     fn operations(&self, rollout: &Rollout) -> Operations {
         let operations = Operations::on_projects(rollout);
         match self.flaw {
-            None | Some(Flaw::SkipsRecovery) => operations,
+            None | Some(Flaw::SkipsRecovery | Flaw::LooksAway) => operations,
             Some(flaw) => {
                 let operation = Arc::new(DeployProject::new(rollout.clone()));
                 let engine = Arc::clone(&rollout.engine);
@@ -317,13 +341,16 @@ impl Process<'_> {
                 ));
             }
             for name in PROJECTS {
+                broken.extend(self.examine_kept(name).await);
+            }
+            for name in PROJECTS {
                 broken.extend(self.examine_project(name).await);
             }
             broken.extend(self.examine_host().await);
         }
         let runs = promises::all_runs(&self.store).await;
         let retried = runs.iter().filter(|run| run.attempt > 1).count();
-        let story = self.host.engine.writes();
+        let story = (self.host.engine.writes(), promises::whole_log(&self.store).await);
         Told { runs: runs.len(), retried, broken, crashes: 0, story }
     }
 
@@ -333,6 +360,35 @@ impl Process<'_> {
         let accepted = self.host.memory().accepted.clone();
         let mut broken = promises::of_runs(&self.store, &accepted).await;
         broken.extend(promises::of_failures(&self.store).await);
+        broken
+    }
+
+    /// A project that is kept becomes as declared by itself.
+    async fn examine_kept(&self, name: &'static str) -> Broken {
+        let kept = self.project(name).await.filter(|project| project.desired == Desired::Running);
+        let Some(revision) = kept.and_then(|project| project.revision_id) else {
+            return Broken::new();
+        };
+        let declared = self.rollout.declared(revision).await.expect("a stored revision");
+        let workspace = self.store.scope().workspace_id;
+        // As the watcher asks: what nobody declares any more stays until somebody removes it.
+        let options = PlanOptions { remove_orphans: false, ..PlanOptions::convergence() };
+        let waited = tokio::time::timeout(MENDED_WITHIN, async {
+            loop {
+                let preview = self.rollout.preview(workspace, &declared, &options).await;
+                let broken = promises::of_kept(&declared.spec, &self.containers(name).await);
+                if preview.expect("a plan").plan.is_empty() && broken.is_empty() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(20)).await;
+            }
+        });
+        if waited.await.is_ok() {
+            return self.settled().await;
+        }
+        let preview = self.rollout.preview(workspace, &declared, &options).await;
+        let mut broken = promises::of_kept(&declared.spec, &self.containers(name).await);
+        broken.push(format!("{name} is not as declared: {}", preview.expect("a plan").plan));
         broken
     }
 

@@ -112,14 +112,14 @@ impl Machine {
         (keys, store)
     }
 
-    /// Starts a runner; a sane one recovers first.
+    /// Starts a runner, and what owns its tasks; a sane one recovers first.
     pub(crate) async fn serve(
         &self,
         ambient: &Ambient,
         store: &Arc<dyn Store>,
         operations: Operations,
         recovers: bool,
-    ) -> Arc<Runner> {
+    ) -> (Arc<Runner>, Supervisor) {
         let supervisor = Supervisor::new();
         let runner = Runner::new(
             Arc::clone(store),
@@ -132,7 +132,7 @@ impl Machine {
             runner.recover().await.expect("recovery");
         }
         let _served = supervisor.spawn("runner", Arc::clone(&runner).serve().boxed());
-        runner
+        (runner, supervisor)
     }
 }
 

@@ -20,6 +20,12 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
     0..number("WHARF_SIMULATION_SEEDS").unwrap_or(usual)
 }
 
+/// The seeds to live twice and to compare: a few of those that are lived.
+fn compared(usual: u64) -> std::ops::Range<u64> {
+    let all = seeds(usual);
+    all.start..all.end.min(all.start + usual.max(all.end / 20))
+}
+
 /// Is only one seed lived, to look at it?
 fn is_replay() -> bool {
     number("WHARF_SIMULATION_SEED").is_some()

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use wharfinger::base::ids::RunId;
 use wharfinger::domain::runs::{End, OperationRun, Outcome, ReasonCode, RunState, StepStatus};
-use wharfinger::facts::{ContainerFacts, ContainerState, Instance};
-use wharfinger::store::{Desired, PageRequest, Project, RunFilter, Store};
+use wharfinger::facts::{ContainerFacts, ContainerState, Instance, ProjectSpec};
+use wharfinger::store::{AuditFilter, Desired, PageRequest, Project, RunFilter, Store};
 use wharfinger::world::docker::fake::EngineCall;
 
 use crate::projects::{Declaration, ONE_SHOT};
@@ -25,6 +25,22 @@ pub(crate) async fn all_runs(store: &Arc<dyn Store>) -> Vec<OperationRun> {
         match found.next {
             Some(next) => page = PageRequest { limit: 0, after: Some(next) },
             None => return runs,
+        }
+    }
+}
+
+/// The whole audit log, oldest last: every id and every time of a life is in it.
+pub(crate) async fn whole_log(store: &Arc<dyn Store>) -> Vec<String> {
+    let filter = AuditFilter::workspace(store.scope().workspace_id);
+    let mut page = PageRequest::default();
+    let mut log = Vec::new();
+    loop {
+        let found = store.audit(filter.clone(), page).await.expect("the log");
+        let told = |record| serde_json::to_string(record).expect("a record");
+        log.extend(found.items.iter().map(told));
+        match found.next {
+            Some(next) => page = PageRequest { limit: 0, after: Some(next) },
+            None => return log,
         }
     }
 }
@@ -120,6 +136,23 @@ pub(crate) fn of_project(project: Option<&Project>, name: &str) -> Broken {
     }
     if project.revision_id.is_none() || project.revision_id != project.deployed_revision_id {
         broken.push(format!("project {name} is deployed, but not recorded so"));
+    }
+    broken
+}
+
+/// Of the containers of a project that is kept as declared: they are there and run, whoever else
+/// is there.
+pub(crate) fn of_kept(spec: &ProjectSpec, found: &[ContainerFacts]) -> Broken {
+    let mut broken = Broken::new();
+    for (service, unit) in &spec.services {
+        for number in 1..=unit.replicas {
+            let name = format!("{}-{service}-{number}", spec.name);
+            let state = found.iter().find(|it| it.name == name).map(|it| it.state);
+            let has_done = service == ONE_SHOT && state == Some(ContainerState::Exited);
+            if state != Some(ContainerState::Running) && !has_done {
+                broken.push(format!("container {name} is not as declared, but {state:?}"));
+            }
+        }
     }
     broken
 }
