@@ -37,4 +37,4 @@ pub use plan::{Action, Notice, Plan, Step, StepId, Target};
 pub use planner::{networks_in_order, plan};
 pub use removal::{RemovalOptions, plan_removal};
 pub use restarting::plan_restart;
-pub use start::{Wanted, wants_start};
+pub use start::{EXITED_BY_SIGNAL, Wanted, wants_start};

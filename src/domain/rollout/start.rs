@@ -16,7 +16,7 @@ pub enum Wanted {
 }
 
 /// Exit statuses of a program that was killed from outside: 128 and SIGINT, SIGKILL or SIGTERM.
-const EXITED_BY_SIGNAL: [i64; 3] = [130, 137, 143];
+pub const EXITED_BY_SIGNAL: [i64; 3] = [130, 137, 143];
 
 /// What `container`, whose declaration fits, needs.
 ///

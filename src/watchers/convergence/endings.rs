@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Timestamp;
-use crate::domain::rollout::Exit;
+use crate::domain::rollout::{EXITED_BY_SIGNAL, Exit};
 use crate::operations::rollout::ExitLog;
 use crate::world::docker::EngineEvent;
 
@@ -26,7 +26,8 @@ impl Endings {
     /// Reads one event; answers whether it tells that a program ended by itself.
     ///
     /// The engine tells `kill, die, stop` of a container that somebody stops, `kill, die` of one
-    /// that somebody kills, and `die` alone of a program that ended.
+    /// that somebody kills, and `die` alone of a program that ended, or that a signal ended which did
+    /// not come through the engine. Of that one the exit status has to tell.
     pub(super) fn happened(&mut self, event: &EngineEvent, exits: &ExitLog) -> bool {
         self.last_event_at = self.last_event_at.max(Some(event.at));
         let id = &event.container_id;
@@ -40,8 +41,16 @@ impl Endings {
             "die" => {
                 self.running.remove(id);
                 let was_asked = self.signalled.remove(id);
-                exits.note(id, if was_asked { Exit::ByHand } else { Exit::OnItsOwn });
-                return !was_asked;
+                if was_asked {
+                    exits.note(id, Exit::ByHand);
+                } else if was_killed(&event.attributes) {
+                    // Past the engine, by the kernel, or by an engine that goes the next moment:
+                    // the events do not tell which.
+                    exits.forget(id);
+                } else {
+                    exits.note(id, Exit::OnItsOwn);
+                    return true;
+                }
             }
             "stop" => exits.note(id, Exit::ByHand),
             "destroy" => {
@@ -74,6 +83,12 @@ impl Endings {
     }
 }
 
+/// Did a signal end the program?
+fn was_killed(attributes: &BTreeMap<String, String>) -> bool {
+    let status = attributes.get("exitCode").and_then(|status| status.parse().ok());
+    status.is_some_and(|status| EXITED_BY_SIGNAL.contains(&status))
+}
+
 fn is_harmless(attributes: &BTreeMap<String, String>) -> bool {
     attributes.get("signal").is_some_and(|signal| HARMLESS_SIGNALS.contains(&signal.as_str()))
 }
@@ -85,7 +100,8 @@ mod tests {
     fn check(actions: &[&str], expect: Option<Exit>) {
         let (mut endings, exits) = (Endings::default(), ExitLog::default());
         for action in actions {
-            let (action, signal) = action.split_once('=').unwrap_or((action, ""));
+            let (action, number) = action.split_once('=').unwrap_or((action, ""));
+            let attribute = if action == "die" { "exitCode" } else { "signal" };
             if action == "lost" {
                 endings.engine_lost(&exits);
                 continue;
@@ -94,7 +110,7 @@ mod tests {
                 at: Timestamp::UNIX_EPOCH,
                 action: action.to_owned(),
                 container_id: "id".to_owned(),
-                attributes: [("signal".to_owned(), signal.to_owned())].into(),
+                attributes: [(attribute.to_owned(), number.to_owned())].into(),
             };
             endings.happened(&event, &exits);
         }
@@ -104,6 +120,9 @@ mod tests {
     #[test]
     fn events_tell_who_ended_a_container() {
         check(&["start", "die"], Some(Exit::OnItsOwn));
+        check(&["start", "die=1"], Some(Exit::OnItsOwn));
+        check(&["start", "die=137"], None);
+        check(&["start", "die=137", "lost"], None);
         check(&["start", "kill=15", "die", "stop"], Some(Exit::ByHand));
         check(&["start", "kill=9", "die"], Some(Exit::ByHand));
         check(&["start", "kill=1", "die"], Some(Exit::OnItsOwn));
