@@ -3,6 +3,8 @@
 //! how many, `WHARF_SIMULATION_SEED` replays one. Never needs a Docker Engine.
 #![expect(clippy::expect_used, reason = "a test that cannot go on panics")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 mod agent;
 mod faults;
 mod flaws;
@@ -24,6 +26,30 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
 fn compared(usual: u64) -> std::ops::Range<u64> {
     let all = seeds(usual);
     all.start..all.end.min(all.start + usual.max(all.end / 20))
+}
+
+/// Lives every seed, on as many processors as there are, and tells of each in their order. Seeds
+/// share nothing, so that none of them notices the others.
+fn each<T: Send>(seeds: std::ops::Range<u64>, live: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let (next, end) = (AtomicU64::new(seeds.start), seeds.end);
+    let some = || {
+        let mut told = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return told;
+            }
+            told.push((seed, live(seed)));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut told: Vec<(u64, T)> = std::thread::scope(|scope| {
+        let living: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        let lived = living.into_iter().map(|thread| thread.join());
+        lived.flat_map(|told| told.unwrap_or_else(|it| std::panic::resume_unwind(it))).collect()
+    });
+    told.sort_by_key(|(seed, _)| *seed);
+    told.into_iter().map(|(_, told)| told).collect()
 }
 
 /// Is only one seed lived, to look at it?

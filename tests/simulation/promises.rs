@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wharfinger::base::ids::RunId;
 use wharfinger::domain::runs::{End, OperationRun, Outcome, ReasonCode, RunState, StepStatus};
-use wharfinger::facts::{ContainerFacts, ContainerState, Instance, ProjectSpec};
+use wharfinger::facts::{ContainerFacts, ContainerState, Instance, ProjectSpec, RestartPolicy};
 use wharfinger::store::{AuditFilter, Desired, PageRequest, Project, RunFilter, Store};
 use wharfinger::world::docker::fake::EngineCall;
 
@@ -140,16 +140,24 @@ pub(crate) fn of_project(project: Option<&Project>, name: &str) -> Broken {
     broken
 }
 
-/// Of the containers of a project that is kept as declared: they are there and run, whoever else
-/// is there.
+/// Of the containers of a project that is kept as declared: they are there, and run unless they say
+/// that they are done, whoever else is there.
 pub(crate) fn of_kept(spec: &ProjectSpec, found: &[ContainerFacts]) -> Broken {
     let mut broken = Broken::new();
     for (service, unit) in &spec.services {
         for number in 1..=unit.replicas {
             let name = format!("{}-{service}-{number}", spec.name);
-            let state = found.iter().find(|it| it.name == name).map(|it| it.state);
-            let has_done = service == ONE_SHOT && state == Some(ContainerState::Exited);
-            if state != Some(ContainerState::Running) && !has_done {
+            let container = found.iter().find(|it| it.name == name);
+            let is_as_declared = container.is_some_and(|it| match it.state {
+                ContainerState::Running => true,
+                // Nobody may have watched how it ended: then its status tells.
+                ContainerState::Exited => {
+                    it.exit_code == 0 && unit.spec.restart == RestartPolicy::No
+                }
+                _ => false,
+            });
+            if !is_as_declared {
+                let state = container.map(|it| (it.state, it.exit_code, &it.spec.restart));
                 broken.push(format!("container {name} is not as declared, but {state:?}"));
             }
         }
