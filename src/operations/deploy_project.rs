@@ -9,8 +9,7 @@ use crate::base::chain;
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{Observed, PlanOptions, Trigger, plan};
 use crate::domain::runs::{
-    DeployCause, DeployProject as DeployInputs, Details, End, Failure, Inputs, ReasonCode,
-    ServiceDetail,
+    DeployCause, DeployProject as DeployInputs, End, Failure, Inputs, ReasonCode, ServiceDetail,
 };
 use crate::facts::{ContainerFacts, ContainerState, Health};
 use crate::store::Write;
@@ -50,14 +49,14 @@ impl DeployProject {
                 // The truth about what runs now, as far as the engine tells.
                 let found = self.rollout.observe(run.run().workspace_id, &declared.spec).await;
                 let observed = found.unwrap_or_default();
-                run.describe(details(&declared, &observed));
+                run.describe(|details| details.services = standings(&declared, &observed));
                 let is_partial = partly && runs_anything(&declared, &observed);
                 let end = if is_partial { End::PartiallySucceeded } else { End::Failed };
                 return RunEnd::ended(end);
             }
             Carried::Done(observed) => observed,
         };
-        run.describe(details(&declared, &observed));
+        run.describe(|details| details.services = standings(&declared, &observed));
         if let Err(error) = self.rollout.collect_files(&declared.spec, &observed) {
             // The project is as declared; a file too many harms nobody and goes the next time.
             run.log(format!("old files stay for now: {}", chain(&error)));
@@ -123,7 +122,7 @@ fn runs_anything(declared: &Declared, observed: &Observed) -> bool {
 }
 
 /// How each declared service stands.
-fn details(declared: &Declared, observed: &Observed) -> Details {
+fn standings(declared: &Declared, observed: &Observed) -> Vec<ServiceDetail> {
     let services = declared.spec.services.iter().map(|(service, unit)| {
         let found: Vec<&ContainerFacts> = observed
             .containers
@@ -142,7 +141,7 @@ fn details(declared: &Declared, observed: &Observed) -> Details {
         let reason = reason.map(SafeText::new);
         ServiceDetail { service: service.clone(), state: state.word().to_owned(), reason }
     });
-    Details { services: services.collect(), ..Details::default() }
+    services.collect()
 }
 
 /// How a container stands, the worst first.

@@ -289,6 +289,7 @@ impl Runner {
             cancel,
             drain: self.drain.clone(),
             next_step: AtomicU32::new(0),
+            details: std::sync::Mutex::new(run.context.details.clone()),
             pending: std::sync::Mutex::default(),
         });
         let work = worker::work(Arc::clone(self), context).boxed();

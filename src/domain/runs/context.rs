@@ -125,7 +125,7 @@ pub struct Details {
     /// The engine that the run worked on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_connection_id: Option<ConnectionId>,
-    /// The digest of the plan that was executed.
+    /// The digest of the plan that the run began with; a later round plans anew what is left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<Digest>,
     /// How each service stands at the end.

@@ -9,7 +9,7 @@ use super::wait::{WaitError, last_words};
 use super::{Declared, Preview, PreviewError, Rollout, failures_of};
 use crate::base::limits::DEPLOY_ROUNDS_MAX;
 use crate::domain::rollout::{Action, Observed, Plan, PlanErrors, PlanOptions, Step, Target};
-use crate::domain::runs::{CountKey, Failure, ReasonCode};
+use crate::domain::runs::{CountKey, Details, Failure, ReasonCode};
 use crate::facts::{ContainerState, labels};
 use crate::operations::{RunContext, Stop};
 
@@ -79,6 +79,10 @@ impl Rounds<'_> {
         }
         if self.last.is_none() {
             count(self.run, CountKey::Total, preview.plan.steps.len());
+            // A plan has no number without an exact form, so it has a digest.
+            let digest = preview.plan.digest().ok();
+            let note = |told: &mut Details| told.plan_digest = told.plan_digest.or(digest);
+            self.run.describe(note);
         }
         self.run.log(preview.plan.to_string().trim_end());
         let executed = execute(self.run, self.rollout, self.declared, &preview).await;

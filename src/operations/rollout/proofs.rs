@@ -10,6 +10,7 @@ use crate::domain::runs::Outcome;
 use crate::facts::{ContainerState, MountKind, Protocol, labels};
 use crate::operations::harness::{Agent, Ended, Host, bundle, bundle_with_context, image};
 use crate::operations::projects::ApplyChoices;
+use crate::store::{AuditFilter, PageRequest};
 use crate::world::docker::fake::{Behaviour, FakeEngine, HealthCourse};
 use crate::world::docker::{Engine as _, EngineErrorKind, NewContainer};
 
@@ -101,6 +102,12 @@ async fn a_first_deploy_brings_everything_up_in_order() {
     let scope = agent.store.scope().workspace_id;
     let project = agent.store.project(scope, "shop".to_owned()).await.unwrap().unwrap();
     assert_eq!(project.deployed_revision_id, project.revision_id);
+    // The run and its last event name the plan that it began with: the images to be fetched.
+    let digest = ended.run.context.details.plan_digest.expect("a digest");
+    let filter =
+        AuditFilter { operation_run_id: Some(ended.run.id), ..AuditFilter::workspace(scope) };
+    let told = agent.store.audit(filter, PageRequest::first(1)).await.unwrap();
+    assert_eq!(told.items[0].event.context.plan_digest, Some(digest));
 }
 
 #[tokio::test(start_paused = true)]
