@@ -168,7 +168,8 @@ impl Convergence {
         if has_ended_itself {
             self.record_exit(event).await;
         }
-        if matches!(event.action.as_str(), "die" | "stop" | "destroy" | "rename" | "oom") {
+        if matches!(event.action.as_str(), "die" | "stop" | "pause" | "destroy" | "rename" | "oom")
+        {
             self.due_in(&project, self.options().debounce);
         }
     }

@@ -129,6 +129,11 @@ pub enum Action {
         /// The container.
         container: Target,
     },
+    /// Lets a frozen container go on.
+    UnpauseContainer {
+        /// The container.
+        container: Target,
+    },
     /// Gives a container its name.
     RenameContainer {
         /// The container.
@@ -183,6 +188,7 @@ impl Action {
             Self::StartContainer { .. } => "start",
             Self::StopContainer { .. } => "stop",
             Self::RestartContainer { .. } => "restart",
+            Self::UnpauseContainer { .. } => "unpause",
             Self::RenameContainer { .. } => "rename",
             Self::RemoveContainer { .. } => "remove container",
             Self::AdoptContainer { .. } => "adopt",
@@ -211,6 +217,7 @@ impl Action {
             Self::StartContainer { .. } => "stop it",
             Self::StopContainer { .. } => "start it",
             Self::RestartContainer { .. } | Self::WaitFor { .. } => "nothing to undo",
+            Self::UnpauseContainer { .. } => "pause it",
             Self::RenameContainer { .. } => "give it its old name",
             Self::RemoveContainer { .. } => {
                 "apply the former revision; the volumes are still there"

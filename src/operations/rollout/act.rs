@@ -87,6 +87,9 @@ impl<'a> Acting<'a> {
                 let grace = self.grace(container);
                 plain(engine.restart_container(&self.id(container)?, grace).await)
             }
+            Action::UnpauseContainer { container } => {
+                plain(engine.unpause_container(&self.id(container)?).await)
+            }
             Action::RenameContainer { container, name } => {
                 plain(engine.rename_container(&self.id(container)?, name).await)
             }

@@ -226,7 +226,9 @@ fn counted(action: &Action) -> Option<CountKey> {
         | Action::CreateVolume { .. }
         | Action::CreateContainer { replaces: None, .. } => Some(CountKey::Created),
         Action::CreateContainer { replaces: Some(_), .. } => Some(CountKey::Recreated),
-        Action::StartContainer { .. } | Action::RestartContainer { .. } => Some(CountKey::Started),
+        Action::StartContainer { .. }
+        | Action::RestartContainer { .. }
+        | Action::UnpauseContainer { .. } => Some(CountKey::Started),
         Action::StopContainer { .. } => Some(CountKey::Stopped),
         Action::RemoveNetwork
         | Action::RemoveVolume

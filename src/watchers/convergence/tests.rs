@@ -63,6 +63,23 @@ async fn removed_or_stopped_container_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn frozen_container_goes_on() {
+    let (stage, _options) = watched().await;
+    let id = stage.containers().await["shop-web-1"].id.clone();
+    stage.engine.forget_calls();
+    stage.engine.pause_behind("shop-web-1");
+    pass(10).await;
+    let web = &stage.containers().await["shop-web-1"];
+    assert_eq!((web.state, &web.id), (ContainerState::Running, &id));
+    let written: Vec<_> = stage.engine.writes().iter().map(|call| call.method).collect();
+    assert_eq!(written, ["unpause_container"]);
+    let run = &stage.runs().await[0];
+    let step = &stage.rollout.store.steps(run.id).await.unwrap()[0];
+    assert_eq!((step.key.as_str(), step.cause.as_str()), ("unpause:shop-web-1", "frozen"));
+    assert!(run.context.details.plan_digest.is_some(), "{:?}", run.context.details);
+}
+
+#[tokio::test(start_paused = true)]
 async fn finished_work_is_not_repeated() {
     let (agent, _options) = watched().await;
     assert_eq!(agent.containers().await["shop-once-1"].state, ContainerState::Exited);

@@ -102,6 +102,10 @@ impl Engine for DockerEngine {
         containers::restart(&self.connection, id, grace).boxed()
     }
 
+    fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        containers::unpause(&self.connection, id).boxed()
+    }
+
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()> {
         containers::remove(&self.connection, id, how).boxed()
     }

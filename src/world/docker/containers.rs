@@ -178,6 +178,18 @@ pub(super) async fn restart(
     call.await
 }
 
+pub(super) async fn unpause(connection: &Connection, id: &str) -> Result<(), EngineError> {
+    let attempt = format!("unpause container {id}");
+    let id = segment(&attempt, id)?;
+    let call = connection.write(&attempt, |session| async move {
+        session.docker.unpause_container(id).await
+    });
+    match call.await {
+        Err(error) if error.message.contains("is not paused") => Ok(()),
+        called => called,
+    }
+}
+
 /// How long a call may take that waits until a container has stopped.
 async fn stop_limit(connection: &Connection, id: &str, grace: Option<Duration>) -> Duration {
     let grace = match grace {

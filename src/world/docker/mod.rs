@@ -83,6 +83,8 @@ pub trait Engine: Send + Sync {
     fn stop_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
     /// Stops and starts it.
     fn restart_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
+    /// Lets a frozen container go on; it is no error for one that is not frozen.
+    fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
     /// Removes a stopped container (or any, with `force`), with its anonymous volumes on demand.
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()>;
     /// Gives it another name.

@@ -147,9 +147,10 @@ impl<'a> Planner<'a> {
                 let start = self.start(unit, judged, cause);
                 self.draft.need(start, ready);
             }
-            Wanted::Restart(cause) => {
-                let restart = self.restart(unit, judged, cause);
-                self.draft.need(restart, ready);
+            Wanted::Unpause(cause) => {
+                let action = Action::UnpauseContainer { container: self.target(judged) };
+                let unpause = self.started_by(unit, judged, action, cause);
+                self.draft.need(unpause, ready);
             }
             Wanted::AsItIs => {
                 self.restart_after_dependency(unit, judged, container);

@@ -55,6 +55,8 @@ fn stops_and_removals_are_made_up_for() {
         (web.state, web.exit_code) = (ContainerState::Exited, 143);
     };
     check(stop, &["start shop-web-1: exited"]);
+    let freeze = |_: &mut ProjectSpec, w: &mut World| find(w, "web").state = ContainerState::Paused;
+    check(freeze, &["unpause shop-web-1: paused"]);
     let dead = |_: &mut ProjectSpec, w: &mut World| find(w, "web").state = ContainerState::Dead;
     check(dead, &["create replacement shop-web-1: unusable"]);
     let leave = |_: &mut ProjectSpec, world: &mut World| {
