@@ -75,6 +75,7 @@ pub(super) async fn agent(State(api): State<Api>) -> axum::Json<AgentView> {
     let found = readiness(&api).await;
     let space = host::disk_space(&api.about.state_dir);
     axum::Json(AgentView {
+        id: api.projects.agent_id(),
         version: found.version,
         started_at: api.about.started_at,
         now: api.ambient.now(),

@@ -25,6 +25,7 @@ impl From<ApplyOptions> for ApplyChoices {
             force_recreate: options.force_recreate,
             keep_orphans: options.keep_orphans,
             rebuild: options.rebuild,
+            adopt: options.adopt,
             wait_timeout_seconds: options.wait_timeout_seconds,
         }
     }
@@ -78,7 +79,7 @@ pub(super) async fn show(
         None if containers.is_empty() => return Err(Problem::not_found("project", &name)),
         None => ProjectView::unknown(&name),
     };
-    Ok(axum::Json(ProjectDetail::of(project, &containers)))
+    Ok(axum::Json(ProjectDetail::of(project, &containers, &api.projects.agent_id())))
 }
 
 /// All containers that carry the project's name, by service and number.

@@ -136,6 +136,9 @@ pub(super) struct Up {
     /// Keep containers of services that the files no longer declare
     #[arg(long)]
     pub keep_orphans: bool,
+    /// Take the project over from another agent on this engine: its containers are replaced
+    #[arg(long)]
+    pub adopt: bool,
     /// Longest wait for health, over what the project says
     #[arg(long, value_name = "SECONDS")]
     pub wait_timeout: Option<u64>,
@@ -151,6 +154,9 @@ pub(super) struct Plan {
     /// Plan as if containers had to be replaced
     #[arg(long)]
     pub force_recreate: bool,
+    /// Plan to take the project over from another agent on this engine
+    #[arg(long)]
+    pub adopt: bool,
     /// Keep containers of services that the files no longer declare
     #[arg(long)]
     pub keep_orphans: bool,

@@ -110,6 +110,7 @@ pub(super) async fn up(client: &Client, up: Up, output: &mut Output) -> Result<E
         force_recreate: up.force_recreate,
         keep_orphans: up.keep_orphans,
         rebuild: up.build,
+        adopt: up.adopt,
         wait_timeout_seconds: up.wait_timeout,
     };
     if up.dry_run {
@@ -134,6 +135,7 @@ pub(super) async fn plan(
         services: plan.services,
         force_recreate: plan.force_recreate,
         keep_orphans: plan.keep_orphans,
+        adopt: plan.adopt,
         ..ApplyOptions::default()
     };
     let plan = ask_plan(client, &name, Apply { bundle, options }).await?;

@@ -91,6 +91,21 @@ impl Host {
         Self { dir, ambient, engine, files, starts: 0, on_crash: None }
     }
 
+    /// Another agent's state on the same engine.
+    pub(crate) fn beside(&self) -> Self {
+        let ambient = Ambient { entropy: Arc::new(SeededEntropy::new(2)), ..self.ambient.clone() };
+        let (dir, files) = (Arc::new(tempfile::tempdir().unwrap()), Arc::default());
+        let engine = Arc::clone(&self.engine);
+        Self { dir, ambient, engine, files, starts: 0, on_crash: None }
+    }
+
+    /// Loses the agent's database, as when somebody deletes its file.
+    pub(crate) fn lose_database(&self) {
+        for file in ["wharf.db", "wharf.db-wal", "wharf.db-shm"] {
+            let _ = std::fs::remove_file(self.dir.path().join(file));
+        }
+    }
+
     /// Starts an agent; it recovers what an earlier one left, and serves.
     pub(crate) async fn start(&mut self) -> Agent {
         self.start_with(Operations::on_projects).await
@@ -166,6 +181,17 @@ impl Agent {
 
     pub(crate) async fn up(&self, compose: &str) -> Ended {
         self.ended(self.submit(compose).await).await
+    }
+
+    /// The same with choices of the test's.
+    pub(crate) async fn up_with(&self, compose: &str, choices: ApplyChoices) -> Ended {
+        self.ended(self.apply(&bundle(compose), choices).await).await
+    }
+
+    /// The same, for some services.
+    pub(crate) async fn up_services(&self, compose: &str, services: &[&str]) -> Ended {
+        let services = services.iter().map(|name| (*name).to_owned()).collect();
+        self.up_with(compose, ApplyChoices { services, ..ApplyChoices::default() }).await
     }
 
     pub(crate) async fn down(&self, volumes: bool) -> Ended {

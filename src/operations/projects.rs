@@ -18,9 +18,11 @@ use crate::base::{Ambient, Diagnostics, Digest, Secret, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::compose::Bundle;
 use crate::domain::redaction::SafeText;
-use crate::domain::rollout::{Caller, HostPathPolicy, HostPathRefusal, PlanOptions, host_paths};
+use crate::domain::rollout::{
+    Caller, HostPathPolicy, HostPathRefusal, PlanError, PlanErrors, PlanOptions, host_paths,
+};
 use crate::domain::runs::{
-    DeployCause, DeployProject, Inputs, RemoveProject, RestartProject, Source,
+    DeployCause, DeployProject, Inputs, RemoveProject, RestartProject, Source, Wanted,
 };
 use crate::store::{Desired, NewRevision, Project, Scope, StoreError, Write};
 use crate::world::host_paths;
@@ -72,6 +74,8 @@ pub struct ApplyChoices {
     pub keep_orphans: bool,
     /// Build images even when one of the same files exists.
     pub rebuild: bool,
+    /// Take the project over from another agent on the same engine.
+    pub adopt: bool,
     /// Longest wait for health, in seconds, over what the project says.
     pub wait_timeout_seconds: Option<u64>,
 }
@@ -135,6 +139,11 @@ impl Projects {
         Self { rollout, door, ambient, host_paths: Arc::new(RwLock::new(policy)) }
     }
 
+    /// The id of this agent on the labels of what it makes.
+    pub fn agent_id(&self) -> String {
+        self.rollout.owner()
+    }
+
     /// Changes which host paths users other than root may mount, for later requests.
     pub fn set_host_paths(&self, policy: HostPathPolicy) {
         *self.host_paths.write().unwrap_or_else(PoisonError::into_inner) = policy;
@@ -151,17 +160,23 @@ impl Projects {
         choices: ApplyChoices,
         asker: &Asker,
     ) -> Result<Preview, ApplyError> {
-        let declared = self.check(name, bundle, asker)?;
+        let declared = self.check(name, bundle, &choices.services, asker)?;
+        let scope = self.rollout.store.scope();
+        let (revision_id, ..) = self.revision(&scope, name, content_of(bundle)?).await?;
+        let known = self.project(&scope, name).await?;
+        let wanted = wanted(known.as_ref(), revision_id, &choices.services);
+        let declared = self.rollout.layered(declared, &wanted).await;
+        let declared = declared.map_err(ApplyError::Preview)?;
         let services: BTreeSet<String> = choices.services.into_iter().collect();
         let options = PlanOptions {
             services: Some(services).filter(|services| !services.is_empty()),
             remove_orphans: !choices.keep_orphans,
             force_recreate: choices.force_recreate,
             rebuild: choices.rebuild,
+            take_over: choices.adopt,
             ..PlanOptions::explicit()
         };
-        let workspace = self.rollout.store.scope().workspace_id;
-        let preview = self.rollout.preview(workspace, &declared, &options).await;
+        let preview = self.rollout.preview(scope.workspace_id, &declared, &options).await;
         preview.map_err(ApplyError::Preview)
     }
 
@@ -178,13 +193,12 @@ impl Projects {
         choices: ApplyChoices,
         asker: &Asker,
     ) -> Result<Admitted, ApplyError> {
-        let declared = self.check(name, bundle, asker)?;
+        let declared = self.check(name, bundle, &choices.services, asker)?;
         self.check_contexts(&declared)?;
-        let content = serde_json::to_vec(bundle)
-            .map_err(|error| ApplyError::Preview(PreviewError::Bundle(error)))?;
-        let content = Bytes::from(content);
+        let content = content_of(bundle)?;
         for _ in 0..DOOR_RETRIES_MAX {
-            // A removal that ends meanwhile takes the stored files with it.
+            // A removal that ends meanwhile takes the stored files with it, and another request may
+            // change what is kept.
             match self.try_apply(name, content.clone(), choices.clone(), asker).await {
                 Err(error) if error.is_outrun() => {}
                 accepted => return accepted,
@@ -202,27 +216,38 @@ impl Projects {
     ) -> Result<Admitted, ApplyError> {
         let scope = self.rollout.store.scope();
         let (revision_id, digest, new_revision) = self.revision(&scope, name, content).await?;
+        let known = self.project(&scope, name).await?;
+        let wanted = wanted(known.as_ref(), revision_id, &choices.services);
+        let mut writes: Vec<Write> = new_revision.map(Write::PutRevision).into_iter().collect();
+        if !choices.services.is_empty() {
+            // They come on top of what was read.
+            let (workspace_id, name) = (scope.workspace_id, name.to_owned());
+            let unknown = Write::ExpectNoProject { workspace_id, name };
+            writes.push(known.as_ref().map_or(unknown, Project::expected));
+        }
+        writes.push(Write::ApplyProject {
+            workspace_id: scope.workspace_id,
+            tenant_id: Some(scope.tenant_id),
+            name: name.to_owned(),
+            revision_id,
+            wanted: wanted.clone(),
+            at: self.ambient.now(),
+        });
         let inputs = Inputs::DeployProject(DeployProject {
             project: name.to_owned(),
             revision_id,
             revision_digest: digest,
             services: choices.services,
+            wanted,
             cause: DeployCause::Apply,
             force_recreate: choices.force_recreate,
             keep_orphans: choices.keep_orphans,
             rebuild: choices.rebuild,
-            adopt: true,
+            adopt: choices.adopt,
             wait_timeout_seconds: choices.wait_timeout_seconds,
         });
         let mut request = asker.request(&scope, inputs);
-        request.writes = new_revision.map(Write::PutRevision).into_iter().collect();
-        request.writes.push(Write::ApplyProject {
-            workspace_id: scope.workspace_id,
-            tenant_id: Some(scope.tenant_id),
-            name: name.to_owned(),
-            revision_id,
-            at: self.ambient.now(),
-        });
+        request.writes = writes;
         let summary = format!("{} applied the files of project {name}", asker.name);
         let mut event = self.event(&scope, name, EventType::ProjectApplied, asker, summary);
         event.context.revision_id = Some(revision_id);
@@ -336,8 +361,21 @@ impl Projects {
     }
 
     /// The project that the files declare, when it is the one that is meant and may be mounted.
-    fn check(&self, name: &str, bundle: &Bundle, asker: &Asker) -> Result<Declared, ApplyError> {
+    fn check(
+        &self,
+        name: &str,
+        bundle: &Bundle,
+        services: &[String],
+        asker: &Asker,
+    ) -> Result<Declared, ApplyError> {
         let declared = Declared::from_bundle(bundle).map_err(ApplyError::Files)?;
+        // Asked here as well as by the plan: what is accepted is kept from then on.
+        let unknown = services.iter().filter(|name| !declared.spec.services.contains_key(*name));
+        let unknown = unknown.map(|name| PlanError::UnknownService { service: name.clone() });
+        let unknown: Vec<PlanError> = unknown.collect();
+        if !unknown.is_empty() {
+            return Err(ApplyError::Preview(PreviewError::Plan(PlanErrors(unknown))));
+        }
         if declared.spec.name != name {
             let (declared, asked) = (declared.spec.name, name.to_owned());
             return Err(ApplyError::OtherProject { declared, asked });
@@ -426,4 +464,18 @@ impl Projects {
 fn keep(scope: &Scope, name: &str, desired: Desired, at: Timestamp) -> Write {
     let (workspace_id, name) = (scope.workspace_id, name.to_owned());
     Write::KeepProject { workspace_id, name, desired, at }
+}
+
+/// The bundle as it is stored.
+fn content_of(bundle: &Bundle) -> Result<Bytes, ApplyError> {
+    let content = serde_json::to_vec(bundle);
+    content.map(Bytes::from).map_err(|error| ApplyError::Preview(PreviewError::Bundle(error)))
+}
+
+/// What is kept of a project when these services of a revision are asked for.
+fn wanted(known: Option<&Project>, revision: RevisionId, services: &[String]) -> Wanted {
+    // Of one that is being removed, nothing is wanted any more.
+    let kept = known.filter(|project| project.desired != Desired::Removed);
+    let before = kept.and_then(|project| project.revision_id);
+    kept.map(|project| project.wanted.clone()).unwrap_or_default().and(before, revision, services)
 }

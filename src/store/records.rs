@@ -4,7 +4,7 @@
 use crate::base::ids::{RevisionId, TenantId, UserId, WorkspaceId};
 use crate::base::keyed::keyed;
 use crate::base::{Digest, Timestamp};
-use crate::domain::runs::{Attempt, OperationRun};
+use crate::domain::runs::{Attempt, OperationRun, Wanted};
 
 use super::Write;
 
@@ -46,6 +46,8 @@ pub struct Project {
     pub desired: Desired,
     /// The files that were applied last.
     pub revision_id: Option<RevisionId>,
+    /// Which of its services are kept, and as which revision declares them.
+    pub wanted: Wanted,
     /// The files that were brought up wholly last.
     pub deployed_revision_id: Option<RevisionId>,
     /// The digest of what was brought up last.
@@ -57,13 +59,14 @@ pub struct Project {
 }
 
 impl Project {
-    /// The condition that what it is kept at, and its files, are still these.
+    /// The condition that what it is kept at, and its services and files, are still these.
     pub fn expected(&self) -> Write {
         Write::ExpectProject {
             workspace_id: self.workspace_id,
             name: self.name.clone(),
             desired: self.desired,
             revision_id: self.revision_id,
+            wanted: self.wanted.clone(),
         }
     }
 }

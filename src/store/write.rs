@@ -3,7 +3,9 @@
 
 use crate::base::ids::{RevisionId, RunId, TenantId, WorkspaceId};
 use crate::base::{Digest, Secret, Timestamp};
-use crate::domain::runs::{AttemptEnd, CountKey, Details, End, Failure, OperationRun, Waiting};
+use crate::domain::runs::{
+    AttemptEnd, CountKey, Details, End, Failure, OperationRun, Waiting, Wanted,
+};
 
 use super::{Adoption, Desired};
 
@@ -18,7 +20,7 @@ pub enum Write {
         /// The run.
         run_id: RunId,
     },
-    /// A condition: the project is still kept at this, with these files.
+    /// A condition: the project is still kept at this, with these services of these files.
     ExpectProject {
         /// The workspace.
         workspace_id: WorkspaceId,
@@ -28,6 +30,15 @@ pub enum Write {
         desired: Desired,
         /// The files that were applied last.
         revision_id: Option<RevisionId>,
+        /// Which services are kept.
+        wanted: Wanted,
+    },
+    /// A condition: there is still no such project.
+    ExpectNoProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        name: String,
     },
     /// A new run, queued. Conflicts with an active run of the same identity.
     InsertRun(Box<OperationRun>),
@@ -87,6 +98,8 @@ pub enum Write {
         name: String,
         /// The files.
         revision_id: RevisionId,
+        /// Which services are kept, and as which revision declares them.
+        wanted: Wanted,
         /// When.
         at: Timestamp,
     },
@@ -137,7 +150,8 @@ pub enum Write {
 impl Write {
     /// Whether it changes nothing.
     pub fn is_condition(&self) -> bool {
-        matches!(self, Self::ExpectActive { .. } | Self::ExpectProject { .. })
+        use Write::{ExpectActive, ExpectNoProject, ExpectProject};
+        matches!(self, ExpectActive { .. } | ExpectProject { .. } | ExpectNoProject { .. })
     }
 }
 

@@ -313,8 +313,11 @@ impl Convergence {
     async fn plan(&mut self, inputs: &DeployProject) -> Result<Plan, LookError> {
         let workspace = self.rollout.store.scope().workspace_id;
         let declared = self.rollout.declared(inputs.revision_id).await;
+        let newest = declared.map_err(LookError::Preview)?;
+        let declared = self.rollout.layered(newest, &inputs.wanted).await;
         let declared = declared.map_err(LookError::Preview)?;
-        let preview = self.rollout.preview(workspace, &declared, &options_of(inputs)).await;
+        let options = options_of(inputs, &declared);
+        let preview = self.rollout.preview(workspace, &declared, &options).await;
         let preview = preview.map_err(LookError::Preview)?;
         let containers = preview.observed.containers.iter();
         let running = containers.filter(|found| found.state == ContainerState::Running);

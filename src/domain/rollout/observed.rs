@@ -11,6 +11,8 @@ use crate::facts::{ContainerFacts, ImageFacts, NetworkFacts, VolumeFacts};
 /// Everything a plan depends on, read in one bounded set of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
+    /// The id of the agent that looks.
+    pub owner: String,
     /// Containers that carry the project's name in Compose's label, one-off ones included.
     pub containers: Vec<ContainerFacts>,
     /// Networks of the project, and declared external ones, by name on the engine.
@@ -67,6 +69,8 @@ pub struct PlanOptions {
     pub remove_orphans: bool,
     /// Containers that somebody else made with Compose may be adopted or replaced.
     pub adopt: bool,
+    /// Containers that another agent made are replaced; otherwise they stand in the way.
+    pub take_over: bool,
     /// Containers are replaced even when nothing changed.
     pub force_recreate: bool,
     /// Images are built even when one of the same files exists.
@@ -89,6 +93,7 @@ impl PlanOptions {
             services: None,
             remove_orphans: true,
             adopt: true,
+            take_over: false,
             force_recreate: false,
             rebuild: false,
             wait_healthy: true,
@@ -130,6 +135,9 @@ impl Observed {
     /// The contract that a container was made from or adopted under; `None` for one that is not
     /// ours.
     pub fn contract_of(&self, container: &ContainerFacts) -> Option<Contract> {
+        if self.other_owner(container).is_some() {
+            return None;
+        }
         Contract::from_labels(container).or_else(|| self.adoptions.get(&container.id).cloned())
     }
 

@@ -177,7 +177,8 @@ impl<'a> Acting<'a> {
         let network = project.networks.get(key);
         let network = network.ok_or_else(|| ActError::Undeclared(format!("network {key}")))?;
         let run = self.run.run().id;
-        let labels = keyed_labels(&project.name, run, labels::COMPOSE_NETWORK, key);
+        let labels =
+            keyed_labels((&project.name, &self.rollout.owner()), run, labels::COMPOSE_NETWORK, key);
         let created = self.rollout.engine.create_network(network, &labels).await;
         created.map(drop).map_err(ActError::Engine)
     }
@@ -187,7 +188,8 @@ impl<'a> Acting<'a> {
         let volume = project.volumes.get(key);
         let volume = volume.ok_or_else(|| ActError::Undeclared(format!("volume {key}")))?;
         let run = self.run.run().id;
-        let labels = keyed_labels(&project.name, run, labels::COMPOSE_VOLUME, key);
+        let labels =
+            keyed_labels((&project.name, &self.rollout.owner()), run, labels::COMPOSE_VOLUME, key);
         plain(self.rollout.engine.create_volume(volume, &labels).await)
     }
 

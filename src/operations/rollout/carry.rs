@@ -18,6 +18,8 @@ use crate::operations::{RunContext, Stop};
 pub enum Carried {
     /// Nothing is left to do; this is how the project was found then.
     Done(Box<Observed>),
+    /// Nothing was done, because it must not be; the run was told why.
+    Refused,
     /// Something is in the way; the run was told what.
     Failed {
         /// Did any step of this attempt succeed?
@@ -68,7 +70,12 @@ impl Rounds<'_> {
             Err(PreviewError::Engine(error)) if error.is_outcome_unknown() => {
                 return self.engine_returns().await;
             }
-            Err(error) => return Some(self.fail(failures_of(&error, &self.declared.spec.name))),
+            Err(error) => {
+                let failed = self.fail(failures_of(&error, &self.declared.spec.name));
+                let is_refused =
+                    matches!(&error, PreviewError::Plan(errors) if errors.is_refusal());
+                return Some(if is_refused && !self.partly { Carried::Refused } else { failed });
+            }
         };
         if preview.plan.is_empty() {
             return Some(Carried::Done(Box::new(preview.observed)));

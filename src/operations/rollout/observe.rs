@@ -40,6 +40,7 @@ impl Rollout {
         .await
         .map_err(PreviewError::Store)?;
         let mut observed = self.look(spec).await.map_err(PreviewError::Engine)?;
+        observed.owner = self.owner();
         observed.adoptions = adoptions
             .into_iter()
             .map(|kept| (kept.container_id, Contract::of_digest(kept.spec_hash)))

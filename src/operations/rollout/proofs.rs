@@ -506,3 +506,45 @@ async fn assert_as_declared(agent: &Agent, when: &str) {
     assert_eq!(standing, expect, "{when}");
     assert_eq!(found.containers.len(), 3, "{when}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_agents_on_one_engine_leave_each_other_alone() {
+    let mut ours = Host::new();
+    let agent = ours.start().await;
+    agent.up(PAIR).await.assert(Outcome::Succeeded);
+    let other = ours.beside().start().await;
+    ours.engine.forget_calls();
+    let (changed, id) = (PAIR.replace("serve", "other"), agent.rollout.owner());
+    for ended in [other.up(&changed).await, other.restart().await, other.down(true).await] {
+        ended.assert(Outcome::Blocked);
+        let [(code, message)] = ended.failures()[..] else { panic!("{:?}", ended.failures()) };
+        assert_eq!(code, "project.owned_elsewhere");
+        assert!(message.contains(&id) && message.contains("--adopt"), "{message}");
+    }
+    assert_eq!(written(&ours.engine), [""; 0]);
+    agent.up(PAIR).await.assert(Outcome::Succeeded);
+    assert_eq!(written(&ours.engine), [""; 0]);
+
+    let adopting = ApplyChoices { adopt: true, ..ApplyChoices::default() };
+    other.up_with(&changed, adopting).await.assert(Outcome::Succeeded);
+    agent.up(PAIR).await.assert(Outcome::Blocked);
+    ours.engine.forget_calls();
+    other.up(&changed).await.assert(Outcome::Succeeded);
+    assert_eq!(written(&ours.engine), [""; 0], "what was taken over is its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_without_its_database_knows_its_own_containers() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(PAIR).await.assert(Outcome::Succeeded);
+    let labelled =
+        |found: &crate::facts::ContainerFacts| found.all_labels.get(labels::OWNER).cloned();
+    let owners: Vec<_> = agent.look().await.containers.iter().map(labelled).collect();
+    assert_eq!(owners, vec![Some(agent.rollout.owner()); 2]);
+    agent.kill().await;
+    host.lose_database();
+    host.engine.forget_calls();
+    host.start().await.up(PAIR).await.assert(Outcome::Succeeded);
+    assert_eq!(written(&host.engine), [""; 0]);
+}

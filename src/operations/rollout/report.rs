@@ -120,6 +120,7 @@ pub fn plan_failures(errors: &PlanErrors) -> Vec<Failure> {
     let failure = |error: &crate::domain::rollout::PlanError| {
         let code = match error.code() {
             "image_missing" => ReasonCode::ImageMissing,
+            "other_agent" => ReasonCode::OwnedElsewhere,
             "name_taken" | "foreign_network" => ReasonCode::NameInUse,
             _ => ReasonCode::InputInvalid,
         };

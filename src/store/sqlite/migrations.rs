@@ -24,8 +24,10 @@ struct Migration {
 }
 
 /// All forms of the database, first first. A released one is never edited; the checksum tells.
-const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, sql: include_str!("../sql/sqlite/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, sql: include_str!("../sql/sqlite/0001_initial.sql") },
+    Migration { number: 2, sql: include_str!("../sql/sqlite/0002_wanted_services.sql") },
+];
 
 /// The form that this program works with.
 const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].number;

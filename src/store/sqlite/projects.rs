@@ -4,10 +4,11 @@
 use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
-use super::rows::{nanos, optional_parsed, parsed, signed, small, time, unsigned};
+use super::rows::{json, nanos, optional_parsed, parsed, signed, small, time, to_json, unsigned};
 use crate::base::ids::{RevisionId, TenantId, WorkspaceId};
 use crate::base::limits::REVISIONS_KEPT_MAX;
 use crate::base::{Digest, Timestamp};
+use crate::domain::runs::Wanted;
 use crate::store::{Adoption, Conflict, ContainerExit, Desired, Project, Revision};
 
 /// A revision with its content sealed: what may go to the disk.
@@ -18,9 +19,14 @@ pub(super) struct SealedRevision {
 
 /// Runs that are not completed need the files that they name.
 const NEEDED_BY_RUNS: &str = "SELECT json_extract(context, '$.inputs.revision_id') FROM runs
-    WHERE status <> 'completed' AND json_extract(context, '$.inputs.revision_id') IS NOT NULL";
+    WHERE status <> 'completed' AND json_extract(context, '$.inputs.revision_id') IS NOT NULL
+    UNION SELECT json_extract(layer.value, '$.revision_id')
+    FROM runs, json_each(runs.context, '$.inputs.wanted.beneath') AS layer
+    WHERE status <> 'completed'";
 const NEEDED_BY_PROJECTS: &str = "SELECT revision_id FROM projects WHERE revision_id IS NOT NULL
-    UNION SELECT deployed_revision_id FROM projects WHERE deployed_revision_id IS NOT NULL";
+    UNION SELECT deployed_revision_id FROM projects WHERE deployed_revision_id IS NOT NULL
+    UNION SELECT json_extract(layer.value, '$.revision_id')
+    FROM projects, json_each(projects.wanted, '$.beneath') AS layer";
 
 /// Stores a bundle, and drops old ones of the project that nothing needs.
 pub(super) fn put_revision(connection: &Connection, sealed: &SealedRevision) -> Result<(), Fault> {
@@ -129,19 +135,32 @@ pub(super) fn sealed_content(
     Ok(pieces)
 }
 
-/// A condition: the project is still kept at this, with these files.
+/// A condition: the project is still kept at this, with these services of these files.
 pub(super) fn expect(
     connection: &Connection,
     workspace: WorkspaceId,
     name: &str,
     desired: Desired,
-    revision: Option<RevisionId>,
+    (revision, wanted): (Option<RevisionId>, &Wanted),
 ) -> Result<(), Fault> {
     let found = find(connection, workspace, name)?;
-    if found.is_some_and(|found| (found.desired, found.revision_id) == (desired, revision)) {
-        return Ok(());
-    }
-    Err(Conflict::Changed { noun: "project", id: name.to_owned() }.into())
+    let is_so = |found: Project| {
+        (found.desired, found.revision_id) == (desired, revision) && found.wanted == *wanted
+    };
+    if found.is_some_and(is_so) { Ok(()) } else { Err(changed(name)) }
+}
+
+/// A condition: there is still no such project.
+pub(super) fn expect_none(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    name: &str,
+) -> Result<(), Fault> {
+    if find(connection, workspace, name)?.is_none() { Ok(()) } else { Err(changed(name)) }
+}
+
+fn changed(name: &str) -> Fault {
+    Conflict::Changed { noun: "project", id: name.to_owned() }.into()
 }
 
 /// Keeps a project as these files declare; when it was first applied stays.
@@ -150,23 +169,24 @@ pub(super) fn apply(
     workspace: WorkspaceId,
     tenant: Option<TenantId>,
     name: &str,
-    revision: RevisionId,
+    (revision, wanted): (RevisionId, &Wanted),
     at: Timestamp,
 ) -> Result<(), Fault> {
     connection
         .prepare_cached(
-            "INSERT INTO projects (workspace_id, name, tenant_id, desired, revision_id,
+            "INSERT INTO projects (workspace_id, name, tenant_id, desired, revision_id, wanted,
                  created_at, updated_at)
-             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?5)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?6)
              ON CONFLICT (workspace_id, name) DO UPDATE SET
                  desired = excluded.desired, revision_id = excluded.revision_id,
-                 updated_at = excluded.updated_at",
+                 wanted = excluded.wanted, updated_at = excluded.updated_at",
         )?
         .execute(params![
             workspace.to_string(),
             name,
             tenant.map(|id| id.to_string()),
             revision.to_string(),
+            to_json(wanted, "wanted services")?,
             nanos(at),
         ])?;
     Ok(())
@@ -247,7 +267,7 @@ pub(super) fn forget(
 }
 
 const PROJECT: &str = "SELECT workspace_id, tenant_id, name, desired, revision_id,
-    deployed_revision_id, spec_digest, created_at, updated_at FROM projects";
+    deployed_revision_id, spec_digest, created_at, updated_at, wanted FROM projects";
 
 fn project(row: &Row<'_>) -> Result<Project, Fault> {
     Ok(Project {
@@ -260,6 +280,7 @@ fn project(row: &Row<'_>) -> Result<Project, Fault> {
         spec_digest: row.get::<_, Option<String>>(6)?.as_deref().map(digest).transpose()?,
         created_at: time(row, 7)?,
         updated_at: time(row, 8)?,
+        wanted: json(row, 9, "wanted services")?,
     })
 }
 

@@ -172,11 +172,16 @@ fn apply(connection: &Connection, prepared: &Prepared) -> Result<(), Fault> {
         Write::RequestCancel { run_id, at } => runs::request_cancel(connection, *run_id, *at),
         Write::CompleteRun(complete) => runs::complete(connection, complete),
         Write::ExpectActive { run_id } => run_reads::expect_active(connection, *run_id),
-        Write::ExpectProject { workspace_id, name, desired, revision_id } => {
-            projects::expect(connection, *workspace_id, name, *desired, *revision_id)
+        Write::ExpectProject { workspace_id, name, desired, revision_id, wanted } => {
+            let files = (*revision_id, wanted);
+            projects::expect(connection, *workspace_id, name, *desired, files)
         }
-        Write::ApplyProject { workspace_id, tenant_id, name, revision_id, at } => {
-            projects::apply(connection, *workspace_id, *tenant_id, name, *revision_id, *at)
+        Write::ExpectNoProject { workspace_id, name } => {
+            projects::expect_none(connection, *workspace_id, name)
+        }
+        Write::ApplyProject { workspace_id, tenant_id, name, revision_id, wanted, at } => {
+            let files = (*revision_id, wanted);
+            projects::apply(connection, *workspace_id, *tenant_id, name, files, *at)
         }
         Write::KeepProject { workspace_id, name, desired, at } => {
             projects::keep(connection, *workspace_id, name, *desired, *at)

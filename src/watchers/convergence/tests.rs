@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::facts::ContainerState;
-use crate::operations::harness::{Agent, Host, PROJECT, asker};
+use crate::operations::harness::{Agent, Host, PROJECT, asker, bundle};
+use crate::operations::projects::ApplyChoices;
 use crate::world::docker::fake::Behaviour;
 use crate::world::tasks::Spawn as _;
 use futures_util::FutureExt as _;
@@ -15,6 +16,14 @@ services:
 
 /// An agent with a project that runs, and a watcher.
 async fn watched() -> (Agent, watch::Sender<ConvergenceOptions>) {
+    let (agent, options) = empty().await;
+    agent.up(WEB).await.assert(Outcome::Succeeded);
+    pass(10).await;
+    (agent, options)
+}
+
+/// An agent with a watcher and nothing to watch.
+async fn empty() -> (Agent, watch::Sender<ConvergenceOptions>) {
     let agent = Host::new().start().await;
     agent.engine.behave("once", Behaviour { exit: Some((1, 0)), ..Behaviour::default() });
     let options = ConvergenceOptions {
@@ -27,8 +36,6 @@ async fn watched() -> (Agent, watch::Sender<ConvergenceOptions>) {
     let watcher = Convergence::new(agent.rollout.clone(), agent.door.clone(), clock, options);
     let watch = watcher.watch(agent.supervisor.stop_token()).boxed();
     let _task = agent.supervisor.spawn("convergence", watch);
-    agent.up(WEB).await.assert(Outcome::Succeeded);
-    pass(10).await;
     (agent, set_options)
 }
 
@@ -153,4 +160,77 @@ async fn options_change_while_it_watches() {
     options.send_modify(|options| options.enabled = true);
     pass(10).await;
     assert_eq!(state_of_web(&agent).await, Some(ContainerState::Running));
+}
+
+const THREE: &str = "
+services:
+  db: {image: 'db:1'}
+  other: {image: 'app:1'}
+  web: {image: 'app:1', depends_on: [db]}
+";
+
+/// The services that run, each with its image.
+async fn running(agent: &Agent) -> String {
+    let found = agent.containers().await.into_values();
+    let found = found.filter(|container| container.state == ContainerState::Running);
+    let told = found.map(|found| format!("{}={}", found.name, found.spec.image));
+    told.collect::<Vec<_>>().join(" ").replace("shop-", "")
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_asked_for_is_kept() {
+    let (agent, _options) = empty().await;
+    agent.up_services(THREE, &["web"]).await;
+    pass(1_000).await;
+    assert_eq!(running(&agent).await, "db-1=db:1 web-1=app:1", "and what it depends on");
+    agent.engine.remove_behind("shop-db-1");
+    pass(10).await;
+    assert_eq!(running(&agent).await, "db-1=db:1 web-1=app:1");
+
+    agent.up_services(THREE, &["other"]).await;
+    agent.engine.remove_behind("shop-web-1");
+    pass(200).await;
+    assert_eq!(running(&agent).await, "db-1=db:1 other-1=app:1 web-1=app:1", "it adds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn plain_up_means_everything_again() {
+    let (agent, _options) = empty().await;
+    agent.up_services(THREE, &["db"]).await;
+    agent.up(THREE).await;
+    agent.engine.remove_behind("shop-other-1");
+    pass(200).await;
+    assert_eq!(running(&agent).await, "db-1=db:1 other-1=app:1 web-1=app:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_that_were_not_asked_for_stay_at_their_revision() {
+    let (agent, _options) = empty().await;
+    agent.up(THREE).await;
+    pass(60).await;
+    let before = agent.containers().await;
+    let newer = THREE.replace("app:1", "app:2");
+    agent.up_services(&newer, &["web"]).await.assert(Outcome::Succeeded);
+    pass(1_000).await;
+    assert_eq!(agent.runs().await.len(), 2, "nothing else had to be done");
+    assert_eq!(running(&agent).await, "db-1=db:1 other-1=app:1 web-1=app:2");
+    let after = agent.containers().await;
+    assert_eq!(after["shop-other-1"].id, before["shop-other-1"].id);
+
+    agent.engine.remove_behind("shop-other-1");
+    pass(10).await;
+    assert_eq!(running(&agent).await, "db-1=db:1 other-1=app:1 web-1=app:2", "as it was applied");
+    agent.up(&newer).await;
+    assert_eq!(running(&agent).await, "db-1=db:1 other-1=app:2 web-1=app:2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn service_that_nobody_declares_is_refused_and_not_kept() {
+    let (agent, _options) = empty().await;
+    let services = vec!["wbe".to_owned()];
+    let choices = ApplyChoices { services, ..ApplyChoices::default() };
+    let refused = agent.projects.apply(PROJECT, &bundle(THREE), choices, &asker()).await;
+    assert!(refused.unwrap_err().to_string().contains("\"wbe\""));
+    let workspace = agent.store.scope().workspace_id;
+    assert_eq!(agent.store.projects(workspace).await.unwrap(), []);
 }

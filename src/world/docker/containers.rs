@@ -181,9 +181,8 @@ pub(super) async fn restart(
 pub(super) async fn unpause(connection: &Connection, id: &str) -> Result<(), EngineError> {
     let attempt = format!("unpause container {id}");
     let id = segment(&attempt, id)?;
-    let call = connection.write(&attempt, |session| async move {
-        session.docker.unpause_container(id).await
-    });
+    let call = connection
+        .write(&attempt, |session| async move { session.docker.unpause_container(id).await });
     match call.await {
         Err(error) if error.message.contains("is not paused") => Ok(()),
         called => called,

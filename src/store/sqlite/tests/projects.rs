@@ -4,7 +4,7 @@ use super::*;
 use crate::base::Digest;
 use crate::base::ids::RevisionId;
 use crate::base::limits::REVISIONS_KEPT_MAX;
-use crate::domain::runs::{DeployCause, DeployProject};
+use crate::domain::runs::{DeployCause, DeployProject, Layer, Wanted};
 use crate::store::{Adoption, ContainerExit, Desired, NewRevision, Project, ReadProjects as _};
 
 const SECRET: &str = "a-password-that-must-not-lie-on-the-disk";
@@ -27,6 +27,7 @@ fn deploy(number: u128) -> DeployProject {
         revision_id: RevisionId::from_u128(number),
         revision_digest: Digest::of(&number.to_be_bytes()),
         services: Vec::new(),
+        wanted: Wanted::default(),
         cause: DeployCause::Apply,
         force_recreate: false,
         keep_orphans: false,
@@ -37,11 +38,16 @@ fn deploy(number: u128) -> DeployProject {
 }
 
 fn apply(fixture: &Fixture, number: u128) -> Write {
+    apply_wanted(fixture, number, Wanted::default())
+}
+
+fn apply_wanted(fixture: &Fixture, number: u128, wanted: Wanted) -> Write {
     Write::ApplyProject {
         workspace_id: fixture.store.scope().workspace_id,
         tenant_id: Some(fixture.store.scope().tenant_id),
         name: "shop".to_owned(),
         revision_id: RevisionId::from_u128(number),
+        wanted,
         at: fixture.now(),
     }
 }
@@ -93,10 +99,19 @@ async fn old_files_go_except_those_that_something_needs() {
     fixture.commit(Write::PutRevision(revision(&fixture, 1))).await.unwrap();
     fixture.commit(Write::PutRevision(revision(&fixture, 2))).await.unwrap();
     fixture.commit(Write::PutRevision(revision(&fixture, 3))).await.unwrap();
+    fixture.commit(Write::PutRevision(revision(&fixture, 4))).await.unwrap();
+    fixture.commit(Write::PutRevision(revision(&fixture, 5))).await.unwrap();
+    let beneath = |number| Wanted {
+        services: vec!["web".to_owned()],
+        beneath: vec![Layer { revision_id: RevisionId::from_u128(number), services: Vec::new() }],
+    };
     let naming = |number| Inputs::DeployProject(deploy(number));
-    let run = fixture.run_of(naming(1));
+    let run = DeployProject { wanted: beneath(5), ..deploy(1) };
+    let run = fixture.run_of(Inputs::DeployProject(run));
     fixture.commit(Write::InsertRun(Box::new(run))).await.unwrap();
-    fixture.commit(apply(&fixture, 2)).await.unwrap();
+    let write = apply_wanted(&fixture, 2, beneath(4));
+    fixture.commit(write).await.unwrap();
+    assert_eq!(shop(&fixture).await.unwrap().wanted, beneath(4));
     for number in 0..REVISIONS_KEPT_MAX as u128 {
         fixture.commit(Write::PutRevision(revision(&fixture, 10 + number))).await.unwrap();
     }
@@ -105,6 +120,8 @@ async fn old_files_go_except_those_that_something_needs() {
     };
     assert!(kept(1).await, "a queued run needs it");
     assert!(kept(2).await, "the project needs it");
+    assert!(kept(4).await, "services of the project that nobody asked for since need it");
+    assert!(kept(5).await, "such services of a queued run need it");
     assert!(!kept(3).await, "nothing needs it");
     assert!(kept(10).await, "it is among the newest");
     assert!(fixture.store.revision_content(RevisionId::from_u128(3)).await.is_err());
@@ -142,6 +159,7 @@ async fn who_changes_one_thing_of_a_project_loses_nothing_else() {
         name: "shop".to_owned(),
         desired: Desired::Paused,
         revision_id: Some(RevisionId::from_u128(1)),
+        wanted: Wanted::default(),
         deployed_revision_id: Some(RevisionId::from_u128(1)),
         spec_digest: Some(Digest::of(&1_u128.to_be_bytes())),
         created_at: at,
@@ -168,7 +186,9 @@ async fn what_was_decided_by_an_older_look_is_not_written() {
     fixture.commit(apply(&fixture, 1)).await.unwrap();
     let seen = shop(&fixture).await.unwrap();
     let pause = || vec![seen.expected(), keep(&fixture, Desired::Paused)];
-    let changes = [apply(&fixture, 2), keep(&fixture, Desired::Removed)];
+    let some = Wanted { services: vec!["web".to_owned()], beneath: Vec::new() };
+    let changes =
+        [apply(&fixture, 2), apply_wanted(&fixture, 1, some), keep(&fixture, Desired::Removed)];
     for change in changes {
         fixture.commit(change).await.unwrap();
         let before = shop(&fixture).await;
@@ -179,6 +199,10 @@ async fn what_was_decided_by_an_older_look_is_not_written() {
     }
     fixture.store.commit(pause(), fixture.events()).await.unwrap();
     assert_eq!(shop(&fixture).await.unwrap().desired, Desired::Paused);
+    let (workspace_id, name) = (seen.workspace_id, seen.name);
+    let first = vec![Write::ExpectNoProject { workspace_id, name }, apply(&fixture, 2)];
+    let refused = fixture.store.commit(first, fixture.events()).await.unwrap_err();
+    assert!(refused.is_outrun(), "{refused}");
 }
 
 #[tokio::test]
