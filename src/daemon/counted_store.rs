@@ -96,6 +96,15 @@ impl Store for CountedStore {
         self.timed(self.inner.record_exit(exit))
     }
 
+    fn doom_volumes(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        names: Vec<String>,
+    ) -> Answer<'_, ()> {
+        self.timed(self.inner.doom_volumes(workspace, project, names))
+    }
+
     fn scope(&self) -> Scope {
         self.inner.scope()
     }
@@ -193,6 +202,10 @@ impl ReadProjects for CountedStore {
 
     fn adoptions(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<Adoption>> {
         self.inner.adoptions(workspace, project)
+    }
+
+    fn doomed_volumes(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<String>> {
+        self.inner.doomed_volumes(workspace, project)
     }
 
     fn exits(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<ContainerExit>> {

@@ -55,8 +55,12 @@ impl RemoveProject {
                     run.log(format!("files stay: {}", crate::base::chain(&error)));
                 }
                 let name = inputs.project;
-                RunEnd::ended(End::Succeeded)
-                    .write(Write::ForgetProject { workspace_id: workspace, name })
+                let mut end = RunEnd::ended(End::Succeeded);
+                if inputs.volumes {
+                    let project = name.clone();
+                    end = end.write(Write::ForgetVolumes { workspace_id: workspace, project });
+                }
+                end.write(Write::ForgetProject { workspace_id: workspace, name })
             }
         }
     }

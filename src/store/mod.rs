@@ -53,6 +53,14 @@ pub trait Store: ReadRuns + ReadAudit + ReadProjects + Send + Sync {
     /// Housekeeping: remembers the latest exit of a container.
     fn record_exit(&self, exit: ContainerExit) -> Answer<'_, ()>;
 
+    /// Housekeeping: remembers anonymous volumes of a project that are about to be removed.
+    fn doom_volumes(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        names: Vec<String>,
+    ) -> Answer<'_, ()>;
+
     /// The workspace, tenant and owner of a host that never had to think about any of them.
     fn scope(&self) -> Scope;
 
@@ -118,6 +126,8 @@ pub trait ReadProjects {
     fn revision_content(&self, id: RevisionId) -> Answer<'_, Secret<Vec<u8>>>;
     /// The containers of a project that were taken over from Docker Compose.
     fn adoptions(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<Adoption>>;
+    /// Names of the project's anonymous volumes that were to be removed, and perhaps still are.
+    fn doomed_volumes(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<String>>;
     /// The latest exits of a project's containers.
     fn exits(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<ContainerExit>>;
 }

@@ -136,6 +136,13 @@ pub enum Write {
         /// The project.
         name: String,
     },
+    /// Forgets the anonymous volumes of a project that were to be removed: they are.
+    ForgetVolumes {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        project: String,
+    },
     /// Remembers a container that was taken over.
     PutAdoption(Adoption),
     /// Forgets the containers of a project that were taken over.

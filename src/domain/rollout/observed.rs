@@ -23,6 +23,9 @@ pub struct Observed {
     pub surplus_networks: Vec<NetworkFacts>,
     /// Volumes of the project, and declared ones, by name on the engine.
     pub volumes: BTreeMap<String, VolumeFacts>,
+    /// Anonymous volumes that exist and that an earlier removal was about to remove: it may have
+    /// ended between a container and its volumes.
+    pub doomed_volumes: BTreeSet<String>,
     /// Images by the reference that was asked for; an absent key is an absent image.
     pub images: BTreeMap<String, ImageFacts>,
     /// Ids of containers of others, by a name that the project needs.

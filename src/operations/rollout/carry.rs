@@ -2,6 +2,8 @@
 //! further round helps. Face: `carry_out`, `Carried`. Never repeats a step whose outcome is
 //! unknown: it looks first and plans anew.
 
+use std::collections::BTreeSet;
+
 use super::engine_loss::{GivenUp, wait_for_engine};
 use super::execute::{Executed, How, count, execute};
 use super::report::ActError;
@@ -11,7 +13,8 @@ use crate::base::limits::DEPLOY_ROUNDS_MAX;
 use crate::domain::rollout::{Action, Observed, Plan, PlanErrors, PlanOptions, Step, Target};
 use crate::domain::runs::{CountKey, Details, Failure, ReasonCode};
 use crate::facts::{ContainerState, labels};
-use crate::operations::{RunContext, Stop};
+use crate::operations::{RunContext, Stop, store_failure};
+use crate::store::StoreError;
 
 /// How a project was carried.
 #[derive(Debug)]
@@ -91,6 +94,9 @@ impl Rounds<'_> {
             let note = |told: &mut Details| told.plan_digest = told.plan_digest.or(digest);
             self.run.describe(note);
         }
+        if let Err(error) = self.doom_volumes(&preview).await {
+            return Some(self.fail(vec![store_failure(&error)]));
+        }
         self.run.log(preview.plan.to_string().trim_end());
         let executed = execute(self.run, self.rollout, self.declared, &preview).await;
         self.partly |= executed.succeeded > 0;
@@ -114,6 +120,23 @@ impl Rounds<'_> {
         self.options.fresh_containers = made.map(|container| container.id.clone()).collect();
         let plan = make_plan(&observed, &self.options).map_err(PreviewError::Plan)?;
         Ok(Preview { plan, observed })
+    }
+
+    /// Remembers the anonymous volumes that the plan removes: when the agent dies between a
+    /// container and its volumes, nothing else tells whose they are.
+    async fn doom_volumes(&self, preview: &Preview) -> Result<(), StoreError> {
+        let containers = preview.observed.containers.iter();
+        let anonymous: BTreeSet<&String> =
+            containers.flat_map(|container| container.anonymous_volumes.values()).collect();
+        let steps = preview.plan.steps.iter();
+        let removed = steps.filter(|step| step.action == Action::RemoveVolume);
+        let doomed = removed.map(|step| &step.subject).filter(|name| anonymous.contains(name));
+        let doomed: Vec<String> = doomed.cloned().collect();
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        let project = self.declared.spec.name.clone();
+        self.rollout.store.doom_volumes(self.run.run().workspace_id, project, doomed).await
     }
 
     async fn engine_returns(&self) -> Option<Carried> {

@@ -33,13 +33,18 @@ impl Rollout {
         spec: &ProjectSpec,
     ) -> Result<Observed, PreviewError> {
         let project = spec.name.clone();
-        let (adoptions, exits) = futures_util::future::try_join(
+        let (adoptions, exits, doomed) = futures_util::future::try_join3(
             self.store.adoptions(workspace, project.clone()),
-            self.store.exits(workspace, project),
+            self.store.exits(workspace, project.clone()),
+            self.store.doomed_volumes(workspace, project),
         )
         .await
         .map_err(PreviewError::Store)?;
         let mut observed = self.look(spec).await.map_err(PreviewError::Engine)?;
+        let doomed =
+            each(&*self.engine, doomed.into_iter().collect(), |engine, name| engine.volume(name));
+        let doomed = doomed.await.map_err(PreviewError::Engine)?;
+        observed.doomed_volumes = doomed.into_keys().collect();
         observed.owner = self.owner();
         observed.adoptions = adoptions
             .into_iter()

@@ -548,3 +548,69 @@ async fn an_agent_without_its_database_knows_its_own_containers() {
     host.start().await.up(PAIR).await.assert(Outcome::Succeeded);
     assert_eq!(written(&host.engine), [""; 0]);
 }
+
+/// A service with a volume of its own, and one whose volume has no name.
+const ANONYMOUS: &str = "
+services:
+  one: { image: 'app:1', command: [serve], volumes: [/cache, 'data:/data'] }
+  two: { image: 'app:1', command: [serve], volumes: [/cache] }
+volumes: { data: {} }
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_removal_leaves_no_volume_behind() {
+    for lives_for in (0..90).step_by(3) {
+        let mut host = Host::new();
+        let agent = host.start().await;
+        agent.up(ANONYMOUS).await.assert(Outcome::Succeeded);
+        assert_eq!(host.engine.volumes(None).await.unwrap().len(), 3);
+        let removal = tokio::time::timeout(Duration::from_millis(lives_for), agent.down(true));
+        let _ = removal.await;
+        agent.kill().await;
+        let agent = host.start().await;
+        agent.down(true).await.assert(Outcome::Succeeded);
+        assert_eq!(host.engine.volumes(None).await.unwrap(), [], "killed after {lives_for} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_removal_could_not_remove_the_next_one_does() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(ANONYMOUS).await.assert(Outcome::Succeeded);
+    for _ in 0..3 {
+        host.engine.fail_next("remove_volume", EngineErrorKind::Invalid);
+    }
+    agent.down(true).await.assert(Outcome::PartiallySucceeded);
+    assert_eq!(host.engine.volumes(None).await.unwrap().len(), 3);
+    agent.kill().await;
+    let agent = host.start().await;
+    agent.down(true).await.assert(Outcome::Succeeded);
+    assert_eq!(host.engine.volumes(None).await.unwrap(), []);
+    let workspace = agent.rollout.store.scope().workspace_id;
+    let doomed = agent.rollout.store.doomed_volumes(workspace, "shop".to_owned()).await;
+    assert_eq!(doomed.unwrap(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_always_pulled_is_asked_for_and_nothing_else_is_written() {
+    let always = "
+services:
+  one: { image: 'app:1', command: [serve], pull_policy: always }
+";
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(always).await.assert(Outcome::Succeeded);
+    host.engine.forget_calls();
+    let again = agent.up(always).await;
+    again.assert(Outcome::Succeeded);
+    assert_eq!(again.keys(), ["pull_image:app:1"]);
+    assert_eq!(written(&host.engine), ["pull_image"], "the container stays");
+
+    host.engine.fail_next("pull_image", EngineErrorKind::ImageUnavailable);
+    let refused = agent.up(always).await;
+    let [(code, message)] = refused.failures()[..] else { panic!("{:?}", refused.failures()) };
+    assert_eq!(code, "image.missing");
+    assert!(message.contains("`pull_policy: missing`"), "{message}");
+    assert_eq!(refused.standing()["one"], "running");
+}

@@ -5,7 +5,7 @@
 use super::PreviewError;
 use super::wait::WaitError;
 use crate::base::chain;
-use crate::domain::rollout::PlanErrors;
+use crate::domain::rollout::{PlanErrors, Step};
 use crate::domain::runs::{Failure, ReasonCode};
 use crate::operations::{Stop, store_failure};
 use crate::world::content_files::ContentFileError;
@@ -96,6 +96,21 @@ impl ActError {
             }
             Self::Undeclared(_) => Failure::new(ReasonCode::Internal, subject, chain(self)),
         }
+    }
+}
+
+/// Why a step failed. An image that is there and only had to be asked for is named as such: what
+/// runs was not touched.
+pub(super) fn failure_of(step: &Step, error: &ActError) -> Failure {
+    match error {
+        ActError::Engine(engine) if step.only_asks() => {
+            let message = format!(
+                "{engine}; `pull_policy: always` asks the registry at every `up`: make it \
+                 answer, or declare `pull_policy: missing` to use the image that is on this host"
+            );
+            Failure::new(engine_failure(engine, "").reason_code, &step.subject, message)
+        }
+        _ => error.failure(&step.subject),
     }
 }
 

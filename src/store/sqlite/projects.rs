@@ -369,6 +369,48 @@ pub(super) fn adoptions(
     Ok(adoptions)
 }
 
+/// Housekeeping: anonymous volumes that are about to be removed.
+pub(super) fn doom_volumes(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    project: &str,
+    names: &[String],
+) -> Result<(), Fault> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO doomed_volumes (workspace_id, project, name) VALUES (?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )?;
+    for name in names {
+        insert.execute(params![workspace.to_string(), project, name])?;
+    }
+    Ok(())
+}
+
+/// Anonymous volumes that were to be removed.
+pub(super) fn doomed_volumes(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    project: &str,
+) -> Result<Vec<String>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name FROM doomed_volumes WHERE workspace_id = ? AND project = ? ORDER BY name",
+    )?;
+    let names = statement.query_map(params![workspace.to_string(), project], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// Forgets the anonymous volumes that were to be removed.
+pub(super) fn forget_volumes(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    project: &str,
+) -> Result<(), Fault> {
+    connection
+        .prepare_cached("DELETE FROM doomed_volumes WHERE workspace_id = ? AND project = ?")?
+        .execute(params![workspace.to_string(), project])?;
+    Ok(())
+}
+
 /// Housekeeping: the latest exit of a container. Seen again, it is counted; a container that
 /// replaced it begins at its own count.
 pub(super) fn record_exit(connection: &Connection, exit: &ContainerExit) -> Result<(), Fault> {

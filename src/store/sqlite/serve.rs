@@ -193,6 +193,9 @@ fn apply(connection: &Connection, prepared: &Prepared) -> Result<(), Fault> {
         Write::ForgetProject { workspace_id, name } => {
             projects::forget(connection, *workspace_id, name)
         }
+        Write::ForgetVolumes { workspace_id, project } => {
+            projects::forget_volumes(connection, *workspace_id, project)
+        }
         Write::PutAdoption(adoption) => projects::put_adoption(connection, adoption),
         Write::DropAdoptions { workspace_id, project } => {
             projects::drop_adoptions(connection, *workspace_id, project)
@@ -244,6 +247,17 @@ impl Store for SqliteStore {
                 projects::record_exit(connection, &exit)
             }),
         )
+    }
+
+    fn doom_volumes(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        names: Vec<String>,
+    ) -> Answer<'_, ()> {
+        answer(self.write("remember the volumes", move |connection| {
+            projects::doom_volumes(connection, workspace, &project, &names)
+        }))
     }
 
     fn scope(&self) -> Scope {
@@ -376,6 +390,12 @@ impl ReadProjects for SqliteStore {
     fn adoptions(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<Adoption>> {
         answer(self.read("list the adoptions", move |connection| {
             projects::adoptions(connection, workspace, &project)
+        }))
+    }
+
+    fn doomed_volumes(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<String>> {
+        answer(self.read("list the volumes", move |connection| {
+            projects::doomed_volumes(connection, workspace, &project)
         }))
     }
 
