@@ -235,3 +235,17 @@ fn doubled_network_goes_and_the_one_in_use_stays() {
     };
     check(double, &["remove network a: network_doubled"]);
 }
+
+#[test]
+fn asking_the_registry_is_no_change() {
+    let (mut desired, mut world) = (shop(), running_shop());
+    web(&mut desired).pull_policy = crate::facts::PullPolicy::Always;
+    let asks = planned(&desired, &world, &PlanOptions::explicit());
+    let [step] = asks.steps.as_slice() else { panic!("{asks}") };
+    assert_eq!((step.action.title(), step.cause.code()), ("pull image", "pull_always"));
+    assert!(!asks.has_changes() && !asks.is_empty() && asks.engine_writes() == 0);
+    assert!(planned(&desired, &world, &PlanOptions::convergence()).is_empty());
+    world.observed.images.remove("app:1");
+    world.observed.containers.clear();
+    assert!(planned(&desired, &world, &PlanOptions::explicit()).has_changes());
+}
