@@ -71,7 +71,6 @@ impl Fixture {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
-            exits: Arc::default(),
         };
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();

@@ -78,7 +78,6 @@ impl Agent {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesOnDisk::below(&config.state_dir)),
             contexts: Arc::clone(&contexts),
-            exits: Arc::default(),
         };
         let runner = Runner::new(
             Arc::clone(&store),

@@ -96,6 +96,15 @@ impl Store for CountedStore {
         self.timed(self.inner.record_exit(exit))
     }
 
+    fn forget_exits(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        container_ids: Vec<String>,
+    ) -> Answer<'_, ()> {
+        self.timed(self.inner.forget_exits(workspace, project, container_ids))
+    }
+
     fn doom_volumes(
         &self,
         workspace: WorkspaceId,

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::projects::{ApplyChoices, Asker, Projects};
 use super::rollout::Rollout;
-use super::{Door, Operations, Recovered, Runner, RunnerOptions};
+use super::{Door, Operations, Recovered, Request, Runner, RunnerOptions};
 use crate::base::crash_points::NoCrashPoints;
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::RunId;
@@ -20,7 +20,7 @@ use crate::base::{Ambient, Clock, Digest, Timestamp};
 use crate::domain::compose::{Bundle, BundleFile, ContextRef, Options};
 use crate::domain::rollout::{HostPathPolicy, Observed};
 use crate::domain::runs::{
-    OnCrash, OperationRun, Outcome, RunType, Source, StepRecord, StepStatus,
+    Inputs, OnCrash, OperationRun, Outcome, RunType, Source, StepRecord, StepStatus,
 };
 use crate::facts::{ContainerFacts, ImageFacts, ProjectSpec, ServiceSpec, labels};
 use crate::store::keys::Keys;
@@ -135,7 +135,6 @@ impl Host {
             key: keys.hash_key().clone(),
             files: Arc::clone(&self.files) as _,
             contexts: Arc::new(Contexts::open(dir, 1 << 20).unwrap()),
-            exits: Arc::default(),
         };
         let supervisor = Supervisor::new();
         let mut options = RunnerOptions::new(format!("start-{}", self.starts));
@@ -192,6 +191,16 @@ impl Agent {
     pub(crate) async fn up_services(&self, compose: &str, services: &[&str]) -> Ended {
         let services = services.iter().map(|name| (*name).to_owned()).collect();
         self.up_with(compose, ApplyChoices { services, ..ApplyChoices::default() }).await
+    }
+
+    /// Makes the project as applied again, as the watcher does.
+    pub(crate) async fn converge(&self) -> Ended {
+        let scope = self.store.scope();
+        let project = self.store.project(scope.workspace_id, PROJECT.to_owned()).await;
+        let inputs = self.rollout.deploy_as_applied(&project.unwrap().unwrap()).await;
+        let inputs = Inputs::DeployProject(inputs.unwrap().unwrap());
+        let request = Request::by_agent(&scope, Source::Convergence, inputs);
+        self.ended(self.door.submit(request).await.unwrap().run().id).await
     }
 
     pub(crate) async fn down(&self, volumes: bool) -> Ended {

@@ -53,6 +53,14 @@ pub trait Store: ReadRuns + ReadAudit + ReadProjects + Send + Sync {
     /// Housekeeping: remembers the latest exit of a container.
     fn record_exit(&self, exit: ContainerExit) -> Answer<'_, ()>;
 
+    /// Housekeeping: forgets how these containers of a project ended, because they run.
+    fn forget_exits(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        container_ids: Vec<String>,
+    ) -> Answer<'_, ()>;
+
     /// Housekeeping: remembers anonymous volumes of a project that are about to be removed.
     fn doom_volumes(
         &self,

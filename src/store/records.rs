@@ -4,6 +4,7 @@
 use crate::base::ids::{RevisionId, TenantId, UserId, WorkspaceId};
 use crate::base::keyed::keyed;
 use crate::base::{Digest, Timestamp};
+use crate::domain::rollout::Exit;
 use crate::domain::runs::{Attempt, OperationRun, Wanted};
 
 use super::Write;
@@ -108,7 +109,7 @@ pub struct Adoption {
     pub adopted_at: Timestamp,
 }
 
-/// The latest exit of a container that should run.
+/// The latest exit of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerExit {
     /// The workspace.
@@ -121,11 +122,13 @@ pub struct ContainerExit {
     pub number: u32,
     /// The container that exited.
     pub container_id: String,
+    /// How it ended.
+    pub ended: Exit,
     /// Its exit code.
     pub exit_code: i64,
     /// How often this container was seen to exit.
     pub count: u64,
-    /// When it was seen last.
+    /// When it was seen last, by the engine's clock where the engine told of it.
     pub seen_at: Timestamp,
 }
 

@@ -17,14 +17,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use endings::Endings;
+use endings::{Ending, Endings};
 use pace::Pace;
 
 use crate::base::ids::RunId;
 use crate::base::{Clock, Timestamp, chain};
-use crate::domain::rollout::Plan;
+use crate::domain::rollout::{Exit, Observed, Plan};
 use crate::domain::runs::{DeployProject, Inputs, Outcome, Source, Status, Subject};
-use crate::facts::{ContainerState, labels};
+use crate::facts::{ContainerState, Instance, labels};
 use crate::operations::deploy_project::options_of;
 use crate::operations::rollout::{PreviewError, Rollout};
 use crate::operations::{Door, Request, SubmitError};
@@ -114,7 +114,10 @@ impl Convergence {
             let Err(error) = end;
             warn!(%error, "the engine's events ended; following them again soon");
             since = self.endings.last_event_at();
-            self.endings.engine_lost(&self.rollout.exits);
+            let seen_at = self.clock.now();
+            for ending in self.endings.engine_lost() {
+                self.record(ending, 0, seen_at).await;
+            }
             if began.elapsed() > RECONNECT_LAST {
                 pause = RECONNECT_FIRST;
             }
@@ -164,9 +167,9 @@ impl Convergence {
     /// Takes note of an event, and decides whether its project is worth a look.
     async fn happened(&mut self, event: &EngineEvent) {
         let Some(project) = event.attributes.get(labels::COMPOSE_PROJECT).cloned() else { return };
-        let has_ended_itself = self.endings.happened(event, &self.rollout.exits);
-        if has_ended_itself {
-            self.record_exit(event).await;
+        if let Some(ending) = self.endings.happened(event) {
+            let status = event.attributes.get("exitCode").and_then(|status| status.parse().ok());
+            self.record(ending, status.unwrap_or_default(), event.at).await;
         }
         if matches!(event.action.as_str(), "die" | "stop" | "pause" | "destroy" | "rename" | "oom")
         {
@@ -174,19 +177,18 @@ impl Convergence {
         }
     }
 
-    /// Keeps an exit that nobody asked for beyond the life of this process.
-    async fn record_exit(&self, event: &EngineEvent) {
-        let Some(instance) = labels::instance_of(&event.attributes) else { return };
-        let status = event.attributes.get("exitCode").and_then(|status| status.parse().ok());
+    /// Keeps how a container ended beyond the life of this process.
+    async fn record(&self, ending: Ending, exit_code: i64, seen_at: Timestamp) {
         let exit = ContainerExit {
             workspace_id: self.rollout.store.scope().workspace_id,
-            project: instance.project,
-            service: instance.service,
-            number: instance.number,
-            container_id: event.container_id.clone(),
-            exit_code: status.unwrap_or_default(),
+            project: ending.instance.project,
+            service: ending.instance.service,
+            number: ending.instance.number,
+            container_id: ending.container_id,
+            ended: ending.ended,
+            exit_code,
             count: 1,
-            seen_at: self.clock.now(),
+            seen_at,
         };
         if let Err(error) = self.rollout.store.record_exit(exit).await {
             warn!(error = %chain(&error), "exit not recorded");
@@ -321,8 +323,27 @@ impl Convergence {
         let preview = preview.map_err(LookError::Preview)?;
         let containers = preview.observed.containers.iter();
         let running = containers.filter(|found| found.state == ContainerState::Running);
-        self.endings.are_running(running.map(|found| found.id.clone()));
+        let running: Vec<(String, Instance)> =
+            running.filter_map(|found| Some((found.id.clone(), found.instance.clone()?))).collect();
+        self.outlived(&inputs.project, &preview.observed, &running).await;
+        self.endings.are_running(running.into_iter());
         Ok(preview.plan)
+    }
+
+    /// Containers that outlived their engine have not ended with it: when they end later, unseen,
+    /// the record must not say so.
+    async fn outlived(&self, project: &str, observed: &Observed, running: &[(String, Instance)]) {
+        let is_said_lost = |id: &String| observed.exits.get(id) == Some(&Exit::WithTheEngine);
+        let ids = running.iter().map(|(id, _)| id.clone()).filter(is_said_lost);
+        let ids: Vec<String> = ids.collect();
+        if ids.is_empty() {
+            return;
+        }
+        let workspace = self.rollout.store.scope().workspace_id;
+        let forgotten = self.rollout.store.forget_exits(workspace, project.to_owned(), ids).await;
+        if let Err(error) = forgotten {
+            warn!(error = %chain(&error), "exit not forgotten");
+        }
     }
 
     async fn submit(

@@ -178,7 +178,6 @@ impl Host {
             key: keys.hash_key().clone(),
             files: Arc::clone(&self.files) as _,
             contexts: Arc::new(contexts),
-            exits: Arc::default(),
         };
         let recovers = self.flaw != Some(Flaw::SkipsRecovery);
         let operations = self.operations(&rollout);
@@ -374,13 +373,13 @@ impl Process<'_> {
     /// A project that is kept becomes as declared by itself.
     async fn examine_kept(&self, name: &'static str) -> Broken {
         let kept = self.project(name).await.filter(|project| project.desired == Desired::Running);
-        let Some(revision) = kept.and_then(|project| project.revision_id) else {
-            return Broken::new();
-        };
-        let declared = self.rollout.declared(revision).await.expect("a stored revision");
+        let Some(kept) = kept else { return Broken::new() };
+        let declared = self.rollout.kept(&kept).await.expect("stored revisions");
+        let Some(declared) = declared else { return Broken::new() };
         let workspace = self.store.scope().workspace_id;
         // As the watcher asks: what nobody declares any more stays until somebody removes it.
-        let options = PlanOptions { remove_orphans: false, ..PlanOptions::convergence() };
+        let services = declared.wanted.clone();
+        let options = PlanOptions { services, remove_orphans: false, ..PlanOptions::convergence() };
         let waited = tokio::time::timeout(MENDED_WITHIN, async {
             loop {
                 let preview = self.rollout.preview(workspace, &declared, &options).await;

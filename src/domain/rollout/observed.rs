@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::Contract;
+use crate::base::keyed::keyed;
 use crate::facts::{ContainerFacts, ImageFacts, NetworkFacts, VolumeFacts};
 
 /// Everything a plan depends on, read in one bounded set of calls.
@@ -39,16 +38,16 @@ pub struct Observed {
     pub files_missing: BTreeSet<String>,
 }
 
-/// How a container ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exit {
-    /// Its program ended.
-    OnItsOwn,
-    /// Somebody stopped or killed it.
-    ByHand,
-    /// The engine, or its host, stopped.
-    WithTheEngine,
+keyed! {
+    /// How a container ended.
+    pub enum Exit: "kind of exit" {
+        /// Its program ended.
+        OnItsOwn = "on_its_own",
+        /// Somebody stopped or killed it.
+        ByHand = "by_hand",
+        /// The engine, or its host, stopped.
+        WithTheEngine = "with_the_engine",
+    }
 }
 
 /// Who wants the plan, which decides how much may be done.

@@ -7,7 +7,6 @@ mod carry;
 mod create;
 mod engine_loss;
 mod execute;
-mod exits;
 mod observe;
 #[cfg(test)]
 mod proofs;
@@ -32,7 +31,6 @@ use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
 
 pub use carry::{Carried, MakePlan, carry_out};
-pub use exits::ExitLog;
 pub use report::{failures_of, plan_failures};
 
 /// What every operation on a project works with. Cheap to clone.
@@ -48,8 +46,6 @@ pub struct Rollout {
     pub files: Arc<dyn ContentFiles>,
     /// The build contexts that clients sent.
     pub contexts: Arc<Contexts>,
-    /// How containers ended, as far as somebody watched.
-    pub exits: Arc<ExitLog>,
 }
 
 /// A project as its files declare it.

@@ -50,29 +50,9 @@ impl Rollout {
             .into_iter()
             .map(|kept| (kept.container_id, Contract::of_digest(kept.spec_hash)))
             .collect();
-        observed.exits = self.known_exits(&observed, &exits);
+        observed.exits = known_exits(&observed, &exits);
         observed.files_missing = self.files_missing(spec);
         Ok(observed)
-    }
-
-    /// What was watched in this process; else what an earlier one recorded, which are exits that
-    /// nobody asked for. A record of an earlier end than the container's last says nothing.
-    fn known_exits(
-        &self,
-        observed: &Observed,
-        recorded: &[ContainerExit],
-    ) -> BTreeMap<String, Exit> {
-        let is_of_last_end = |exit: &ContainerExit, container: &ContainerFacts| {
-            let seen_at = after(exit.seen_at, CLOCK_TOLERANCE);
-            exit.container_id == container.id
-                && container.finished_at.is_none_or(|at| at <= seen_at)
-        };
-        let known = observed.containers.iter().filter_map(|container| {
-            let is_recorded = recorded.iter().any(|exit| is_of_last_end(exit, container));
-            let exit = self.exits.get(&container.id);
-            Some((container.id.clone(), exit.or(is_recorded.then_some(Exit::OnItsOwn))?))
-        });
-        known.collect()
     }
 
     async fn look(&self, spec: &ProjectSpec) -> Result<Observed, EngineError> {
@@ -166,6 +146,26 @@ impl Rollout {
         let found = each(&*self.engine, names, |engine, name| engine.container(name)).await?;
         Ok(found.into_iter().map(|(name, container)| (name, container.id)).collect())
     }
+}
+
+/// How containers ended, as far as somebody watched and wrote it down. A record of an earlier end
+/// than the container's last says nothing. An engine that goes ends its containers later than it is
+/// seen to go, some only when it comes back: there it counts that the container was not started
+/// since.
+fn known_exits(observed: &Observed, recorded: &[ContainerExit]) -> BTreeMap<String, Exit> {
+    let is_of_last_end = |exit: &ContainerExit, container: &ContainerFacts| {
+        let seen_at = after(exit.seen_at, CLOCK_TOLERANCE);
+        let told = match exit.ended {
+            Exit::WithTheEngine => container.started_at,
+            Exit::OnItsOwn | Exit::ByHand => container.finished_at,
+        };
+        exit.container_id == container.id && told.is_none_or(|at| at <= seen_at)
+    };
+    let known = observed.containers.iter().filter_map(|container| {
+        let exit = recorded.iter().find(|exit| is_of_last_end(exit, container))?;
+        Some((container.id.clone(), exit.ended))
+    });
+    known.collect()
 }
 
 /// A read by name.

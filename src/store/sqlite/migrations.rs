@@ -28,6 +28,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, sql: include_str!("../sql/sqlite/0001_initial.sql") },
     Migration { number: 2, sql: include_str!("../sql/sqlite/0002_wanted_services.sql") },
     Migration { number: 3, sql: include_str!("../sql/sqlite/0003_doomed_volumes.sql") },
+    Migration { number: 4, sql: include_str!("../sql/sqlite/0004_kinds_of_exit.sql") },
 ];
 
 /// The form that this program works with.

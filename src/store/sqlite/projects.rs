@@ -417,13 +417,13 @@ pub(super) fn record_exit(connection: &Connection, exit: &ContainerExit) -> Resu
     connection
         .prepare_cached(
             "INSERT INTO container_exits (workspace_id, project, service, number, container_id,
-                 exit_code, count, seen_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                 exit_code, count, seen_at, ended)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (workspace_id, project, service, number) DO UPDATE SET
                  count = CASE WHEN container_id = excluded.container_id
                      THEN count + excluded.count ELSE excluded.count END,
                  container_id = excluded.container_id, exit_code = excluded.exit_code,
-                 seen_at = excluded.seen_at",
+                 seen_at = excluded.seen_at, ended = excluded.ended",
         )?
         .execute(params![
             exit.workspace_id.to_string(),
@@ -434,7 +434,24 @@ pub(super) fn record_exit(connection: &Connection, exit: &ContainerExit) -> Resu
             exit.exit_code,
             signed(exit.count),
             nanos(exit.seen_at),
+            exit.ended.key(),
         ])?;
+    Ok(())
+}
+
+/// Housekeeping: forgets how these containers ended, because they run.
+pub(super) fn forget_exits(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    project: &str,
+    container_ids: &[String],
+) -> Result<(), Fault> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM container_exits WHERE workspace_id = ? AND project = ? AND container_id = ?",
+    )?;
+    for id in container_ids {
+        delete.execute(params![workspace.to_string(), project, id])?;
+    }
     Ok(())
 }
 
@@ -445,7 +462,7 @@ pub(super) fn exits(
     name: &str,
 ) -> Result<Vec<ContainerExit>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT service, number, container_id, exit_code, count, seen_at FROM container_exits
+        "SELECT service, number, container_id, exit_code, count, seen_at, ended FROM container_exits
          WHERE workspace_id = ? AND project = ? ORDER BY service, number",
     )?;
     let mut rows = statement.query(params![workspace.to_string(), name])?;
@@ -460,6 +477,7 @@ pub(super) fn exits(
             exit_code: row.get(3)?,
             count: unsigned(row, 4)?,
             seen_at: time(row, 5)?,
+            ended: parsed(row, 6, "kind of exit")?,
         });
     }
     Ok(exits)

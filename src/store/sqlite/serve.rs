@@ -249,6 +249,17 @@ impl Store for SqliteStore {
         )
     }
 
+    fn forget_exits(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        container_ids: Vec<String>,
+    ) -> Answer<'_, ()> {
+        answer(self.write("forget the exits", move |connection| {
+            projects::forget_exits(connection, workspace, &project, &container_ids)
+        }))
+    }
+
     fn doom_volumes(
         &self,
         workspace: WorkspaceId,

@@ -71,17 +71,17 @@ async fn removed_or_stopped_container_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn frozen_container_goes_on() {
-    let (stage, _options) = watched().await;
-    let id = stage.containers().await["shop-web-1"].id.clone();
-    stage.engine.forget_calls();
-    stage.engine.pause_behind("shop-web-1");
+    let (agent, _options) = watched().await;
+    let id = agent.containers().await["shop-web-1"].id.clone();
+    agent.engine.forget_calls();
+    agent.engine.pause_behind("shop-web-1");
     pass(10).await;
-    let web = &stage.containers().await["shop-web-1"];
+    let web = &agent.containers().await["shop-web-1"];
     assert_eq!((web.state, &web.id), (ContainerState::Running, &id));
-    let written: Vec<_> = stage.engine.writes().iter().map(|call| call.method).collect();
+    let written: Vec<_> = agent.engine.writes().iter().map(|call| call.method).collect();
     assert_eq!(written, ["unpause_container"]);
-    let run = &stage.runs().await[0];
-    let step = &stage.rollout.store.steps(run.id).await.unwrap()[0];
+    let run = &agent.runs().await[0];
+    let step = &agent.store.steps(run.id).await.unwrap()[0];
     assert_eq!((step.key.as_str(), step.cause.as_str()), ("unpause:shop-web-1", "frozen"));
     assert!(run.context.details.plan_digest.is_some(), "{:?}", run.context.details);
 }
@@ -233,4 +233,24 @@ async fn service_that_nobody_declares_is_refused_and_not_kept() {
     assert!(refused.unwrap_err().to_string().contains("\"wbe\""));
     let workspace = agent.store.scope().workspace_id;
     assert_eq!(agent.store.projects(workspace).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn container_that_outlives_its_engine_has_not_ended() {
+    let (agent, _options) = watched().await;
+    let recorded = async || -> Vec<(String, Exit)> {
+        let workspace = agent.store.scope().workspace_id;
+        let exits = agent.store.exits(workspace, PROJECT.to_owned()).await.unwrap();
+        exits.into_iter().map(|exit| (exit.service, exit.ended)).collect()
+    };
+    let once = ("once".to_owned(), Exit::OnItsOwn);
+    assert_eq!(agent.containers().await["shop-once-1"].state, ContainerState::Exited);
+    pass(10).await;
+    agent.engine.set_unreachable(true);
+    pass(60).await;
+    assert_eq!(recorded().await, [once.clone(), ("web".to_owned(), Exit::WithTheEngine)]);
+    agent.engine.set_unreachable(false);
+    pass(60).await;
+    assert_eq!(recorded().await, [once], "it was found running");
+    assert_eq!(agent.runs().await.len(), 1);
 }

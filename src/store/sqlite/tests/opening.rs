@@ -44,17 +44,18 @@ async fn an_older_database_is_brought_to_the_newest_form_and_its_projects_stay_w
         "INSERT INTO projects (workspace_id, name, desired, created_at, updated_at)
              VALUES ('{workspace}', 'shop', 'running', 0, 0);
          DROP TABLE doomed_volumes;
+         ALTER TABLE container_exits DROP COLUMN ended;
          ALTER TABLE projects DROP COLUMN wanted;
          DELETE FROM migrations WHERE number > 1;
          PRAGMA user_version = 1"
     );
     tamper(&dir.path().join("wharf.db"), &older).unwrap();
     let opened = open_in(dir.path(), &ambient, Mode::Inline).unwrap();
-    assert_eq!(opened.migrated, Migrated::Upgraded { from: 1, to: 3 });
+    assert_eq!(opened.migrated, Migrated::Upgraded { from: 1, to: 4 });
     let fixture = Fixture { dir, clock, ambient, store: opened.store };
     let found = crate::store::ReadProjects::project(&*fixture.store, workspace, "shop".to_owned());
     assert!(found.await.unwrap().unwrap().wanted.is_whole());
-    assert_eq!(summaries(&fixture).await[0], "The database was brought from form 1 to form 3");
+    assert_eq!(summaries(&fixture).await[0], "The database was brought from form 1 to form 4");
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn check(damage: impl FnOnce(&Path), expect: &str) {
 fn a_database_that_is_not_for_this_program_is_refused_with_the_reason() {
     check(
         |path| tamper(path, "PRAGMA user_version = 99").unwrap(),
-        "the database DIR/wharf.db has form 99; this agent knows forms up to 3",
+        "the database DIR/wharf.db has form 99; this agent knows forms up to 4",
     );
     check(
         |path| tamper(path, "UPDATE migrations SET checksum = 'other'").unwrap(),

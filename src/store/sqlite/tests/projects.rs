@@ -4,6 +4,7 @@ use super::*;
 use crate::base::Digest;
 use crate::base::ids::RevisionId;
 use crate::base::limits::REVISIONS_KEPT_MAX;
+use crate::domain::rollout::Exit;
 use crate::domain::runs::{DeployCause, DeployProject, Layer, Wanted};
 use crate::store::{Adoption, ContainerExit, Desired, NewRevision, Project, ReadProjects as _};
 
@@ -243,6 +244,7 @@ async fn exits_of_one_container_add_up_and_a_new_container_starts_over() {
         service: "web".to_owned(),
         number: 1,
         container_id: container_id.to_owned(),
+        ended: Exit::OnItsOwn,
         exit_code: 137,
         count: 1,
         seen_at: fixture.now(),

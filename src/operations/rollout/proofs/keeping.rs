@@ -1,0 +1,129 @@
+//! Proves what is known beyond one life of the agent: whose a project is, what a removal still owes,
+//! how containers ended. Owns no host. Face: none. Never on a real engine.
+
+use std::time::Duration;
+
+use super::{PAIR, written};
+use crate::domain::rollout::Exit;
+use crate::domain::runs::Outcome;
+use crate::facts::labels;
+use crate::operations::harness::Host;
+use crate::operations::projects::ApplyChoices;
+use crate::store::ContainerExit;
+use crate::world::docker::{Engine as _, EngineErrorKind};
+
+#[tokio::test(start_paused = true)]
+async fn two_agents_on_one_engine_leave_each_other_alone() {
+    let mut ours = Host::new();
+    let agent = ours.start().await;
+    agent.up(PAIR).await.assert(Outcome::Succeeded);
+    let other = ours.beside().start().await;
+    ours.engine.forget_calls();
+    let (changed, id) = (PAIR.replace("serve", "other"), agent.rollout.owner());
+    for ended in [other.up(&changed).await, other.restart().await, other.down(true).await] {
+        ended.assert(Outcome::Blocked);
+        let [(code, message)] = ended.failures()[..] else { panic!("{:?}", ended.failures()) };
+        assert_eq!(code, "project.owned_elsewhere");
+        assert!(message.contains(&id) && message.contains("--adopt"), "{message}");
+    }
+    assert_eq!(written(&ours.engine), [""; 0]);
+    agent.up(PAIR).await.assert(Outcome::Succeeded);
+    assert_eq!(written(&ours.engine), [""; 0]);
+
+    let adopting = ApplyChoices { adopt: true, ..ApplyChoices::default() };
+    other.up_with(&changed, adopting).await.assert(Outcome::Succeeded);
+    agent.up(PAIR).await.assert(Outcome::Blocked);
+    ours.engine.forget_calls();
+    other.up(&changed).await.assert(Outcome::Succeeded);
+    assert_eq!(written(&ours.engine), [""; 0], "what was taken over is its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_without_its_database_knows_its_own_containers() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(PAIR).await.assert(Outcome::Succeeded);
+    let labelled =
+        |found: &crate::facts::ContainerFacts| found.all_labels.get(labels::OWNER).cloned();
+    let owners: Vec<_> = agent.look().await.containers.iter().map(labelled).collect();
+    assert_eq!(owners, vec![Some(agent.rollout.owner()); 2]);
+    agent.kill().await;
+    host.lose_database();
+    host.engine.forget_calls();
+    host.start().await.up(PAIR).await.assert(Outcome::Succeeded);
+    assert_eq!(written(&host.engine), [""; 0]);
+}
+
+/// A service with a volume of its own, and one whose volume has no name.
+const ANONYMOUS: &str = "
+services:
+  one: { image: 'app:1', command: [serve], volumes: [/cache, 'data:/data'] }
+  two: { image: 'app:1', command: [serve], volumes: [/cache] }
+volumes: { data: {} }
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_removal_leaves_no_volume_behind() {
+    for lives_for in (0..90).step_by(3) {
+        let mut host = Host::new();
+        let agent = host.start().await;
+        agent.up(ANONYMOUS).await.assert(Outcome::Succeeded);
+        assert_eq!(host.engine.volumes(None).await.unwrap().len(), 3);
+        let removal = tokio::time::timeout(Duration::from_millis(lives_for), agent.down(true));
+        let _ = removal.await;
+        agent.kill().await;
+        let agent = host.start().await;
+        agent.down(true).await.assert(Outcome::Succeeded);
+        assert_eq!(host.engine.volumes(None).await.unwrap(), [], "killed after {lives_for} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_removal_could_not_remove_the_next_one_does() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(ANONYMOUS).await.assert(Outcome::Succeeded);
+    for _ in 0..3 {
+        host.engine.fail_next("remove_volume", EngineErrorKind::Invalid);
+    }
+    agent.down(true).await.assert(Outcome::PartiallySucceeded);
+    assert_eq!(host.engine.volumes(None).await.unwrap().len(), 3);
+    agent.kill().await;
+    let agent = host.start().await;
+    agent.down(true).await.assert(Outcome::Succeeded);
+    assert_eq!(host.engine.volumes(None).await.unwrap(), []);
+    let workspace = agent.store.scope().workspace_id;
+    let doomed = agent.store.doomed_volumes(workspace, "shop".to_owned()).await;
+    assert_eq!(doomed.unwrap(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_a_container_ended_is_known_after_a_restart_of_the_agent() {
+    for (ended, starts) in [(Exit::OnItsOwn, 0), (Exit::ByHand, 1), (Exit::WithTheEngine, 1)] {
+        let mut host = Host::new();
+        let agent = host.start().await;
+        agent.up(PAIR).await.assert(Outcome::Succeeded);
+        // Status 0 tells nothing: only who watched knows whether its work is done.
+        host.engine.exit_container("shop-one-1", 0);
+        let container = agent.look().await.containers.remove(0);
+        let instance = container.instance.unwrap();
+        let exit = ContainerExit {
+            workspace_id: agent.store.scope().workspace_id,
+            project: instance.project,
+            service: instance.service,
+            number: instance.number,
+            container_id: container.id.clone(),
+            ended,
+            exit_code: 0,
+            count: 1,
+            seen_at: container.finished_at.unwrap(),
+        };
+        agent.store.record_exit(exit).await.unwrap();
+        agent.kill().await;
+        let agent = host.start().await;
+        assert_eq!(agent.look().await.exits.get(&container.id), Some(&ended));
+        host.engine.forget_calls();
+        agent.converge().await.assert(Outcome::Succeeded);
+        assert_eq!(written(&host.engine), vec!["start_container"; starts], "{ended}");
+    }
+}
