@@ -73,6 +73,42 @@ async fn files_applied_at_the_end_of_a_removal_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removal_asked_for_again_at_the_end_of_a_removal_is_accepted() {
+    for turns in 0..TURNS_MAX {
+        let agent = removed().await;
+        let asker = asker();
+        let removal = agent.projects.remove(PROJECT, true, &asker);
+        let (admitted, ()) = tokio::join!(removal, agent.meanwhile(turns, forget(&agent)));
+        let admitted = admitted.unwrap_or_else(|error| panic!("after {turns} turns: {error}"));
+        let run = agent.ended(admitted.run().id).await.run;
+        assert_eq!(run.outcome().key(), "succeeded", "after {turns} turns: {run:?}");
+        assert_eq!(agent.kept().await, None, "after {turns} turns");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_that_two_ask_for_at_one_time_are_both_kept() {
+    const BOTH: &str = "services: {one: {image: 'app:1'}, two: {image: 'app:1'}}";
+    for is_known in [false, true] {
+        for turns in 0..TURNS_MAX {
+            let agent = Host::new().start().await;
+            if is_known {
+                agent.up_services(BOTH, &["one"]).await;
+            }
+            let two = async {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                agent.up_services(BOTH, &["two"]).await
+            };
+            tokio::join!(agent.up_services(BOTH, &["one"]), two);
+            let kept = agent.kept().await.unwrap().wanted.names();
+            assert_eq!(kept, ["one", "two"].map(str::to_owned).into(), "after {turns} turns");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resume_at_the_end_of_a_removal_is_recorded_or_refused() {
     for turns in 0..TURNS_MAX {
         let agent = removed().await;
@@ -115,7 +151,8 @@ async fn a_resume_never_brings_back_older_files() {
 async fn under_way() -> (Agent, OperationRun) {
     let agent = Host::new().start().await;
     agent.engine.set_latency(Duration::from_secs(3600));
-    let run = agent.asked(WEB).await.run().clone();
+    let id = agent.asked(WEB).await.run().id;
+    let run = agent.until(id, |run| run.state == RunState::Running).await;
     (agent, run)
 }
 
