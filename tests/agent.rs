@@ -286,6 +286,8 @@ fn every_error_is_a_problem_document() {
     check("DELETE /v1/runs", b"", 405, "method_not_allowed");
     check("GET /v1/runs?status=sleeping", b"", 400, "bad_request");
     check("GET /v1/runs?colour=blue", b"", 400, "bad_request");
+    check("GET /v1/runs?after=elsewhere", b"", 400, "bad_request");
+    check("GET /v1/audit?after=elsewhere", b"", 400, "bad_request");
     check("GET /v1/runs/abc", b"", 400, "bad_request");
     check("GET /v1/runs/0190aaaa-0000-7000-8000-000000000000", b"", 404, "not_found");
     check("GET /v1/audit/0190aaaa-0000-7000-8000-000000000000", b"", 404, "not_found");

@@ -260,6 +260,65 @@ async fn applying_is_recorded_followed_and_shown() {
     assert_eq!(plan["has_changes"], false, "{plan}");
 }
 
+/// Only what somebody asked for is kept: neither a service that was never brought up nor a change
+/// that nobody asked to carry out comes by itself.
+#[tokio::test]
+async fn a_service_that_nobody_asked_for_does_not_come_by_itself() {
+    let agent = Fixture::working().await;
+    let two = "services:\n  web: {image: 'web:1', command: [serve]}\n  \
+               api: {image: 'web:1', command: [serve]}\n";
+    let ids = |containers: &Value| -> Vec<String> {
+        let containers = containers.as_array().unwrap().iter();
+        containers.map(|found| found["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let up = async |compose: &str, services: &[&str]| {
+        let mut body = apply(compose);
+        body["options"] = json!({ "services": services });
+        let answer = agent.post("/v1/projects/shop/up", body, 202).await;
+        agent.events(answer["run"]["id"].as_str().unwrap(), None, usize::MAX).await;
+    };
+    // What the agent does on its own, it does after a pause too.
+    let converge = async || {
+        agent.post("/v1/projects/shop/pause", json!({}), 200).await;
+        agent.post("/v1/projects/shop/resume", json!({}), 200).await;
+        let runs = agent.get("/v1/runs").await;
+        agent.events(runs["items"][0]["id"].as_str().unwrap(), None, usize::MAX).await;
+        agent.get("/v1/projects/shop").await["containers"].clone()
+    };
+    up(two, &["web"]).await;
+    let found = converge().await;
+    assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found[0]["name"], "shop-web-1");
+
+    up(two, &[]).await;
+    let both = ids(&converge().await);
+    assert_eq!(both.len(), 2);
+    // The change of `api` is not asked for, and `web` is kept as before.
+    let changed = two.replace(
+        "api: {image: 'web:1', command: [serve]",
+        "api: {image: 'web:1', command: [other]",
+    );
+    up(&changed, &["web"]).await;
+    assert_eq!(ids(&converge().await), both);
+    up(&changed, &[]).await;
+    let all = ids(&converge().await);
+    assert_eq!(all.iter().filter(|id| both.contains(id)).count(), 1, "{all:?} after {both:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_declared_is_refused_before_anything_is_kept() {
+    let agent = Fixture::working().await;
+    let mut body = apply(WEB);
+    body["options"] = json!({ "services": ["wep"] });
+    for verb in ["plan", "up"] {
+        let problem = agent.post(&format!("/v1/projects/shop/{verb}"), body.clone(), 422).await;
+        assert_eq!(problem["code"], "invalid_project");
+        assert!(problem["detail"].as_str().unwrap().contains("wep"), "{problem}");
+    }
+    assert_eq!(agent.get("/v1/projects").await["items"], json!([]));
+    assert_eq!(agent.get("/v1/runs").await["items"], json!([]));
+}
+
 #[tokio::test]
 async fn a_follower_goes_on_where_it_was() {
     let agent = Fixture::working().await;

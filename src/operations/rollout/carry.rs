@@ -9,7 +9,7 @@ use super::execute::{Executed, How, count, execute};
 use super::report::ActError;
 use super::wait::{WaitError, last_words};
 use super::{Declared, Preview, PreviewError, Rollout, failures_of};
-use crate::base::limits::DEPLOY_ROUNDS_MAX;
+use crate::base::limits::{DEPLOY_REFUSALS_MAX, DEPLOY_ROUNDS_MAX};
 use crate::domain::rollout::{Action, Observed, Plan, PlanErrors, PlanOptions, Step, Target};
 use crate::domain::runs::{CountKey, Details, Failure, ReasonCode};
 use crate::facts::{ContainerState, labels};
@@ -45,7 +45,8 @@ pub async fn carry_out(
     make_plan: MakePlan<'_>,
 ) -> Carried {
     let options = PlanOptions { inactive_services: declared.inactive.clone(), ..options };
-    let mut rounds = Rounds { run, rollout, declared, options, partly: false, last: None };
+    let mut rounds =
+        Rounds { run, rollout, declared, options, partly: false, last: None, refusals: 0 };
     for _ in 0..DEPLOY_ROUNDS_MAX {
         if let Some(carried) = rounds.next(make_plan).await {
             return carried;
@@ -63,6 +64,8 @@ struct Rounds<'a> {
     partly: bool,
     /// The plan that was executed last, and what came of it.
     last: Option<(Plan, Executed)>,
+    /// How often in a row the engine failed to carry out that plan.
+    refusals: u32,
 }
 
 impl Rounds<'_> {
@@ -71,6 +74,8 @@ impl Rounds<'_> {
         let preview = match self.look(make_plan).await {
             Ok(preview) => preview,
             Err(PreviewError::Engine(error)) if error.is_outcome_unknown() => {
+                // Whatever it refused before, it was on its way out.
+                self.refusals = 0;
                 return self.engine_returns().await;
             }
             Err(error) => {
@@ -104,9 +109,17 @@ impl Rounds<'_> {
         match executed.how {
             How::Stopped(stop) => Some(Carried::Stopped(stop)),
             How::Failed => Some(self.fail(executed.failures)),
-            How::Wholly | How::ImagesOnly | How::EngineLost | How::Outrun => {
+            How::Wholly | How::ImagesOnly | How::Outrun => {
                 self.last = Some((preview.plan, executed));
+                self.refusals = 0;
                 None
+            }
+            How::EngineLost => {
+                let is_same = self.last.as_ref().is_some_and(|(plan, _)| *plan == preview.plan);
+                self.refusals = if is_same { self.refusals + 1 } else { 1 };
+                self.last = Some((preview.plan, executed));
+                // Waits a little even when it answers: it may be about to go.
+                self.engine_returns().await
             }
         }
     }
@@ -157,6 +170,9 @@ impl Rounds<'_> {
         match executed.how {
             // Nobody outran us: the engine refuses what the plan wants.
             How::Outrun if is_same => executed.failures.clone(),
+            How::EngineLost if is_same && self.refusals >= DEPLOY_REFUSALS_MAX => {
+                executed.failures.clone()
+            }
             How::Wholly => {
                 let ended = self.ended_at_once(plan, preview).await;
                 if ended.is_empty() && is_same { still_needed(plan) } else { ended }

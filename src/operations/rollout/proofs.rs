@@ -205,6 +205,23 @@ async fn a_program_that_ends_at_once_counts_by_its_status() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_engine_that_always_refuses_is_believed_soon_and_one_that_mends_is_not() {
+    for (refusals, outcome) in [(2, Outcome::Succeeded), (50, Outcome::Failed)] {
+        let mut host = Host::new();
+        for _ in 0..refusals {
+            host.engine.fail_next("start_container", EngineErrorKind::Internal);
+        }
+        let alone = "services:\n  one: { image: 'app:1', command: [serve] }\n";
+        let ended = host.start().await.up(alone).await;
+        ended.assert(outcome);
+        let starts = ended.keys().into_iter().filter(|key| *key == "start:shop-one-1").count();
+        assert!(starts <= 4, "{:?}", ended.keys());
+        let codes: Vec<&str> = ended.failures().iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, if refusals > 2 { &["engine.refused"][..] } else { &[] });
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_outlasts_an_engine_that_goes_away() {
     let mut host = shop_host();
     let agent = host.start().await;
