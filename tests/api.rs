@@ -16,7 +16,8 @@ use wharfinger::api::listen::{self, SocketOptions};
 use wharfinger::api::metrics::Metrics;
 use wharfinger::api::{self, About, Api};
 use wharfinger::base::crash_points::NoCrashPoints;
-use wharfinger::base::{Ambient, Clock as _};
+use wharfinger::base::{Ambient, Clock as _, Digest};
+use wharfinger::domain::compose::dockerignore::{ContextEntry, ContextKind, context_digest};
 use wharfinger::domain::compose::{Bundle, BundleFile, Options};
 use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::facts::{ImageFacts, ServiceSpec};
@@ -28,7 +29,7 @@ use wharfinger::store::keys::Keys;
 use wharfinger::store::sqlite::{self, Mode, Opening};
 use wharfinger::world::clock::SystemClock;
 use wharfinger::world::content_files::FilesInMemory;
-use wharfinger::world::contexts::Contexts;
+use wharfinger::world::contexts::{self, Contexts};
 use wharfinger::world::docker::fake::{Behaviour, FakeEngine};
 use wharfinger::world::host::SystemEntropy;
 use wharfinger::world::tasks::Supervisor;
@@ -61,6 +62,7 @@ impl Fixture {
             hostname: "host",
             agent_version: "test",
             mode: Mode::Threaded,
+            on_commit: None,
         };
         let store: Arc<dyn Store> = sqlite::open(opening).unwrap().store;
         let engine = FakeEngine::new(Arc::clone(&ambient.clock));
@@ -481,6 +483,48 @@ async fn build_contexts_are_checked_and_asked_for() {
     assert!(!agent.dir.path().join(format!("contexts/{digest}.tar")).exists());
 }
 
+/// An archive comes in part by part, and what breaks off or is too large leaves nothing behind.
+#[tokio::test]
+async fn a_context_comes_in_part_by_part() {
+    let agent = Fixture::new().await;
+    let dir = agent.dir.path().join("contexts");
+    let files = || -> Vec<String> {
+        let files = std::fs::read_dir(&dir).unwrap();
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let put = |digest: &str, parts: Vec<Result<Vec<u8>, std::io::Error>>| {
+        let body = reqwest::Body::wrap_stream(futures_util::stream::iter(parts));
+        agent.http.put(format!("http://wharf/v1/contexts/{digest}")).body(body).send()
+    };
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("data"), vec![b'x'; 300_000]).unwrap();
+    let entry = ContextEntry {
+        path: "data".to_owned(),
+        mode: 0o644,
+        kind: ContextKind::File(Digest::of(&vec![b'x'; 300_000])),
+    };
+    let archive = contexts::pack(root.path(), std::slice::from_ref(&entry)).unwrap();
+    let digest = context_digest(&[entry]).to_string();
+
+    let parts: Vec<_> = archive.chunks(10_000).map(|part| Ok(part.to_vec())).collect();
+    assert_eq!(put(&digest, parts).await.unwrap().status(), 204);
+    assert_eq!(files(), [format!("{digest}.tar")]);
+    assert_eq!(std::fs::read(dir.join(format!("{digest}.tar"))).unwrap(), archive);
+
+    let broken = vec![Ok(vec![0; 10_000]), Err(std::io::Error::other("cut off"))];
+    assert!(put(&"cd".repeat(32), broken).await.is_err());
+    // The first part again and again is no archive.
+    let large = (0..40).map(|_| Ok(archive[..30_000].to_vec())).collect();
+    let refused = put(&"ef".repeat(32), large).await.unwrap();
+    assert_eq!(refused.status(), 422, "no archive: {refused:?}");
+    let patience = tokio::time::timeout(Duration::from_secs(10), async {
+        while files().len() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    patience.await.expect("what was not kept goes");
+}
+
 #[tokio::test]
 async fn output_is_read_line_by_line() {
     let agent = Fixture::working().await;
@@ -515,6 +559,8 @@ async fn series_count_what_runs() {
     let text = agent.http.get(url).send().await.unwrap().text().await.unwrap();
     for line in [
         "wharf_store_up 1",
+        "wharf_runs{status=\"queued\"} 0",
+        "wharf_oldest_run_age_seconds{status=\"running\"} 0",
         "wharf_engine_up 1",
         "wharf_projects{desired=\"running\"} 1",
         "wharf_containers{health=\"none\",project=\"shop\",state=\"running\"} 1",

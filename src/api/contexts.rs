@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures_util::StreamExt as _;
 
 use super::Api;
-use super::extract::{Json, Path, Raw, Reply};
+use super::extract::{Json, Path, Reply};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{ContextsMissing, ContextsWanted};
 use crate::base::{Digest, chain};
@@ -45,10 +47,22 @@ pub(super) async fn wanted(
 pub(super) async fn put(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Raw(archive): Raw,
+    body: Body,
 ) -> Result<StatusCode, Problem> {
     let digest = digest(&name)?;
-    on_contexts(&api, move |contexts| contexts.put(&digest, &archive)).await?;
+    let mut upload = on_contexts(&api, Contexts::begin).await?;
+    let mut parts = body.into_data_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| {
+            Problem::new(ProblemCode::BadRequest, format!("the body broke off: {error}"))
+        })?;
+        upload = on_contexts(&api, move |_| {
+            upload.write(&part)?;
+            Ok(upload)
+        })
+        .await?;
+    }
+    on_contexts(&api, move |contexts| contexts.keep(&digest, upload)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -103,6 +117,7 @@ impl From<ContextError> for Problem {
             ContextError::Entry(_) => {
                 (ProblemCode::InvalidProject, "leave it out in .dockerignore")
             }
+            ContextError::Archive(_) => (ProblemCode::InvalidProject, "send a whole tar archive"),
             ContextError::TooLarge => (ProblemCode::TooLarge, "leave files out in .dockerignore"),
             ContextError::NoRoom(_) => {
                 (ProblemCode::DiskFull, "raise `contexts.size_max` in the agent's configuration")

@@ -90,7 +90,7 @@ pub(super) enum Verb {
 /// `docker-compose.yaml`, `docker-compose.yml`, here or in a folder above.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Files {
-    /// A compose file; several are merged in order
+    /// A compose file, `-` for standard input; several are merged in order
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The project's name; else `name:` of the files, else the folder's name

@@ -23,7 +23,7 @@ use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
 use crate::store::keys::Keys;
 use crate::store::sqlite::{self, Mode, Opening};
-use crate::watchers::convergence::{Convergence, ConvergenceOptions};
+use crate::watchers::convergence::{Convergence, ConvergenceOptions, Noticed, Observer};
 use crate::world::clock::SystemClock;
 use crate::world::content_files::FilesOnDisk;
 use crate::world::contexts::Contexts;
@@ -61,8 +61,8 @@ impl Agent {
         };
         let keys =
             Keys::open_or_create(&config.state_dir, &*ambient.entropy).map_err(RunError::Store)?;
-        let store = open_store(config, &keys, &ambient)?;
         let metrics = Arc::new(Metrics::new().map_err(RunError::Metrics)?);
+        let store = open_store(config, &keys, &ambient, &metrics)?;
         let store: Arc<dyn Store> = Arc::new(CountedStore::new(store, Arc::clone(&metrics)));
         let engine = engine(config, &ambient, &metrics)?;
         let contexts = Contexts::open(&config.state_dir, config.contexts_bytes_max);
@@ -90,7 +90,8 @@ impl Agent {
         let policy = host_path_policy(config);
         let (convergence_options, options) = watch::channel(convergence_options(config));
         let clock = Arc::clone(&ambient.clock);
-        let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options);
+        let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options)
+            .observed(convergence_observer(&metrics));
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let api = Api {
             store: Arc::clone(&store),
@@ -162,7 +163,13 @@ pub(super) fn host_path_policy(config: &Config) -> HostPathPolicy {
     HostPathPolicy { roots: roots.collect() }
 }
 
-fn open_store(config: &Config, keys: &Keys, ambient: &Ambient) -> Result<Arc<dyn Store>, RunError> {
+fn open_store(
+    config: &Config,
+    keys: &Keys,
+    ambient: &Ambient,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Store>, RunError> {
+    let metrics = Arc::clone(metrics);
     let opened = sqlite::open(Opening {
         state_dir: &config.state_dir,
         keys,
@@ -171,6 +178,7 @@ fn open_store(config: &Config, keys: &Keys, ambient: &Ambient) -> Result<Arc<dyn
         hostname: &host::hostname(),
         agent_version: env!("CARGO_PKG_VERSION"),
         mode: Mode::Threaded,
+        on_commit: Some(Arc::new(move |writes| metrics.store_batch(writes))),
     });
     Ok(opened.map_err(RunError::Store)?.store)
 }
@@ -188,6 +196,16 @@ fn engine(
     });
     let engine = Arc::new(DockerEngine::at(address));
     Ok(Arc::new(ObservedEngine::new(engine, Arc::clone(&ambient.crash_points), observer)))
+}
+
+fn convergence_observer(metrics: &Arc<Metrics>) -> Observer {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |noticed| match noticed {
+        Noticed::Swept => metrics.convergence_swept(),
+        Noticed::Settled => metrics.convergence_looked("settled"),
+        Noticed::Asked => metrics.convergence_looked("asked"),
+        Noticed::Failed => metrics.convergence_looked("failed"),
+    })
 }
 
 fn socket(config: &Config) -> Result<SocketOptions, RunError> {

@@ -13,9 +13,9 @@ use crate::base::{Digest, Secret, Timestamp};
 use crate::domain::audit::{AuditEvents, AuditRecord, chain};
 use crate::domain::runs::{Attempt, OperationRun, StepRecord};
 use crate::store::{
-    Adoption, Answer, AuditFilter, CompleteRun, ContainerExit, OpenAttempt, Page, PageRequest,
-    Project, ReadAudit, ReadProjects, ReadRuns, Revision, RunFilter, RunProgress, Scope, Store,
-    StoreError, Write,
+    Adoption, Answer, AuditFilter, Backlog, CompleteRun, ContainerExit, OpenAttempt, Page,
+    PageRequest, Project, ReadAudit, ReadProjects, ReadRuns, Revision, RunFilter, RunProgress,
+    Scope, Store, StoreError, Write,
 };
 
 /// A store whose writes are counted.
@@ -162,6 +162,10 @@ impl ReadRuns for CountedStore {
 
     fn next_due(&self) -> Answer<'_, Option<Timestamp>> {
         self.inner.next_due()
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        self.inner.backlog()
     }
 
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>> {

@@ -127,6 +127,7 @@ impl Host {
             hostname: "host-1",
             agent_version: "0.0.0",
             mode: Mode::Inline,
+            on_commit: None,
         });
         let store: Arc<dyn Store> = opened.unwrap().store;
         let rollout = Rollout {

@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -92,6 +92,8 @@ pub struct Runner {
     abandon: CancellationToken,
     /// Told when the last worker is gone.
     drained: Notify,
+    /// Counts the turns of the loop.
+    turns: watch::Sender<u64>,
 }
 
 /// Workers that have not ended, by their runs.
@@ -117,6 +119,7 @@ impl Runner {
             drain: CancellationToken::new(),
             abandon: CancellationToken::new(),
             drained: Notify::new(),
+            turns: watch::Sender::new(0),
         })
     }
 
@@ -142,6 +145,7 @@ impl Runner {
             }
             let pause = if draining { None } else { self.advance(&mut workers).await };
             let pause = pause.unwrap_or(self.options.heartbeat_interval);
+            self.turns.send_modify(|turns| *turns = turns.wrapping_add(1));
             tokio::select! {
                 biased;
                 // First of all: many runs that end must not make the live ones look dead.
@@ -153,6 +157,19 @@ impl Runner {
             }
         }
         self.drained.notify_one();
+    }
+
+    /// Returns when the loop has looked for work once more: proof that it turns. At once while it is
+    /// drained, which has a deadline of its own.
+    pub async fn turn(&self) {
+        let mut turns = self.turns.subscribe();
+        self.signals.wake.notify_one();
+        tokio::select! {
+            biased;
+            // The sender lives as long as this runner.
+            _ = turns.changed() => {}
+            () = self.drain.cancelled() => {}
+        }
     }
 
     /// Stops in order: nothing new begins, live runs are asked to reach a safe step. Those that

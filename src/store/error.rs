@@ -44,6 +44,12 @@ pub enum StoreError {
         #[source]
         source: Cause,
     },
+    /// Somebody removed or replaced the database while the agent works on it.
+    #[error("the database {} was removed or replaced while the agent runs", path.display())]
+    Replaced {
+        /// The database.
+        path: PathBuf,
+    },
     /// A newer agent has written the database.
     #[error("the database {} has form {found}; this agent knows forms up to {known}", path.display())]
     Newer {
@@ -190,6 +196,11 @@ impl StoreError {
             Self::Corrupt { path, .. } => format!(
                 "restore {0} from a backup, or move it away: the agent then starts with an empty \
                  one and finds the containers again by their labels",
+                path.display()
+            ),
+            Self::Replaced { path } => format!(
+                "put {} back and restart the agent; without it, a restart begins with an empty \
+                 database and finds the containers again by their labels",
                 path.display()
             ),
             Self::Newer { .. } => "start the newer version of wharf again, or restore the \

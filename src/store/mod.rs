@@ -19,7 +19,9 @@ use crate::domain::runs::{Attempt, OperationRun, StepRecord};
 
 pub use error::{Conflict, StoreError};
 pub use query::{AuditFilter, Cursor, Page, PageRequest, RunFilter};
-pub use records::{Adoption, ContainerExit, Desired, OpenAttempt, Project, Revision, Scope};
+pub use records::{
+    Adoption, Backlog, ContainerExit, Desired, OpenAttempt, Project, Revision, Scope,
+};
 pub use write::{CompleteRun, NewRevision, RunProgress, StartAttempt, Write};
 
 /// The answer of a store operation, in time.
@@ -101,6 +103,8 @@ pub trait ReadRuns {
     fn due(&self, at: Timestamp) -> Answer<'_, Vec<OperationRun>>;
     /// When the next waiting run's time comes.
     fn next_due(&self) -> Answer<'_, Option<Timestamp>>;
+    /// How many runs are in each status but `completed`, and since when the oldest one waits.
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>>;
     /// Attempts that no process ended, with their runs.
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>>;
 }

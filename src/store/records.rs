@@ -5,7 +5,7 @@ use crate::base::ids::{RevisionId, TenantId, UserId, WorkspaceId};
 use crate::base::keyed::keyed;
 use crate::base::{Digest, Timestamp};
 use crate::domain::rollout::Exit;
-use crate::domain::runs::{Attempt, OperationRun, Wanted};
+use crate::domain::runs::{Attempt, OperationRun, Status, Wanted};
 
 use super::Write;
 
@@ -130,6 +130,17 @@ pub struct ContainerExit {
     pub count: u64,
     /// When it was seen last, by the engine's clock where the engine told of it.
     pub seen_at: Timestamp,
+}
+
+/// The runs of one status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// The status.
+    pub status: Status,
+    /// How many there are.
+    pub runs: u64,
+    /// When the oldest one was accepted.
+    pub oldest: Timestamp,
 }
 
 /// An attempt that no process has ended, with its run.

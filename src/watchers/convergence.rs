@@ -49,6 +49,22 @@ pub struct ConvergenceOptions {
     pub debounce: Duration,
 }
 
+/// What the watcher noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noticed {
+    /// Every project is to be looked at.
+    Swept,
+    /// A project is as applied.
+    Settled,
+    /// A project is not, and its deployment was asked for.
+    Asked,
+    /// A project could not be looked at, or its deployment not be asked for.
+    Failed,
+}
+
+/// Hears what the watcher notices.
+pub type Observer = Arc<dyn Fn(Noticed) + Send + Sync>;
+
 /// Watches the engine and the projects on it.
 pub struct Convergence {
     rollout: Rollout,
@@ -58,6 +74,7 @@ pub struct Convergence {
     projects: BTreeMap<String, Watched>,
     swept_at: Option<Instant>,
     endings: Endings,
+    observer: Observer,
 }
 
 /// What is remembered of a project.
@@ -97,7 +114,14 @@ impl Convergence {
             projects: BTreeMap::new(),
             swept_at: None,
             endings: Endings::default(),
+            observer: Arc::new(|_| {}),
         }
+    }
+
+    /// The same, with somebody who hears what it notices.
+    #[must_use]
+    pub fn observed(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Watches until told to stop. A lost engine is waited for, however long it takes.
@@ -204,6 +228,7 @@ impl Convergence {
 
     async fn all_are_due(&mut self) {
         self.swept_at = Some(Instant::now());
+        (self.observer)(Noticed::Swept);
         let debounce = self.options().debounce;
         let workspace = self.rollout.store.scope().workspace_id;
         match self.rollout.store.projects(workspace).await {
@@ -238,12 +263,14 @@ impl Convergence {
                 Err(LookError::Preview(PreviewError::Engine(error)))
                     if error.is_outcome_unknown() =>
                 {
+                    (self.observer)(Noticed::Failed);
                     return Err(error);
                 }
                 Err(LookError::Submit(SubmitError::Closed)) => {
                     debug!(project = name, "the agent is shutting down");
                 }
                 Err(error) => {
+                    (self.observer)(Noticed::Failed);
                     warn!(project = name, error = %chain(&error), "project not looked at");
                     let watched = self.projects.entry(name).or_default();
                     let pause = watched.pace.tried(Instant::now());
@@ -277,6 +304,7 @@ impl Convergence {
         let plan = self.plan(&inputs).await?;
         let now = Instant::now();
         if plan.is_empty() {
+            (self.observer)(Noticed::Settled);
             self.projects.entry(name.to_owned()).or_default().pace.settled(now);
             return Ok(());
         }
@@ -366,6 +394,7 @@ impl Convergence {
             }
             admitted => admitted.map_err(LookError::Submit)?,
         };
+        (self.observer)(Noticed::Asked);
         let run_id = admitted.run().id;
         let cause = plan.steps.first().map(|step| format!("{}: {}", step.subject, step.cause_text));
         info!(project = name, %run_id, steps = plan.steps.len(), cause, "project is not as applied");

@@ -24,8 +24,9 @@ pub struct ContentFileError {
     pub attempt: &'static str,
     /// Where.
     pub path: PathBuf,
+    /// What the system said.
     #[source]
-    source: io::Error,
+    pub source: io::Error,
 }
 
 /// The files that containers mount. Looking and removing are short and block.

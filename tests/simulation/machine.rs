@@ -107,6 +107,7 @@ impl Machine {
             hostname: "host-1",
             agent_version: "0.0.0",
             mode: Mode::Inline,
+            on_commit: None,
         });
         let store = opened.unwrap_or_else(|error| panic!("the store does not open: {error}")).store;
         (keys, store)

@@ -84,9 +84,16 @@ impl ActError {
                 Failure::new(code, subject, format!("{}; {hint}", chain(error)))
             }
             Self::File(error) => {
-                let hint = "look at the space and the owner of the agent's state directory";
-                let message = format!("{}; {hint}", chain(error));
-                let full = chain(error).contains("No space left");
+                let said = chain(error);
+                // What chown(2) answers to everybody but root.
+                let hint = if said.contains("Operation not permitted") {
+                    "leave out `uid` and `gid` of the config or secret: only an agent that runs as \
+                     root can give files away"
+                } else {
+                    "look at the space and the owner of the agent's state directory"
+                };
+                let message = format!("{said}; {hint}");
+                let full = said.contains("No space left");
                 let code = if full { ReasonCode::DiskFull } else { ReasonCode::Internal };
                 Failure::new(code, subject, message)
             }
@@ -155,5 +162,26 @@ pub fn failures_of(error: &PreviewError, project: &str) -> Vec<Failure> {
         PreviewError::Revision { .. } | PreviewError::Bundle(_) => {
             one(ReasonCode::NotFound, format!("{}; run `wharf up` again", chain(error)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_has_the_fitting_remedy() {
+        let check = |os_error: i32, code: ReasonCode, word: &str| {
+            let source = std::io::Error::from_raw_os_error(os_error);
+            let path = std::path::PathBuf::from("/state/files/x");
+            let error = ActError::File(ContentFileError { attempt: "write", path, source });
+            let failure = error.failure("web");
+            assert_eq!(failure.reason_code, code);
+            assert!(failure.message.to_string().contains(word), "{:?}", failure.message);
+        };
+        // EPERM, ENOSPC, EACCES.
+        check(1, ReasonCode::Internal, "leave out `uid` and `gid`");
+        check(28, ReasonCode::DiskFull, "look at the space");
+        check(13, ReasonCode::Internal, "the owner of the agent's state directory");
     }
 }

@@ -435,3 +435,17 @@ async fn a_follower_that_lags_is_told() {
     assert_eq!(follower.next().await, Followed::Lagged);
     assert!(matches!(follower.next().await, Followed::News(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_a_loop_that_turns_proves_that_it_does() {
+    let agent = Scripts::new(&[("shop", Script::Hangs)]).start().await;
+    let run = submit(&agent, "shop").await;
+    agent.steps_taken(run.id, 1).await;
+    let soon = Duration::from_secs(1);
+    // A worker that hangs is no reason to stop the agent.
+    tokio::time::timeout(soon, agent.runner.turn()).await.unwrap();
+    let runner = Arc::clone(&agent.runner);
+    agent.kill().await;
+    let stands_still = tokio::time::timeout(Duration::from_secs(600), runner.turn()).await;
+    assert!(stands_still.is_err(), "a loop that is gone proved itself");
+}

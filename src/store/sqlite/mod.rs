@@ -17,7 +17,7 @@ mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -34,7 +34,7 @@ use crate::base::limits::{STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX
 pub use migrations::Migrated;
 
 /// What a store needs to open.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Opening<'a> {
     /// Where the agent keeps its files; created when missing.
     pub state_dir: &'a Path,
@@ -50,7 +50,12 @@ pub struct Opening<'a> {
     pub agent_version: &'a str,
     /// Where statements run.
     pub mode: Mode,
+    /// Hears how many writes each durable commit held; none when nobody counts.
+    pub on_commit: Option<CommitObserver>,
 }
+
+/// Hears how many writes a durable commit held.
+pub type CommitObserver = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Where statements run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +77,8 @@ pub struct Opened {
 /// The store on SQLite. Dropping it without `close` loses nothing that was answered.
 pub struct SqliteStore {
     path: PathBuf,
+    /// The file that was opened, so that another one under its name is noticed.
+    file: (u64, u64),
     keys: Keys,
     ambient: Ambient,
     scope: Scope,
@@ -104,6 +111,7 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
     let agent_lock = lock_state_dir(opening.state_dir)?;
     let path = opening.state_dir.join("wharf.db");
     let mut connection = connect(&path)?;
+    let file = identity(&path).map_err(|error| StoreError::file("look at", &path, error))?;
     let migrated = migrations::migrate(&mut connection, &path, &opening)?;
     match &migrated {
         Migrated::Created if !opening.keys.created() => tracing::warn!(
@@ -119,13 +127,15 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
     }
     let scope = migrations::read_scope(&connection).map_err(told)?;
     let crash_points = Arc::clone(&opening.ambient.crash_points);
-    let writer = Writer { connection, path: path.clone(), crash_points };
+    let on_commit = opening.on_commit.clone();
+    let writer = Writer { connection, path: path.clone(), crash_points, on_commit };
     let engine = match opening.mode {
         Mode::Inline => Engine::Inline(Mutex::new(Some(writer))),
         Mode::Threaded => threaded(writer)?,
     };
     let store = Arc::new(SqliteStore {
         path,
+        file,
         keys: opening.keys.clone(),
         ambient: opening.ambient.clone(),
         scope,
@@ -168,6 +178,11 @@ fn lock_state_dir(state_dir: &Path) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::AgentRunning { path }),
         Err(TryLockError::Error(error)) => Err(StoreError::file("lock", &path, error)),
     }
+}
+
+/// Tells one file from another that takes its name: device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Opens the writing connection.

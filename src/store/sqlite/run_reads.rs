@@ -6,14 +6,18 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
 use super::filter::Restriction;
-use super::rows::{json, nanos, optional_parsed, optional_time, parse, parsed, small, time};
+use super::rows::{
+    json, nanos, optional_parsed, optional_time, parse, parsed, small, time, unsigned,
+};
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
     Attempt, Context, End, OperationRun, Outcome, RunState, Status, StepRecord, Subject, Waiting,
 };
-use crate::store::{Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError};
+use crate::store::{
+    Backlog, Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError,
+};
 
 /// The columns of a run, in the order in which `run` reads them.
 const RUN: &str = "SELECT r.id, r.workspace_id, r.tenant_id, r.user_id, r.initiator_name,
@@ -250,6 +254,19 @@ pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Fau
     let sql = "SELECT min(wait_until) FROM runs WHERE wait_until IS NOT NULL";
     let found = collect(connection, sql, [], |row| optional_time(row, 0))?;
     Ok(found.into_iter().next().flatten())
+}
+
+/// The runs that are not completed, by status.
+pub(super) fn backlog(connection: &Connection) -> Result<Vec<Backlog>, Fault> {
+    let sql = "SELECT status, count(*), min(created_at) FROM runs WHERE status <> 'completed'
+        GROUP BY status ORDER BY status";
+    collect(connection, sql, [], |row| {
+        Ok(Backlog {
+            status: parsed(row, 0, "status")?,
+            runs: unsigned(row, 1)?,
+            oldest: time(row, 2)?,
+        })
+    })
 }
 
 /// Who holds a subject, and until when.

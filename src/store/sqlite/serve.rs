@@ -11,15 +11,15 @@ use tokio::task::{spawn_blocking, yield_now};
 use super::fault::{Fault, classify};
 use super::projects::{self, SealedRevision};
 use super::writer::Job;
-use super::{Engine, SqliteStore, audit, connect_reader, run_reads, runs};
+use super::{Engine, SqliteStore, audit, connect_reader, identity, run_reads, runs};
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Secret, Timestamp};
 use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord, chain};
 use crate::domain::runs::{Attempt, OperationRun, StepRecord};
 use crate::store::{
-    Adoption, Answer, AuditFilter, ContainerExit, NewRevision, OpenAttempt, Page, PageRequest,
-    Project, ReadAudit, ReadProjects, ReadRuns, Revision, RunFilter, RunProgress, Scope, Store,
-    StoreError, Write,
+    Adoption, Answer, AuditFilter, Backlog, ContainerExit, NewRevision, OpenAttempt, Page,
+    PageRequest, Project, ReadAudit, ReadProjects, ReadRuns, Revision, RunFilter, RunProgress,
+    Scope, Store, StoreError, Write,
 };
 
 /// A write whose content is sealed.
@@ -34,6 +34,10 @@ impl SqliteStore {
     where
         F: FnOnce(&Connection) -> Result<(), Fault> + Send + 'static,
     {
+        // SQLite goes on writing to a file that has no name any more: all of it would be lost.
+        if identity(&self.path).ok() != Some(self.file) {
+            return Err(StoreError::Replaced { path: self.path.clone() });
+        }
         let (reply, told) = oneshot::channel();
         let job = Job { act, statements: Box::new(statements), reply };
         match &self.engine {
@@ -333,6 +337,10 @@ impl ReadRuns for SqliteStore {
 
     fn next_due(&self) -> Answer<'_, Option<Timestamp>> {
         answer(self.read("find due runs", run_reads::next_due))
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        answer(self.read("count the runs", run_reads::backlog))
     }
 
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>> {

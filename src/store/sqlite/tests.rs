@@ -49,6 +49,7 @@ fn open_in(state_dir: &Path, ambient: &Ambient, mode: Mode) -> Result<Opened, St
         hostname: "host-1",
         agent_version: "0.0.0",
         mode,
+        on_commit: None,
     })
 }
 

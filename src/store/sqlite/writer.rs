@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::CommitObserver;
 use super::fault::{Fault, classify};
 use crate::base::CrashPoints;
 use crate::base::limits::STORE_BATCH_MAX;
@@ -30,6 +31,7 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) crash_points: Arc<dyn CrashPoints>,
+    pub(super) on_commit: Option<CommitObserver>,
 }
 
 impl Writer {
@@ -101,6 +103,9 @@ impl Writer {
         self.crash_points.reached("store.commit.before");
         transaction.commit()?;
         self.crash_points.reached("store.commit.after");
+        if let Some(observer) = &self.on_commit {
+            observer(waiting.len());
+        }
         Ok(())
     }
 

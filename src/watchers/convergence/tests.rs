@@ -16,7 +16,12 @@ services:
 
 /// An agent with a project that runs, and a watcher.
 async fn watched() -> (Agent, watch::Sender<ConvergenceOptions>) {
-    let (agent, options) = empty().await;
+    watched_by(Arc::new(|_| {})).await
+}
+
+/// The same, with somebody who hears what the watcher notices.
+async fn watched_by(observer: Observer) -> (Agent, watch::Sender<ConvergenceOptions>) {
+    let (agent, options) = empty_by(observer).await;
     agent.up(WEB).await.assert(Outcome::Succeeded);
     pass(10).await;
     (agent, options)
@@ -24,6 +29,10 @@ async fn watched() -> (Agent, watch::Sender<ConvergenceOptions>) {
 
 /// An agent with a watcher and nothing to watch.
 async fn empty() -> (Agent, watch::Sender<ConvergenceOptions>) {
+    empty_by(Arc::new(|_| {})).await
+}
+
+async fn empty_by(observer: Observer) -> (Agent, watch::Sender<ConvergenceOptions>) {
     let agent = Host::new().start().await;
     agent.engine.behave("once", Behaviour { exit: Some((1, 0)), ..Behaviour::default() });
     let options = ConvergenceOptions {
@@ -33,7 +42,8 @@ async fn empty() -> (Agent, watch::Sender<ConvergenceOptions>) {
     };
     let clock = Arc::clone(&agent.ambient.clock);
     let (set_options, options) = watch::channel(options);
-    let watcher = Convergence::new(agent.rollout.clone(), agent.door.clone(), clock, options);
+    let watcher = Convergence::new(agent.rollout.clone(), agent.door.clone(), clock, options)
+        .observed(observer);
     let watch = watcher.watch(agent.supervisor.stop_token()).boxed();
     let _task = agent.supervisor.spawn("convergence", watch);
     (agent, set_options)
@@ -253,4 +263,24 @@ async fn container_that_outlives_its_engine_has_not_ended() {
     pass(60).await;
     assert_eq!(recorded().await, [once], "it was found running");
     assert_eq!(agent.runs().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_noticed_is_told() {
+    let noticed: Arc<std::sync::Mutex<Vec<Noticed>>> = Arc::default();
+    let log = Arc::clone(&noticed);
+    let (agent, _options) = watched_by(Arc::new(move |what| log.lock().unwrap().push(what))).await;
+    let take = || std::mem::take(&mut *noticed.lock().unwrap());
+    pass(60).await;
+    take();
+    // A sweep finds everything as applied.
+    pass(600).await;
+    let found = take();
+    assert_eq!(found.iter().filter(|what| **what == Noticed::Swept).count(), 1, "{found:?}");
+    let others: Vec<&Noticed> = found.iter().filter(|what| **what != Noticed::Swept).collect();
+    assert!(!others.is_empty(), "nothing was looked at");
+    assert!(others.iter().all(|what| **what == Noticed::Settled), "{found:?}");
+    agent.engine.remove_behind("shop-web-1");
+    pass(60).await;
+    assert!(take().contains(&Noticed::Asked));
 }

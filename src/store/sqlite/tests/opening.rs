@@ -209,3 +209,21 @@ async fn a_check_answers_without_writing() {
     fixture.store.check().await.unwrap();
     assert_eq!(fixture.records().await, 1);
 }
+
+/// A write into a file without a name would be acknowledged, and lost with the process.
+#[tokio::test]
+async fn nothing_is_written_to_a_database_that_was_taken_away() {
+    for mode in [Mode::Inline, Mode::Threaded] {
+        let fixture = Fixture::new(mode);
+        let (path, aside) = (fixture.dir.path().join("wharf.db"), fixture.dir.path().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        let refused = fixture.store.check().await.unwrap_err();
+        assert!(matches!(refused, StoreError::Replaced { .. }), "{refused}");
+        fs::write(&path, "another").unwrap();
+        let run = fixture.run("shop", "a");
+        let refused = fixture.commit(Write::InsertRun(Box::new(run))).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Replaced { .. }), "{refused}");
+        fs::rename(&aside, &path).unwrap();
+        fixture.store.check().await.unwrap();
+    }
+}

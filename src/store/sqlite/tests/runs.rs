@@ -4,7 +4,7 @@ use crate::domain::runs::{
     AttemptEnd, CountKey, Failure, ReasonCode, ServiceDetail, Status, StepRecord, StepStatus, Undo,
     Waiting, WaitsFor,
 };
-use crate::store::{Conflict, PageRequest, ReadRuns as _, RunFilter};
+use crate::store::{Backlog, Conflict, PageRequest, ReadRuns as _, RunFilter};
 
 fn step(run: &OperationRun, attempt: u32, index: u32, status: StepStatus) -> StepRecord {
     StepRecord {
@@ -393,4 +393,22 @@ async fn a_subject_never_gets_stuck() {
             left = history.open_runs().await;
         }
     }
+}
+
+#[tokio::test]
+async fn the_backlog_counts_what_is_not_completed() {
+    let fixture = Fixture::inline();
+    assert_eq!(fixture.store.backlog().await.unwrap(), []);
+    let first = fixture.queue("shop", "a").await;
+    let oldest = first.created_at;
+    fixture.clock.advance(Duration::from_secs(60));
+    let second = fixture.queue("shop", "b").await;
+    let queued = Backlog { status: Status::Queued, runs: 2, oldest };
+    assert_eq!(fixture.store.backlog().await.unwrap(), [queued]);
+    fixture.start(&first, 1).await.unwrap();
+    let running = Backlog { status: Status::Running, runs: 1, oldest };
+    let queued = Backlog { status: Status::Queued, runs: 1, oldest: second.created_at };
+    assert_eq!(fixture.store.backlog().await.unwrap(), [queued, running]);
+    fixture.complete(&first, 1).await.unwrap();
+    assert_eq!(fixture.store.backlog().await.unwrap(), [queued]);
 }
