@@ -269,9 +269,10 @@ fn a_second_signal_ends_at_once() {
         // An engine that takes every call and answers none: the run cannot reach a safe step.
         let mut agent = Agent::start("runs: {shutdown_deadline: 10m}\n");
         let silent = UnixListener::bind(agent.dir.path().join("nobody.sock")).unwrap();
-        std::thread::spawn(move || {
+        let accept = move || {
             let _open: Vec<_> = silent.incoming().collect();
-        });
+        };
+        std::thread::Builder::new().name("silent engine".to_owned()).spawn(accept).unwrap();
         let compose = agent.dir.path().join("compose.yaml");
         std::fs::write(&compose, "name: silent\nservices: {web: {image: x}}\n").unwrap();
         let up = agent.wharf(&["up", "--detach", "-f", compose.to_str().unwrap()]);
