@@ -18,6 +18,8 @@ pub const DIAGNOSTICS_MAX: usize = 100;
 pub const EXCERPT_CHARS_MAX: usize = 400;
 /// Characters of such a line that are shown at a terminal.
 pub const EXCERPT_SHOWN_CHARS_MAX: usize = 160;
+/// How many of them follow the place at least, if there are as many.
+pub const EXCERPT_AFTER_CHARS_MIN: usize = 40;
 /// Most text that variables may put into one project's files: `.env` could multiply itself.
 pub const SUBSTITUTED_BYTES_MAX: usize = 16 << 20;
 /// Deepest nesting of one expression that is substituted.
