@@ -149,9 +149,9 @@ impl Rollout {
 }
 
 /// How containers ended, as far as somebody watched and wrote it down. A record of an earlier end
-/// than the container's last says nothing. An engine that goes ends its containers later than it is
-/// seen to go, some only when it comes back: there it counts that the container was not started
-/// since.
+/// than the container's last says nothing; when both fall within the tolerance of the clocks, their
+/// statuses tell them apart. An engine that goes ends its containers later than it is seen to go,
+/// some only when it comes back: there it counts that the container was not started since.
 fn known_exits(observed: &Observed, recorded: &[ContainerExit]) -> BTreeMap<String, Exit> {
     let is_of_last_end = |exit: &ContainerExit, container: &ContainerFacts| {
         let seen_at = after(exit.seen_at, CLOCK_TOLERANCE);
@@ -159,7 +159,9 @@ fn known_exits(observed: &Observed, recorded: &[ContainerExit]) -> BTreeMap<Stri
             Exit::WithTheEngine => container.started_at,
             Exit::OnItsOwn | Exit::ByHand => container.finished_at,
         };
-        exit.container_id == container.id && told.is_none_or(|at| at <= seen_at)
+        // Of a container that somebody ended, the engine does not always tell the status.
+        let is_its_status = exit.ended != Exit::OnItsOwn || exit.exit_code == container.exit_code;
+        exit.container_id == container.id && is_its_status && told.is_none_or(|at| at <= seen_at)
     };
     let known = observed.containers.iter().filter_map(|container| {
         let exit = recorded.iter().find(|exit| is_of_last_end(exit, container))?;

@@ -127,3 +127,30 @@ async fn how_a_container_ended_is_known_after_a_restart_of_the_agent() {
         assert_eq!(written(&host.engine), vec!["start_container"; starts], "{ended}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_nobody_saw_is_not_taken_for_the_one_before() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(PAIR).await.assert(Outcome::Succeeded);
+    // Its program ended, it was started again, and the kernel killed it, all within a second.
+    host.engine.exit_container("shop-one-1", 137);
+    let container = agent.look().await.containers.remove(0);
+    let instance = container.instance.unwrap();
+    let exit = ContainerExit {
+        workspace_id: agent.store.scope().workspace_id,
+        project: instance.project,
+        service: instance.service,
+        number: instance.number,
+        container_id: container.id.clone(),
+        ended: Exit::OnItsOwn,
+        exit_code: 0,
+        count: 1,
+        seen_at: container.finished_at.unwrap(),
+    };
+    agent.store.record_exit(exit).await.unwrap();
+    assert_eq!(agent.look().await.exits, [].into());
+    host.engine.forget_calls();
+    agent.converge().await.assert(Outcome::Succeeded);
+    assert_eq!(written(&host.engine), ["start_container"]);
+}
