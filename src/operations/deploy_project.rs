@@ -9,7 +9,7 @@ use super::rollout::{Carried, Declared, Rollout, carry_out, failures_of};
 use super::{Operation, RunContext, RunEnd};
 use crate::base::chain;
 use crate::domain::redaction::SafeText;
-use crate::domain::rollout::{Observed, PlanOptions, Trigger, plan};
+use crate::domain::rollout::{Observed, PlanOptions, plan};
 use crate::domain::runs::{
     DeployCause, DeployProject as DeployInputs, End, Failure, Inputs, ReasonCode, ServiceDetail,
 };
@@ -96,14 +96,14 @@ fn deployed(run: &RunContext, inputs: DeployInputs) -> RunEnd {
 
 /// The plan's options that a request asks for.
 pub fn options_of(inputs: &DeployInputs, declared: &Declared) -> PlanOptions {
-    let base = match inputs.cause {
-        DeployCause::Apply => PlanOptions::explicit(),
-        DeployCause::Convergence => PlanOptions::convergence(),
+    let (base, remove_orphans) = match inputs.cause {
+        DeployCause::Apply => (PlanOptions::explicit(), !inputs.keep_orphans),
+        DeployCause::Convergence => (PlanOptions::convergence(), inputs.wanted.removes_orphans),
     };
     let services: BTreeSet<String> = inputs.services.iter().cloned().collect();
     PlanOptions {
         services: Some(services).filter(|s| !s.is_empty()).or_else(|| declared.wanted.clone()),
-        remove_orphans: base.trigger == Trigger::Explicit && !inputs.keep_orphans,
+        remove_orphans,
         take_over: inputs.adopt,
         force_recreate: inputs.force_recreate,
         rebuild: inputs.rebuild,

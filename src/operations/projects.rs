@@ -164,7 +164,7 @@ impl Projects {
         let scope = self.rollout.store.scope();
         let (revision_id, ..) = self.revision(&scope, name, content_of(bundle)?).await?;
         let known = self.project(&scope, name).await?;
-        let wanted = wanted(known.as_ref(), revision_id, &choices.services);
+        let wanted = wanted(known.as_ref(), revision_id, &choices);
         let declared = self.rollout.layered(declared, &wanted).await;
         let declared = declared.map_err(ApplyError::Preview)?;
         let services: BTreeSet<String> = choices.services.into_iter().collect();
@@ -217,7 +217,7 @@ impl Projects {
         let scope = self.rollout.store.scope();
         let (revision_id, digest, new_revision) = self.revision(&scope, name, content).await?;
         let known = self.project(&scope, name).await?;
-        let wanted = wanted(known.as_ref(), revision_id, &choices.services);
+        let wanted = wanted(known.as_ref(), revision_id, &choices);
         let mut writes: Vec<Write> = new_revision.map(Write::PutRevision).into_iter().collect();
         if !choices.services.is_empty() {
             // They come on top of what was read.
@@ -472,10 +472,15 @@ fn content_of(bundle: &Bundle) -> Result<Bytes, ApplyError> {
     content.map(Bytes::from).map_err(|error| ApplyError::Preview(PreviewError::Bundle(error)))
 }
 
-/// What is kept of a project when these services of a revision are asked for.
-fn wanted(known: Option<&Project>, revision: RevisionId, services: &[String]) -> Wanted {
+/// What is kept of a project when this is asked for of a revision.
+fn wanted(known: Option<&Project>, revision: RevisionId, choices: &ApplyChoices) -> Wanted {
     // Of one that is being removed, nothing is wanted any more.
     let kept = known.filter(|project| project.desired != Desired::Removed);
     let before = kept.and_then(|project| project.revision_id);
-    kept.map(|project| project.wanted.clone()).unwrap_or_default().and(before, revision, services)
+    let wanted = kept.map(|project| project.wanted.clone()).unwrap_or_default();
+    let wanted = wanted.and(before, revision, &choices.services);
+    // Whoever asks for some services says nothing of the others.
+    let asks_for_all = choices.services.is_empty();
+    let removes_orphans = if asks_for_all { !choices.keep_orphans } else { wanted.removes_orphans };
+    Wanted { removes_orphans, ..wanted }
 }

@@ -1,5 +1,5 @@
-//! Remembers which services of a project somebody asked for, and of which of its revisions. Owns
-//! what one more request does to that. Face: `Wanted`, `Layer`. Never resolves dependencies: which
+//! Remembers which services of a project somebody asked for, of which of its revisions, and what is
+//! to become of the others. Owns what one more request does to that. Face: `Wanted`, `Layer`. Never resolves dependencies: which
 //! service needs which is for each revision's files to say.
 
 use std::collections::BTreeSet;
@@ -20,6 +20,10 @@ pub struct Wanted {
     /// What earlier revisions still say of other services, the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beneath: Vec<Layer>,
+    /// Containers of services that are not declared any more are not kept: whoever asked for
+    /// everything last wanted them removed, and what that run could not finish is made up for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub removes_orphans: bool,
 }
 
 /// Services as an earlier revision declares them.
@@ -60,7 +64,7 @@ impl Wanted {
         match before {
             None => beneath.clear(),
             Some(before) if before == newest && self.services.is_empty() => {
-                return Self::default();
+                return Self { removes_orphans: self.removes_orphans, ..Self::default() };
             }
             Some(before) if before == newest => names.extend(self.services),
             Some(before) => {
@@ -68,7 +72,8 @@ impl Wanted {
             }
         }
         let beneath = without(&names, beneath);
-        Self { services: names.into_iter().collect(), beneath }
+        let services = names.into_iter().collect();
+        Self { services, beneath, removes_orphans: self.removes_orphans }
     }
 }
 
@@ -125,6 +130,19 @@ mod tests {
         check(&["1:web", "1:db"], "1:db web");
         check(&["1:web", "1:db", "1:"], "1:");
         check(&["1:", "1:web"], "1:");
+    }
+
+    #[test]
+    fn whoever_asks_for_some_services_says_nothing_of_orphans() {
+        let newest = RevisionId::from_u128(2);
+        for removes_orphans in [false, true] {
+            for before in [1, 2] {
+                let wanted = Wanted { removes_orphans, ..Wanted::default() };
+                let before = Some(RevisionId::from_u128(before));
+                let wanted = wanted.and(before, newest, &["web".to_owned()]);
+                assert_eq!(wanted.removes_orphans, removes_orphans, "{before:?}");
+            }
+        }
     }
 
     #[test]

@@ -154,3 +154,44 @@ async fn an_end_that_nobody_saw_is_not_taken_for_the_one_before() {
     agent.converge().await.assert(Outcome::Succeeded);
     assert_eq!(written(&host.engine), ["start_container"]);
 }
+
+/// Two services in one network, and one service in the same network, which is another by then.
+const NETWORKED: [&str; 2] = [
+    "services: {one: {image: 'app:1'}, two: {image: 'app:1'}}",
+    "services: {one: {image: 'app:1'}}\nnetworks: {default: {internal: true}}",
+];
+
+#[tokio::test(start_paused = true)]
+async fn what_an_up_could_not_remove_is_removed_without_being_asked_again() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(NETWORKED[0]).await.assert(Outcome::Succeeded);
+    for _ in 0..9 {
+        host.engine.fail_next("stop_container", EngineErrorKind::Invalid);
+    }
+    assert_ne!(agent.up(NETWORKED[1]).await.run.outcome(), Outcome::Succeeded);
+    assert!(agent.containers().await.contains_key("shop-two-1"));
+    host.engine.forget_faults();
+    agent.converge().await.assert(Outcome::Succeeded);
+    let names: Vec<String> = agent.containers().await.into_keys().collect();
+    assert_eq!(names, ["shop-one-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orphan_that_is_to_stay_stays_and_stands_in_the_way_of_its_network() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(NETWORKED[0]).await.assert(Outcome::Succeeded);
+    let keeping = || ApplyChoices { keep_orphans: true, ..ApplyChoices::default() };
+    let without = "services: {one: {image: 'app:1'}}";
+    agent.up_with(without, keeping()).await.assert(Outcome::Succeeded);
+    agent.converge().await.assert(Outcome::Succeeded);
+    assert!(agent.containers().await.contains_key("shop-two-1"));
+    let asked = agent.up_with(NETWORKED[1], keeping()).await;
+    for ended in [asked, agent.converge().await] {
+        let [(_, message)] = ended.failures()[..] else { panic!("{:?}", ended.failures()) };
+        let expect = "container \"shop-two-1\" keeps it in use";
+        assert!(message.contains(expect), "{message}");
+    }
+    assert!(agent.containers().await.contains_key("shop-two-1"));
+}

@@ -105,6 +105,7 @@ async fn old_files_go_except_those_that_something_needs() {
     let beneath = |number| Wanted {
         services: vec!["web".to_owned()],
         beneath: vec![Layer { revision_id: RevisionId::from_u128(number), services: Vec::new() }],
+        removes_orphans: true,
     };
     let naming = |number| Inputs::DeployProject(deploy(number));
     let run = DeployProject { wanted: beneath(5), ..deploy(1) };
@@ -187,7 +188,7 @@ async fn what_was_decided_by_an_older_look_is_not_written() {
     fixture.commit(apply(&fixture, 1)).await.unwrap();
     let seen = shop(&fixture).await.unwrap();
     let pause = || vec![seen.expected(), keep(&fixture, Desired::Paused)];
-    let some = Wanted { services: vec!["web".to_owned()], beneath: Vec::new() };
+    let some = Wanted { services: vec!["web".to_owned()], ..Wanted::default() };
     let changes =
         [apply(&fixture, 2), apply_wanted(&fixture, 1, some), keep(&fixture, Desired::Removed)];
     for change in changes {
