@@ -15,7 +15,7 @@ use wharfinger::domain::audit::Actor;
 use wharfinger::domain::rollout::{HostPathPolicy, PlanOptions};
 use wharfinger::domain::runs::{OperationRun, RunType, Source};
 use wharfinger::facts::{ContainerFacts, Instance, RestartPolicy, ServiceSpec, labels};
-use wharfinger::operations::deploy_project::DeployProject;
+use wharfinger::operations::deploy_project::{DeployProject, options_of};
 use wharfinger::operations::projects::{ApplyChoices, ApplyError, Asker, Projects};
 use wharfinger::operations::rollout::{Declared, Rollout};
 use wharfinger::operations::{Admitted, Door, Operations};
@@ -31,7 +31,7 @@ use wharfinger::world::tasks::Spawn as _;
 
 use crate::faults;
 use crate::flaws::{Flaw, Flawed};
-use crate::machine::{Machine, settle};
+use crate::machine::{Machine, settle, wait_for};
 use crate::mortal::Dice;
 use crate::projects::{self, Declaration};
 use crate::promises::{self, Broken};
@@ -76,17 +76,19 @@ fn whatever_goes_wrong_projects_become_as_declared_and_nothing_is_lost() {
 
 #[test]
 fn planted_flaws_are_found() {
-    for (flaw, expect) in [
+    let flaws = [
         (Flaw::SkipsRecovery, "never ended"),
         (Flaw::LooksAway, "is not as declared"),
         (Flaw::MakesTwice, "is too many"),
         (Flaw::LosesVolumes, "is lost"),
         (Flaw::TouchesStrangers, "a stranger is touched"),
-    ] {
+    ];
+    each(0..flaws.len() as u64, |place| {
+        let (flaw, expect) = flaws[usize::try_from(place).expect("a place")];
         let mut lives = (0..SEEDS).map(|seed| simulate(seed, Some(flaw)).broken);
         let is_found = lives.any(|broken| broken.iter().any(|it| it.contains(expect)));
         assert!(is_found, "{flaw:?} is not found");
-    }
+    });
 }
 
 #[test]
@@ -377,20 +379,16 @@ impl Process<'_> {
         let declared = self.rollout.kept(&kept).await.expect("stored revisions");
         let Some(declared) = declared else { return Broken::new() };
         let workspace = self.store.scope().workspace_id;
-        // As the watcher asks: what nobody declares any more stays until somebody removes it.
-        let services = declared.wanted.clone();
-        let options = PlanOptions { services, remove_orphans: false, ..PlanOptions::convergence() };
-        let waited = tokio::time::timeout(MENDED_WITHIN, async {
-            loop {
-                let preview = self.rollout.preview(workspace, &declared, &options).await;
-                let broken = promises::of_kept(&declared.spec, &self.containers(name).await);
-                if preview.expect("a plan").plan.is_empty() && broken.is_empty() {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_secs(20)).await;
-            }
-        });
-        if waited.await.is_ok() {
+        // As the watcher asks.
+        let inputs = self.rollout.deploy_as_applied(&kept).await.expect("a stored revision");
+        let Some(inputs) = inputs else { return vec![format!("the files of {name} are lost")] };
+        let options = options_of(&inputs, &declared);
+        let is_kept = async || {
+            let preview = self.rollout.preview(workspace, &declared, &options).await;
+            let broken = promises::of_kept(&declared.spec, &self.containers(name).await);
+            preview.expect("a plan").plan.is_empty() && broken.is_empty()
+        };
+        if wait_for(MENDED_WITHIN, Duration::from_secs(20), is_kept).await {
             self.settled().await;
             return Broken::new();
         }

@@ -1,5 +1,5 @@
 //! A simulated host, process after process. Owns what outlives a process, and how one is started
-//! and dies. Face: `Machine`, `settle`. Never decides what a process does: the scripts do.
+//! and dies. Face: `Machine`, `settle`, `wait_for`. Never decides what a process does: the scripts do.
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use wharfinger::base::Ambient;
@@ -139,11 +140,27 @@ impl Machine {
 
 /// Waits until every run has ended. The promises tell which one did not.
 pub(crate) async fn settle(store: &Arc<dyn Store>) {
-    let waited = tokio::time::timeout(PATIENCE, async {
+    let is_settled = async || {
         let is_open = |run: &OperationRun| !run.state.is_completed();
-        while all_runs(store).await.iter().any(is_open) {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+        !all_runs(store).await.iter().any(is_open)
+    };
+    wait_for(PATIENCE, Duration::from_secs(5), is_settled).await;
+}
+
+/// Looks again and again until it is so, at most so long in pretended time; then says whether it
+/// ever was. The longer it lasts, the rarer the looks.
+pub(crate) async fn wait_for(
+    patience: Duration,
+    first_pause: Duration,
+    mut is_so: impl AsyncFnMut() -> bool,
+) -> bool {
+    let began = Instant::now();
+    while !is_so().await {
+        let waited = began.elapsed();
+        if waited >= patience {
+            return false;
         }
-    });
-    let _ = waited.await;
+        tokio::time::sleep(first_pause.max(waited / 8)).await;
+    }
+    true
 }
