@@ -39,7 +39,7 @@ use crate::{compared, each, is_replay, seeds};
 
 const SEEDS: u64 = 20;
 /// Seeds that are lived twice and compared.
-const STORIES: u64 = 40;
+const STORIES: u64 = 10;
 /// Lives of one simulated host; the last one never crashes.
 const LIVES: u64 = 4;
 const PROJECTS: [&str; 2] = ["blog", "shop"];

@@ -27,7 +27,7 @@ use crate::{compared, each, is_replay, seeds};
 
 const SEEDS: u64 = 200;
 /// Seeds that are lived twice and compared.
-const STORIES: u64 = 100;
+const STORIES: u64 = 30;
 /// Lives of one simulated host; the last one never crashes.
 const LIVES: u64 = 5;
 const PROJECTS: u64 = 3;
