@@ -144,7 +144,12 @@ impl Rollout {
             }
         }
         let found = each(&*self.engine, names, |engine, name| engine.container(name)).await?;
-        Ok(found.into_iter().map(|(name, container)| (name, container.id)).collect())
+        // One of the project's own was made since they were listed: the next look finds it.
+        let is_own = |found: &ContainerFacts| {
+            found.all_labels.get(labels::COMPOSE_PROJECT) == Some(&spec.name)
+        };
+        let others = found.into_iter().filter(|(_, container)| !is_own(container));
+        Ok(others.map(|(name, container)| (name, container.id)).collect())
     }
 }
 

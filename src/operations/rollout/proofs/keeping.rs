@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use super::{PAIR, written};
-use crate::domain::rollout::Exit;
+use crate::domain::rollout::{Exit, PlanOptions};
 use crate::domain::runs::Outcome;
 use crate::facts::labels;
-use crate::operations::harness::Host;
+use crate::operations::harness::{Host, bundle};
 use crate::operations::projects::ApplyChoices;
+use crate::operations::rollout::Declared;
 use crate::store::ContainerExit;
 use crate::world::docker::{Engine as _, EngineErrorKind};
 
@@ -194,4 +195,24 @@ async fn an_orphan_that_is_to_stay_stays_and_stands_in_the_way_of_its_network() 
         assert!(message.contains(expect), "{message}");
     }
     assert!(agent.containers().await.contains_key("shop-two-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_while_containers_are_made_takes_none_for_a_strangers() {
+    let declared = Declared::from_bundle(&bundle(PAIR)).unwrap();
+    let mut seen_on_the_way = 0;
+    for begins_after in (0..300).step_by(10) {
+        let mut host = Host::new();
+        let agent = host.start().await;
+        host.engine.set_latency(Duration::from_millis(10));
+        let run = agent.submit(PAIR).await;
+        tokio::time::sleep(Duration::from_millis(begins_after)).await;
+        let workspace = agent.store.scope().workspace_id;
+        let options = PlanOptions::convergence();
+        let preview = agent.rollout.preview(workspace, &declared, &options).await;
+        let plan = preview.unwrap_or_else(|error| panic!("after {begins_after} ms: {error}")).plan;
+        seen_on_the_way += usize::from(!plan.is_empty());
+        agent.ended(run).await.assert(Outcome::Succeeded);
+    }
+    assert!(seen_on_the_way > 3, "nothing was under way");
 }
