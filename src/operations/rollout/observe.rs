@@ -19,7 +19,7 @@ use crate::facts::{VolumeFacts, labels};
 use crate::store::ContainerExit;
 use crate::world::docker::{Answer, ContainerFilter, Engine, EngineError};
 
-/// How far the times of the engine and of the agent may be apart.
+/// How far the time of an end, as an event tells it, may be from the one that the container tells.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 impl Rollout {
@@ -154,19 +154,24 @@ impl Rollout {
 }
 
 /// How containers ended, as far as somebody watched and wrote it down. A record of an earlier end
-/// than the container's last says nothing; when both fall within the tolerance of the clocks, their
-/// statuses tell them apart. An engine that goes ends its containers later than it is seen to go,
-/// some only when it comes back: there it counts that the container was not started since.
+/// than the container's last says nothing: the container was started since, or is said to have ended
+/// later than the event may lag, or with another status. An engine that goes ends its containers
+/// later than it is seen to go, some only when it comes back: there it counts alone that the
+/// container was not started since.
 fn known_exits(observed: &Observed, recorded: &[ContainerExit]) -> BTreeMap<String, Exit> {
     let is_of_last_end = |exit: &ContainerExit, container: &ContainerFacts| {
-        let seen_at = after(exit.seen_at, CLOCK_TOLERANCE);
-        let told = match exit.ended {
-            Exit::WithTheEngine => container.started_at,
-            Exit::OnItsOwn | Exit::ByHand => container.finished_at,
-        };
+        let is_started_since = container.started_at.is_some_and(|at| at >= exit.seen_at);
+        let may_end_until = after(exit.seen_at, CLOCK_TOLERANCE);
+        let is_in_time = container.finished_at.is_none_or(|at| at <= may_end_until);
         // Of a container that somebody ended, the engine does not always tell the status.
-        let is_its_status = exit.ended != Exit::OnItsOwn || exit.exit_code == container.exit_code;
-        exit.container_id == container.id && is_its_status && told.is_none_or(|at| at <= seen_at)
+        let is_its_status = exit.exit_code == container.exit_code;
+        exit.container_id == container.id
+            && !is_started_since
+            && match exit.ended {
+                Exit::OnItsOwn => is_in_time && is_its_status,
+                Exit::ByHand => is_in_time,
+                Exit::WithTheEngine => true,
+            }
     };
     let known = observed.containers.iter().filter_map(|container| {
         let exit = recorded.iter().find(|exit| is_of_last_end(exit, container))?;

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::{PAIR, written};
+use crate::base::Timestamp;
 use crate::domain::rollout::{Exit, PlanOptions};
 use crate::domain::runs::Outcome;
-use crate::facts::labels;
-use crate::operations::harness::{Host, bundle};
+use crate::facts::{ContainerFacts, labels};
+use crate::operations::harness::{Agent, Host, bundle};
 use crate::operations::projects::ApplyChoices;
 use crate::operations::rollout::Declared;
 use crate::store::ContainerExit;
@@ -98,6 +99,23 @@ async fn what_one_removal_could_not_remove_the_next_one_does() {
     assert_eq!(doomed.unwrap(), [""; 0]);
 }
 
+/// Somebody watched and wrote down that the container ended with status 0.
+async fn note_end(agent: &Agent, container: &ContainerFacts, ended: Exit, seen_at: Timestamp) {
+    let instance = container.instance.clone().unwrap();
+    let exit = ContainerExit {
+        workspace_id: agent.store.scope().workspace_id,
+        project: instance.project,
+        service: instance.service,
+        number: instance.number,
+        container_id: container.id.clone(),
+        ended,
+        exit_code: 0,
+        count: 1,
+        seen_at,
+    };
+    agent.store.record_exit(exit).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn how_a_container_ended_is_known_after_a_restart_of_the_agent() {
     for (ended, starts) in [(Exit::OnItsOwn, 0), (Exit::ByHand, 1), (Exit::WithTheEngine, 1)] {
@@ -107,19 +125,7 @@ async fn how_a_container_ended_is_known_after_a_restart_of_the_agent() {
         // Status 0 tells nothing: only who watched knows whether its work is done.
         host.engine.exit_container("shop-one-1", 0);
         let container = agent.look().await.containers.remove(0);
-        let instance = container.instance.unwrap();
-        let exit = ContainerExit {
-            workspace_id: agent.store.scope().workspace_id,
-            project: instance.project,
-            service: instance.service,
-            number: instance.number,
-            container_id: container.id.clone(),
-            ended,
-            exit_code: 0,
-            count: 1,
-            seen_at: container.finished_at.unwrap(),
-        };
-        agent.store.record_exit(exit).await.unwrap();
+        note_end(&agent, &container, ended, container.finished_at.unwrap()).await;
         agent.kill().await;
         let agent = host.start().await;
         assert_eq!(agent.look().await.exits.get(&container.id), Some(&ended));
@@ -137,23 +143,24 @@ async fn an_end_that_nobody_saw_is_not_taken_for_the_one_before() {
     // Its program ended, it was started again, and the kernel killed it, all within a second.
     host.engine.exit_container("shop-one-1", 137);
     let container = agent.look().await.containers.remove(0);
-    let instance = container.instance.unwrap();
-    let exit = ContainerExit {
-        workspace_id: agent.store.scope().workspace_id,
-        project: instance.project,
-        service: instance.service,
-        number: instance.number,
-        container_id: container.id.clone(),
-        ended: Exit::OnItsOwn,
-        exit_code: 0,
-        count: 1,
-        seen_at: container.finished_at.unwrap(),
-    };
-    agent.store.record_exit(exit).await.unwrap();
+    note_end(&agent, &container, Exit::OnItsOwn, container.finished_at.unwrap()).await;
     assert_eq!(agent.look().await.exits, [].into());
     host.engine.forget_calls();
     agent.converge().await.assert(Outcome::Succeeded);
     assert_eq!(written(&host.engine), ["start_container"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_before_the_last_start_says_nothing_however_short_ago() {
+    for ended in [Exit::OnItsOwn, Exit::ByHand, Exit::WithTheEngine] {
+        let mut host = Host::new();
+        let agent = host.start().await;
+        agent.up(PAIR).await.assert(Outcome::Succeeded);
+        host.engine.exit_container("shop-one-1", 0);
+        let container = agent.look().await.containers.remove(0);
+        note_end(&agent, &container, ended, container.started_at.unwrap()).await;
+        assert_eq!(agent.look().await.exits, [].into(), "{ended}");
+    }
 }
 
 /// Two services in one network, and one service in the same network, which is another by then.
