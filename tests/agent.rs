@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -262,6 +262,66 @@ fn an_agent_without_an_engine_serves_and_says_so() {
     assert!(text(&doctor.stdout).contains("nobody.sock"), "{}", text(&doctor.stdout));
 }
 
+/// Everybody may stop waiting: the second signal ends an agent that waits for its runs.
+#[test]
+fn a_second_signal_ends_at_once() {
+    for second in ["TERM", "INT"] {
+        // An engine that takes every call and answers none: the run cannot reach a safe step.
+        let mut agent = Agent::start("runs: {shutdown_deadline: 10m}\n");
+        let silent = UnixListener::bind(agent.dir.path().join("nobody.sock")).unwrap();
+        let accept = move || {
+            let _open: Vec<_> = silent.incoming().collect();
+        };
+        std::thread::Builder::new().name("silent engine".to_owned()).spawn(accept).unwrap();
+        let compose = agent.dir.path().join("compose.yaml");
+        std::fs::write(&compose, "name: silent\nservices: {web: {image: x}}\n").unwrap();
+        let up = agent.wharf(&["up", "--detach", "-f", compose.to_str().unwrap()]);
+        assert!(up.status.success(), "{}", text(&up.stderr));
+        wait_until("the run has begun", || {
+            agent.json(&["run", "ls"])["items"][0]["status"] == "running"
+        });
+        agent.signal("TERM");
+        wait_until("the agent stops", || agent.log().contains("agent stops"));
+        assert!(!agent.has_ended(), "it did not wait for its run");
+        let start = Instant::now();
+        agent.signal(second);
+        let status = agent.child.take().unwrap().wait().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(8), "{second}: {:?}", start.elapsed());
+        assert!(agent.log().contains("told twice to stop"), "{second}: {}", agent.log());
+        assert_eq!(status.code(), Some(0), "{second}");
+    }
+}
+
+#[test]
+fn a_compose_file_may_come_from_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("shop")).unwrap();
+    let config = |input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
+            .args(["compose", "config", "--format", "json", "-f", "-", "-f", "over.yaml"])
+            .current_dir(folder.path().join("shop"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let over = "services: {web: {environment: {A: b}}}\n";
+    std::fs::write(folder.path().join("shop/over.yaml"), over).unwrap();
+    let output = config("services: {web: {image: 'web:1', volumes: ['./data:/data']}}\n");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let model: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let web = &model["services"]["web"];
+    assert_eq!((&model["name"], &web["environment"]["A"]), (&"shop".into(), &"b".into()));
+    let source = web["volumes"][0]["source"].as_str().unwrap();
+    assert!(source.ends_with("/shop/data"), "{source}");
+    let wrong = config("services: {web: {imag: x}}\n");
+    assert_eq!(wrong.status.code(), Some(65));
+    assert!(text(&wrong.stderr).contains("\"file\":\"-\""), "{}", text(&wrong.stderr));
+}
+
 /// Every error is a problem document with a stable code, and says which path it is about.
 #[test]
 fn every_error_is_a_problem_document() {
@@ -286,6 +346,8 @@ fn every_error_is_a_problem_document() {
     check("DELETE /v1/runs", b"", 405, "method_not_allowed");
     check("GET /v1/runs?status=sleeping", b"", 400, "bad_request");
     check("GET /v1/runs?colour=blue", b"", 400, "bad_request");
+    check("GET /v1/runs?after=elsewhere", b"", 400, "bad_request");
+    check("GET /v1/audit?after=elsewhere", b"", 400, "bad_request");
     check("GET /v1/runs/abc", b"", 400, "bad_request");
     check("GET /v1/runs/0190aaaa-0000-7000-8000-000000000000", b"", 404, "not_found");
     check("GET /v1/audit/0190aaaa-0000-7000-8000-000000000000", b"", 404, "not_found");

@@ -19,16 +19,13 @@ use wharfinger::api::listen::{self, SocketOptions};
 use wharfinger::api::metrics::Metrics;
 use wharfinger::api::{self, About, Api};
 use wharfinger::base::crash_points::NoCrashPoints;
-use wharfinger::base::{Ambient, Clock as _};
+use wharfinger::base::{Ambient, Clock as _, Digest};
+use wharfinger::domain::compose::dockerignore::{ContextEntry, ContextKind, context_digest};
 use wharfinger::domain::compose::{Bundle, BundleFile, Options};
 use wharfinger::domain::rollout::HostPathPolicy;
-use wharfinger::domain::runs::RunType;
 use wharfinger::facts::{ImageFacts, ServiceSpec};
 use wharfinger::operations::alerts::Alerts;
-use wharfinger::operations::deploy_project::DeployProject;
 use wharfinger::operations::projects::Projects;
-use wharfinger::operations::remove_project::RemoveProject;
-use wharfinger::operations::restart_project::RestartProject;
 use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::schedules::Schedules;
 use wharfinger::operations::{Operations, Runner, RunnerOptions};
@@ -37,7 +34,7 @@ use wharfinger::store::keys::Keys;
 use wharfinger::store::sqlite::{self, Mode, Opening};
 use wharfinger::world::clock::SystemClock;
 use wharfinger::world::content_files::FilesInMemory;
-use wharfinger::world::contexts::Contexts;
+use wharfinger::world::contexts::{self, Contexts};
 use wharfinger::world::docker::fake::{Behaviour, FakeEngine};
 use wharfinger::world::host::SystemEntropy;
 use wharfinger::world::tasks::Supervisor;
@@ -70,6 +67,7 @@ impl Fixture {
             hostname: "host",
             agent_version: "test",
             mode: Mode::Threaded,
+            on_commit: None,
         };
         let store: Arc<dyn Store> = sqlite::open(opening).unwrap().store;
         let engine = FakeEngine::new(Arc::clone(&ambient.clock));
@@ -80,12 +78,8 @@ impl Fixture {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
-            exits: Arc::default(),
         };
-        let operations = Operations::default()
-            .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
-            .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
-            .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())));
+        let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();
         let spawn = Arc::new(supervisor.clone());
         let options = RunnerOptions::new("test");
@@ -277,6 +271,65 @@ async fn applying_is_recorded_followed_and_shown() {
     assert_eq!(plan["has_changes"], false, "{plan}");
 }
 
+/// Only what somebody asked for is kept: neither a service that was never brought up nor a change
+/// that nobody asked to carry out comes by itself.
+#[tokio::test]
+async fn a_service_that_nobody_asked_for_does_not_come_by_itself() {
+    let agent = Fixture::working().await;
+    let two = "services:\n  web: {image: 'web:1', command: [serve]}\n  \
+               api: {image: 'web:1', command: [serve]}\n";
+    let ids = |containers: &Value| -> Vec<String> {
+        let containers = containers.as_array().unwrap().iter();
+        containers.map(|found| found["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let up = async |compose: &str, services: &[&str]| {
+        let mut body = apply(compose);
+        body["options"] = json!({ "services": services });
+        let answer = agent.post("/v1/projects/shop/up", body, 202).await;
+        agent.events(answer["run"]["id"].as_str().unwrap(), None, usize::MAX).await;
+    };
+    // What the agent does on its own, it does after a pause too.
+    let converge = async || {
+        agent.post("/v1/projects/shop/pause", json!({}), 200).await;
+        agent.post("/v1/projects/shop/resume", json!({}), 200).await;
+        let runs = agent.get("/v1/runs").await;
+        agent.events(runs["items"][0]["id"].as_str().unwrap(), None, usize::MAX).await;
+        agent.get("/v1/projects/shop").await["containers"].clone()
+    };
+    up(two, &["web"]).await;
+    let found = converge().await;
+    assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found[0]["name"], "shop-web-1");
+
+    up(two, &[]).await;
+    let both = ids(&converge().await);
+    assert_eq!(both.len(), 2);
+    // The change of `api` is not asked for, and `web` is kept as before.
+    let changed = two.replace(
+        "api: {image: 'web:1', command: [serve]",
+        "api: {image: 'web:1', command: [other]",
+    );
+    up(&changed, &["web"]).await;
+    assert_eq!(ids(&converge().await), both);
+    up(&changed, &[]).await;
+    let all = ids(&converge().await);
+    assert_eq!(all.iter().filter(|id| both.contains(id)).count(), 1, "{all:?} after {both:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_declared_is_refused_before_anything_is_kept() {
+    let agent = Fixture::working().await;
+    let mut body = apply(WEB);
+    body["options"] = json!({ "services": ["wep"] });
+    for verb in ["plan", "up"] {
+        let problem = agent.post(&format!("/v1/projects/shop/{verb}"), body.clone(), 422).await;
+        assert_eq!(problem["code"], "invalid_project");
+        assert!(problem["detail"].as_str().unwrap().contains("wep"), "{problem}");
+    }
+    assert_eq!(agent.get("/v1/projects").await["items"], json!([]));
+    assert_eq!(agent.get("/v1/runs").await["items"], json!([]));
+}
+
 #[tokio::test]
 async fn a_follower_goes_on_where_it_was() {
     let agent = Fixture::working().await;
@@ -439,6 +492,48 @@ async fn build_contexts_are_checked_and_asked_for() {
     assert!(!agent.dir.path().join(format!("contexts/{digest}.tar")).exists());
 }
 
+/// An archive comes in part by part, and what breaks off or is too large leaves nothing behind.
+#[tokio::test]
+async fn a_context_comes_in_part_by_part() {
+    let agent = Fixture::new().await;
+    let dir = agent.dir.path().join("contexts");
+    let files = || -> Vec<String> {
+        let files = std::fs::read_dir(&dir).unwrap();
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let put = |digest: &str, parts: Vec<Result<Vec<u8>, std::io::Error>>| {
+        let body = reqwest::Body::wrap_stream(futures_util::stream::iter(parts));
+        agent.http.put(format!("http://wharf/v1/contexts/{digest}")).body(body).send()
+    };
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("data"), vec![b'x'; 300_000]).unwrap();
+    let entry = ContextEntry {
+        path: "data".to_owned(),
+        mode: 0o644,
+        kind: ContextKind::File(Digest::of(&vec![b'x'; 300_000])),
+    };
+    let archive = contexts::pack(root.path(), std::slice::from_ref(&entry)).unwrap();
+    let digest = context_digest(&[entry]).to_string();
+
+    let parts: Vec<_> = archive.chunks(10_000).map(|part| Ok(part.to_vec())).collect();
+    assert_eq!(put(&digest, parts).await.unwrap().status(), 204);
+    assert_eq!(files(), [format!("{digest}.tar")]);
+    assert_eq!(std::fs::read(dir.join(format!("{digest}.tar"))).unwrap(), archive);
+
+    let broken = vec![Ok(vec![0; 10_000]), Err(std::io::Error::other("cut off"))];
+    assert!(put(&"cd".repeat(32), broken).await.is_err());
+    // The first part again and again is no archive.
+    let large = (0..40).map(|_| Ok(archive[..30_000].to_vec())).collect();
+    let refused = put(&"ef".repeat(32), large).await.unwrap();
+    assert_eq!(refused.status(), 422, "no archive: {refused:?}");
+    let patience = tokio::time::timeout(Duration::from_secs(10), async {
+        while files().len() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    patience.await.expect("what was not kept goes");
+}
+
 #[tokio::test]
 async fn output_is_read_line_by_line() {
     let agent = Fixture::working().await;
@@ -473,6 +568,8 @@ async fn series_count_what_runs() {
     let text = agent.http.get(url).send().await.unwrap().text().await.unwrap();
     for line in [
         "wharf_store_up 1",
+        "wharf_runs{status=\"queued\"} 0",
+        "wharf_oldest_run_age_seconds{status=\"running\"} 0",
         "wharf_engine_up 1",
         "wharf_projects{desired=\"running\"} 1",
         "wharf_containers{health=\"none\",project=\"shop\",state=\"running\"} 1",

@@ -71,6 +71,18 @@ const HOMES: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["base/yaml"]),
 ];
 
+/// Folders whose code the seeded simulation repeats exactly: what it does must not depend on
+/// threads, hashing or the machine.
+const REPEATED: &[&str] = &["base", "facts", "domain", "operations", "watchers"];
+
+/// What no run of a program repeats, and what to use instead.
+const UNREPEATABLE: &[(&str, &str)] = &[
+    ("HashMap", "its order differs from run to run: BTreeMap"),
+    ("HashSet", "its order differs from run to run: BTreeSet"),
+    ("spawn_blocking", "threads come in any order: let `world` or `store` wait for the disk"),
+    ("std::time::Instant", "the time of the machine: tokio::time::Instant, or a `Clock`"),
+];
+
 const LINES_MAX: usize = 600;
 
 /// Everything that is wrong with the tree below `src`, as `path:line: what`.
@@ -119,6 +131,9 @@ fn check_file(name: &str, text: &str, found: &mut Vec<String>) {
     if floor.is_none() && !matches!(module, "lib" | "main") {
         found.push(format!("{name}:1: {module} is on no floor"));
     }
+    if REPEATED.contains(&module) {
+        check_repeatable(name, code, found);
+    }
     for (index, line) in code.lines().enumerate() {
         let line = line.split("//").next().unwrap_or("");
         let at = format!("{name}:{}", index + 1);
@@ -128,6 +143,21 @@ fn check_file(name: &str, text: &str, found: &mut Vec<String>) {
         check_spelling(&at, name, line, found);
         if let Some(floor) = floor {
             check_line(&at, name, module, floor, line, found);
+        }
+    }
+}
+
+/// What a simulation runs must come out the same every time.
+fn check_repeatable(name: &str, code: &str, found: &mut Vec<String>) {
+    let lines: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap_or("")).collect();
+    for (index, line) in lines.iter().enumerate() {
+        let at = format!("{name}:{}", index + 1);
+        for (word, instead) in UNREPEATABLE.iter().filter(|(word, _)| says(line, word)) {
+            found.push(format!("{at}: `{word}` cannot be repeated: {instead}"));
+        }
+        let is_biased = lines.get(index + 1).is_some_and(|next| next.trim() == "biased;");
+        if line.contains("select! {") && !is_biased {
+            found.push(format!("{at}: `select!` without `biased;` chooses by chance"));
         }
     }
 }
@@ -247,6 +277,9 @@ fn every_planted_violation_is_found() {
         ("base/mod.rs", "//! A.\nuse super::api::X;\n", "`super` out of"),
         ("domain/runs.rs", "//! A.\nuse super::compose::X;\n", "`super` out of"),
         ("facts/a.rs", "//! A.\nuse std::{env, fmt};\n", "`std::{` on a pure floor"),
+        ("operations/a.rs", "//! A.\nuse std::collections::HashMap;\n", "`HashMap` cannot be"),
+        ("watchers/a.rs", "//! A.\nfn f() { spawn_blocking(g) }\n", "`spawn_blocking` cannot"),
+        ("watchers/a.rs", "//! A.\ntokio::select! {\n    () = a => {}\n", "without `biased;`"),
         ("base/a.rs", &long, "more than 600 lines"),
         ("base/a.rs", "use std::fmt;\n", "no header"),
         ("base/a.rs", "//! A.\n#[allow(dead_code)]\n", "`allow`"),

@@ -1,5 +1,5 @@
 //! Decides who is let in, and says who they are. Owns the peer credentials of a connection. Face:
-//! `Peer`, `Gate`, `Caller`, `admit`. Never trusts a name that a client sent.
+//! `Peer`, `Gate`, `admit`, the extractor of `Asker`. Never trusts a name that a client sent.
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::USER_AGENT;
@@ -46,25 +46,7 @@ impl Gate {
     }
 }
 
-/// A caller who was let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The number of the user.
-    pub uid: u32,
-    /// The name of the user.
-    pub name: String,
-    /// Through which door they came: our own client names itself.
-    pub source: Source,
-}
-
-impl Caller {
-    /// The caller as operations know them.
-    pub fn asker(&self) -> Asker {
-        Asker { uid: self.uid, name: self.name.clone(), source: self.source }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -73,7 +55,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Lets a request through, with its `Caller`, or refuses it.
+/// Lets a request through, with its `Asker`, or refuses it.
 pub(super) async fn admit(
     State(gate): State<Gate>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -85,10 +67,11 @@ pub(super) async fn admit(
         tracing::warn!(uid = peer.uid, user = %user.name, "connection refused");
         return refusal(&user.name).into_response();
     }
+    // Our own client names itself.
     let agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     let is_cli = agent.is_some_and(|agent| agent.starts_with("wharf/"));
     let source = if is_cli { Source::Cli } else { Source::Api };
-    request.extensions_mut().insert(Caller { uid: user.uid, name: user.name, source });
+    request.extensions_mut().insert(Asker { uid: user.uid, name: user.name, source });
     next.run(request).await
 }
 

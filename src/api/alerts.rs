@@ -7,13 +7,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{Json, Path, Query, parse};
+use super::extract::{Json, Path, Query, Reply, parse};
 use super::problem::{Problem, ProblemCode};
 use super::runs::page_request;
 use super::wire::{DeliveryView, Page, ReceiverPut, ReceiverView, RulePut, RuleView};
 use crate::base::Name;
 use crate::operations::alerts::AlertError;
+use crate::operations::projects::Asker;
 use crate::store::DeliveryFilter;
 
 impl From<AlertError> for Problem {
@@ -31,12 +31,36 @@ impl From<AlertError> for Problem {
     }
 }
 
+/// Which rule a route is about.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct RulePath {
+    /// The rule's name
+    name: String,
+}
+
+/// Which receiver a route is about.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ReceiverPath {
+    /// The receiver's name
+    name: String,
+}
+
+/// Which delivery a route is about.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct DeliveryPath {
+    /// The delivery's id
+    id: String,
+}
+
 /// Rules, by name
 #[utoipa::path(
     get, path = "/v1/alerts/rules", operation_id = "list_alert_rules", tag = "alerts",
     responses((status = 200, body = Page<RuleView>))
 )]
-pub(super) async fn rules(State(api): State<Api>) -> Result<axum::Json<Page<RuleView>>, Problem> {
+pub(super) async fn rules(State(api): State<Api>) -> Reply<Page<RuleView>> {
     let receivers = api.alerts.receivers().await?;
     let rules = api.alerts.rules().await?;
     let items = rules.iter().map(|rule| RuleView::of(rule, &receivers)).collect();
@@ -46,7 +70,7 @@ pub(super) async fn rules(State(api): State<Api>) -> Result<axum::Json<Page<Rule
 /// Makes a rule or replaces one
 #[utoipa::path(
     put, path = "/v1/alerts/rules/{name}", operation_id = "put_alert_rule", tag = "alerts",
-    params(("name" = String, Path, description = "The rule's name")),
+    params(RulePath),
     request_body = RulePut,
     responses(
         (status = 200, body = RuleView),
@@ -56,27 +80,27 @@ pub(super) async fn rules(State(api): State<Api>) -> Result<axum::Json<Page<Rule
 )]
 pub(super) async fn put_rule(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(RulePath { name }): Path<RulePath>,
     Json(put): Json<RulePut>,
-) -> Result<axum::Json<RuleView>, Problem> {
+) -> Reply<RuleView> {
     let name: Name = parse("name", &name)?;
-    let rule = api.alerts.put_rule(name, put.into(), &caller.asker()).await?;
+    let rule = api.alerts.put_rule(name, put.into(), &asker).await?;
     Ok(axum::Json(RuleView::of(&rule, &api.alerts.receivers().await?)))
 }
 
 /// Removes a rule
 #[utoipa::path(
     delete, path = "/v1/alerts/rules/{name}", operation_id = "remove_alert_rule", tag = "alerts",
-    params(("name" = String, Path, description = "The rule's name")),
+    params(RulePath),
     responses((status = 204), (status = 404, body = Problem))
 )]
 pub(super) async fn remove_rule(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(RulePath { name }): Path<RulePath>,
 ) -> Result<StatusCode, Problem> {
-    api.alerts.remove_rule(&name, &caller.asker()).await?;
+    api.alerts.remove_rule(&name, &asker).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -85,9 +109,7 @@ pub(super) async fn remove_rule(
     get, path = "/v1/alerts/receivers", operation_id = "list_alert_receivers", tag = "alerts",
     responses((status = 200, body = Page<ReceiverView>))
 )]
-pub(super) async fn receivers(
-    State(api): State<Api>,
-) -> Result<axum::Json<Page<ReceiverView>>, Problem> {
+pub(super) async fn receivers(State(api): State<Api>) -> Reply<Page<ReceiverView>> {
     let items = api.alerts.receivers().await?.iter().map(ReceiverView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
 }
@@ -95,49 +117,49 @@ pub(super) async fn receivers(
 /// Makes a receiver or replaces one
 #[utoipa::path(
     put, path = "/v1/alerts/receivers/{name}", operation_id = "put_alert_receiver", tag = "alerts",
-    params(("name" = String, Path, description = "The receiver's name")),
+    params(ReceiverPath),
     request_body = ReceiverPut,
     responses((status = 200, body = ReceiverView), (status = 400, body = Problem))
 )]
 pub(super) async fn put_receiver(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(ReceiverPath { name }): Path<ReceiverPath>,
     Json(put): Json<ReceiverPut>,
-) -> Result<axum::Json<ReceiverView>, Problem> {
+) -> Reply<ReceiverView> {
     let name: Name = parse("name", &name)?;
     let (webhook, timeout) = put.into_webhook();
-    let receiver = api.alerts.put_receiver(name, webhook, timeout, &caller.asker()).await?;
+    let receiver = api.alerts.put_receiver(name, webhook, timeout, &asker).await?;
     Ok(axum::Json(ReceiverView::from(&receiver)))
 }
 
 /// Removes a receiver, with what is on its way to it
 #[utoipa::path(
     delete, path = "/v1/alerts/receivers/{name}", operation_id = "remove_alert_receiver",
-    tag = "alerts", params(("name" = String, Path, description = "The receiver's name")),
+    tag = "alerts", params(ReceiverPath),
     responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem))
 )]
 pub(super) async fn remove_receiver(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(ReceiverPath { name }): Path<ReceiverPath>,
 ) -> Result<StatusCode, Problem> {
-    api.alerts.remove_receiver(&name, &caller.asker()).await?;
+    api.alerts.remove_receiver(&name, &asker).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Sends a receiver a test; the answer is the delivery to look at
 #[utoipa::path(
     post, path = "/v1/alerts/receivers/{name}/test", operation_id = "test_alert_receiver",
-    tag = "alerts", params(("name" = String, Path, description = "The receiver's name")),
+    tag = "alerts", params(ReceiverPath),
     responses((status = 202, body = DeliveryView), (status = 404, body = Problem))
 )]
 pub(super) async fn test(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(ReceiverPath { name }): Path<ReceiverPath>,
 ) -> Result<(StatusCode, axum::Json<DeliveryView>), Problem> {
-    let delivery = api.alerts.test(&name, &caller.asker()).await?;
+    let delivery = api.alerts.test(&name, &asker).await?;
     let view = DeliveryView::of(&delivery, &api.alerts.receivers().await?);
     Ok((StatusCode::ACCEPTED, axum::Json(view)))
 }
@@ -167,7 +189,7 @@ pub(super) struct DeliveryQuery {
 pub(super) async fn deliveries(
     State(api): State<Api>,
     Query(query): Query<DeliveryQuery>,
-) -> Result<axum::Json<Page<DeliveryView>>, Problem> {
+) -> Reply<Page<DeliveryView>> {
     let receiver_id = match &query.receiver {
         Some(name) => Some(api.alerts.receiver(name).await?.id),
         None => None,
@@ -186,13 +208,13 @@ pub(super) async fn deliveries(
 /// One delivery
 #[utoipa::path(
     get, path = "/v1/alerts/deliveries/{id}", operation_id = "show_alert_delivery", tag = "alerts",
-    params(("id" = String, Path, description = "The delivery's id")),
+    params(DeliveryPath),
     responses((status = 200, body = DeliveryView), (status = 404, body = Problem))
 )]
 pub(super) async fn delivery(
     State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<axum::Json<DeliveryView>, Problem> {
+    Path(DeliveryPath { id }): Path<DeliveryPath>,
+) -> Reply<DeliveryView> {
     let delivery = api.alerts.delivery(parse("id", &id)?).await?;
     Ok(axum::Json(DeliveryView::of(&delivery, &api.alerts.receivers().await?)))
 }
@@ -200,7 +222,7 @@ pub(super) async fn delivery(
 /// Sends a delivery again at once, also one that was given up
 #[utoipa::path(
     post, path = "/v1/alerts/deliveries/{id}/retry", operation_id = "retry_alert_delivery",
-    tag = "alerts", params(("id" = String, Path, description = "The delivery's id")),
+    tag = "alerts", params(DeliveryPath),
     responses(
         (status = 202, body = DeliveryView),
         (status = 404, body = Problem),
@@ -209,10 +231,10 @@ pub(super) async fn delivery(
 )]
 pub(super) async fn retry(
     State(api): State<Api>,
-    caller: Caller,
-    Path(id): Path<String>,
+    asker: Asker,
+    Path(DeliveryPath { id }): Path<DeliveryPath>,
 ) -> Result<(StatusCode, axum::Json<DeliveryView>), Problem> {
-    let delivery = api.alerts.retry(parse("id", &id)?, &caller.asker()).await?;
+    let delivery = api.alerts.retry(parse("id", &id)?, &asker).await?;
     let view = DeliveryView::of(&delivery, &api.alerts.receivers().await?);
     Ok((StatusCode::ACCEPTED, axum::Json(view)))
 }

@@ -5,12 +5,12 @@ use axum::extract::State;
 use serde::Deserialize;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{Json, JsonOrDefault, Path, parse};
+use super::extract::{Json, JsonOrDefault, Path, Reply, parse};
 use super::problem::Problem;
 use super::wire::{Complete, Fail, HeardView, Progress, StandingView, StepProgress, WorkFailure};
 use crate::domain::runs::Failure;
 use crate::operations::hosted::{Completion, Failed, Report, StepReport};
+use crate::operations::projects::Asker;
 use crate::store::{AttemptRef, Heard};
 
 /// Which attempt a worker speaks of.
@@ -54,7 +54,7 @@ macro_rules! calls {
             pub(in crate::api) async fn heartbeat(
                 State(api): State<Api>,
                 Path(at): Path<At>,
-            ) -> Result<axum::Json<HeardView>, Problem> {
+            ) -> Reply<HeardView> {
                 Ok(axum::Json(view(api.hosted.heartbeat(at.read()?).await?)))
             }
 
@@ -73,7 +73,7 @@ macro_rules! calls {
                 State(api): State<Api>,
                 Path(at): Path<At>,
                 Json(progress): Json<Progress>,
-            ) -> Result<axum::Json<HeardView>, Problem> {
+            ) -> Reply<HeardView> {
                 let at = at.read()?;
                 let report = report(&at, progress);
                 Ok(axum::Json(view(api.hosted.report(at, report).await?)))
@@ -95,17 +95,17 @@ macro_rules! calls {
                     )]
             pub(in crate::api) async fn complete(
                 State(api): State<Api>,
-                caller: Caller,
+                asker: Asker,
                 Path(at): Path<At>,
                 JsonOrDefault(done): JsonOrDefault<Complete>,
-            ) -> Result<axum::Json<StandingView>, Problem> {
+            ) -> Reply<StandingView> {
                 let at = at.read()?;
                 let done = Completion {
                     outcome: done.outcome,
                     counts: done.counts.into_iter().collect(),
                     failures: failures(&at, done.failures),
                 };
-                let standing = api.hosted.complete(at, done, &caller.asker()).await?;
+                let standing = api.hosted.complete(at, done, &asker).await?;
                 Ok(axum::Json(StandingView::from(&standing)))
             }
 
@@ -124,10 +124,10 @@ macro_rules! calls {
                     )]
             pub(in crate::api) async fn fail(
                 State(api): State<Api>,
-                caller: Caller,
+                asker: Asker,
                 Path(at): Path<At>,
                 Json(fail): Json<Fail>,
-            ) -> Result<axum::Json<StandingView>, Problem> {
+            ) -> Reply<StandingView> {
                 let at = at.read()?;
                 let Fail { reason_code, message, subject, retryable, counts } = fail;
                 let failed = Failed {
@@ -135,7 +135,7 @@ macro_rules! calls {
                     retryable,
                     counts: counts.into_iter().collect(),
                 };
-                let standing = api.hosted.fail(at, failed, &caller.asker()).await?;
+                let standing = api.hosted.fail(at, failed, &asker).await?;
                 Ok(axum::Json(StandingView::from(&standing)))
             }
         }

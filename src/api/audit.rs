@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::extract::{Path, Query, parse, parse_list};
+use super::extract::{Path, Query, Reply, parse, parse_list};
 use super::problem::Problem;
 use super::runs::page_request;
 use super::wire::{AuditDetail, AuditRow, Page};
@@ -47,6 +47,15 @@ pub(super) struct AuditQuery {
     after: Option<String>,
 }
 
+/// Which event a route is about.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct EventPath {
+    /// The event's id
+    #[param(value_type = String)]
+    id: EventId,
+}
+
 /// What happened, newest first
 #[utoipa::path(
     get, path = "/v1/audit", operation_id = "list_audit_events", tag = "audit", params(AuditQuery),
@@ -55,7 +64,7 @@ pub(super) struct AuditQuery {
 pub(super) async fn list(
     State(api): State<Api>,
     Query(query): Query<AuditQuery>,
-) -> Result<axum::Json<Page<AuditRow>>, Problem> {
+) -> Reply<Page<AuditRow>> {
     let actor_type = query.actor.as_deref().and_then(|actor| actor.parse::<ActorType>().ok());
     let run = query.run.as_deref().map(|id| parse("run", id)).transpose()?;
     let filter = AuditFilter {
@@ -79,17 +88,16 @@ pub(super) async fn list(
 /// One event with all that is known about it
 #[utoipa::path(
     get, path = "/v1/audit/{id}", operation_id = "show_audit_event", tag = "audit",
-    params(("id" = String, Path, description = "The event's id")),
+    params(EventPath),
     responses((status = 200, body = AuditDetail), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<axum::Json<AuditDetail>, Problem> {
-    let event_id: EventId = parse("id", &id)?;
+    Path(EventPath { id }): Path<EventPath>,
+) -> Reply<AuditDetail> {
     let workspace = api.store.scope().workspace_id;
-    let record = api.store.audit_record(event_id).await?;
+    let record = api.store.audit_record(id).await?;
     let record = record.filter(|record| record.event.workspace_id == workspace);
-    let record = record.ok_or_else(|| Problem::not_found("audit event", &id))?;
+    let record = record.ok_or_else(|| Problem::not_found("audit event", id))?;
     Ok(axum::Json(AuditDetail::from(&record)))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 
 use super::Api;
-use super::extract::{Json, parse};
+use super::extract::{Json, Reply, parse};
 use super::problem::Problem;
 use super::wire::{ClaimWork, ClaimedWork, WorkItem};
 use crate::domain::runs::RunType;
@@ -30,7 +30,7 @@ use crate::operations::hosted::ClaimRequest;
 pub(super) async fn claim(
     State(api): State<Api>,
     Json(request): Json<ClaimWork>,
-) -> Result<axum::Json<ClaimedWork>, Problem> {
+) -> Reply<ClaimedWork> {
     let types = request.types.iter().map(|text| parse::<RunType>("types", text));
     let request = ClaimRequest {
         run_types: types.collect::<Result<_, _>>()?,

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures_util::StreamExt as _;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{Json, Path, Raw};
+use super::extract::{Json, Path, Reply};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{ContextsMissing, ContextsWanted};
 use crate::base::{Digest, chain};
@@ -25,7 +26,7 @@ use crate::world::contexts::{ContextError, Contexts};
 pub(super) async fn wanted(
     State(api): State<Api>,
     Json(wanted): Json<ContextsWanted>,
-) -> Result<axum::Json<ContextsMissing>, Problem> {
+) -> Reply<ContextsMissing> {
     let digests = wanted.digests.iter().map(|text| digest(text));
     let digests: BTreeSet<Digest> = digests.collect::<Result<_, _>>()?;
     let missing = digests.iter().filter(|digest| !api.contexts.has(digest));
@@ -45,12 +46,23 @@ pub(super) async fn wanted(
 )]
 pub(super) async fn put(
     State(api): State<Api>,
-    _: Caller,
     Path(name): Path<String>,
-    Raw(archive): Raw,
+    body: Body,
 ) -> Result<StatusCode, Problem> {
     let digest = digest(&name)?;
-    on_contexts(&api, move |contexts| contexts.put(&digest, &archive)).await?;
+    let mut upload = on_contexts(&api, Contexts::begin).await?;
+    let mut parts = body.into_data_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| {
+            Problem::new(ProblemCode::BadRequest, format!("the body broke off: {error}"))
+        })?;
+        upload = on_contexts(&api, move |_| {
+            upload.write(&part)?;
+            Ok(upload)
+        })
+        .await?;
+    }
+    on_contexts(&api, move |contexts| contexts.keep(&digest, upload)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -88,6 +100,7 @@ async fn on_contexts<T: Send + 'static>(
     act: impl FnOnce(&Contexts) -> Result<T, ContextError> + Send + 'static,
 ) -> Result<T, Problem> {
     let contexts = Arc::clone(&api.contexts);
+    #[expect(clippy::disallowed_methods, reason = "the disk is waited for on a thread")]
     let acted = tokio::task::spawn_blocking(move || act(&contexts)).await;
     match acted {
         Ok(result) => result.map_err(Problem::from),
@@ -104,6 +117,7 @@ impl From<ContextError> for Problem {
             ContextError::Entry(_) => {
                 (ProblemCode::InvalidProject, "leave it out in .dockerignore")
             }
+            ContextError::Archive(_) => (ProblemCode::InvalidProject, "send a whole tar archive"),
             ContextError::TooLarge => (ProblemCode::TooLarge, "leave files out in .dockerignore"),
             ContextError::NoRoom(_) => {
                 (ProblemCode::DiskFull, "raise `contexts.size_max` in the agent's configuration")

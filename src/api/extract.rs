@@ -1,7 +1,6 @@
 //! Reads requests. Owns the extractors, so that each malformed request is answered with a problem
-//! document. Face: `Json`, `Raw`, `Query`, `Path`. Never lets a library's plain-text refusal out.
+//! document. Face: `Json`, `Query`, `Path`, `Reply`. Never lets a library's plain-text refusal out.
 
-use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -9,6 +8,9 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, ProblemCode};
+
+/// What a handler answers: JSON, or a problem document.
+pub(super) type Reply<T> = Result<axum::Json<T>, Problem>;
 
 /// A JSON body.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,23 +52,6 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrDef
             return Ok(Self(T::default()));
         }
         Json::<T>::from_request(request, state).await.map(|Json(value)| Self(value))
-    }
-}
-
-/// A body that is taken as it is.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Raw(pub Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Raw {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                return too_large();
-            }
-            Problem::new(ProblemCode::BadRequest, rejection.body_text())
-        })
     }
 }
 

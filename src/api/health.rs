@@ -7,11 +7,13 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Api;
 use super::problem::{Problem, ProblemCode};
 use super::wire::AgentView;
-use super::{Api, HEALTH_TIMEOUT};
 use crate::base::chain;
+use crate::base::limits::HEALTH_TIMEOUT;
 use crate::base::time::between;
+use crate::domain::runs::Status;
 use crate::facts::labels;
 use crate::world::docker::ContainerFilter;
 use crate::world::host;
@@ -75,6 +77,7 @@ pub(super) async fn agent(State(api): State<Api>) -> axum::Json<AgentView> {
     let found = readiness(&api).await;
     let space = host::disk_space(&api.about.state_dir);
     axum::Json(AgentView {
+        id: api.projects.agent_id(),
         version: found.version,
         started_at: api.about.started_at,
         now: api.ambient.now(),
@@ -96,6 +99,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
     api.metrics.store_up.set(i64::from(found.store == "ok"));
     api.metrics.engine_up.set(i64::from(found.engine == "ok"));
     if found.store == "ok" {
+        count_runs(&api).await?;
         count_projects(&api, found.engine == "ok").await?;
         count_queue(&api).await?;
     }
@@ -103,6 +107,23 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         Problem::new(ProblemCode::Internal, format!("cannot write the metrics: {error}"))
     })?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+}
+
+async fn count_runs(api: &Api) -> Result<(), Problem> {
+    let now = api.ambient.now();
+    for status in [Status::Queued, Status::Running] {
+        api.metrics.runs.with_label_values(&[status.key()]).set(0);
+        api.metrics.oldest_run_age.with_label_values(&[status.key()]).set(0);
+    }
+    for backlog in api.store.backlog().await? {
+        let label = [backlog.status.key()];
+        let count = i64::try_from(backlog.runs).unwrap_or(i64::MAX);
+        api.metrics.runs.with_label_values(&label).set(count);
+        let age = between(backlog.oldest, now).as_secs();
+        let age = i64::try_from(age).unwrap_or(i64::MAX);
+        api.metrics.oldest_run_age.with_label_values(&label).set(age);
+    }
+    Ok(())
 }
 
 async fn count_projects(api: &Api, engine_answers: bool) -> Result<(), Problem> {

@@ -5,12 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Api;
-use super::access::Caller;
 use super::extract::{Json, parse};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{Enqueue, EnqueueBatch, EnqueueJob, EnqueuedBatch, RunAccepted};
 use crate::base::limits::ENQUEUE_MAX;
 use crate::operations::hosted::{NewPart, NewRun};
+use crate::operations::projects::Asker;
 use crate::store::Scope;
 
 /// Asks for a hosted run
@@ -28,11 +28,11 @@ use crate::store::Scope;
 )]
 pub(super) async fn enqueue(
     State(api): State<Api>,
-    caller: Caller,
+    asker: Asker,
     Json(request): Json<Enqueue>,
 ) -> Result<(StatusCode, axum::Json<RunAccepted>), Problem> {
     let new = new_run(request, &api.store.scope())?;
-    let admitted = api.hosted.enqueue(new, &caller.asker()).await?;
+    let admitted = api.hosted.enqueue(new, &asker).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(RunAccepted::from(&admitted))))
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn enqueue(
 )]
 pub(super) async fn enqueue_batch(
     State(api): State<Api>,
-    caller: Caller,
+    asker: Asker,
     Json(batch): Json<EnqueueBatch>,
 ) -> Result<(StatusCode, axum::Json<EnqueuedBatch>), Problem> {
     let count = batch.runs.len();
@@ -60,7 +60,7 @@ pub(super) async fn enqueue_batch(
     }
     let scope = api.store.scope();
     let new = batch.runs.into_iter().map(|run| new_run(run, &scope)).collect::<Result<_, _>>()?;
-    let admitted = api.hosted.enqueue_all(new, &caller.asker()).await?;
+    let admitted = api.hosted.enqueue_all(new, &asker).await?;
     let items = admitted.iter().map(RunAccepted::from).collect();
     Ok((StatusCode::ACCEPTED, axum::Json(EnqueuedBatch { items })))
 }

@@ -3,21 +3,31 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{JsonOrDefault, Path, parse};
+use super::extract::{JsonOrDefault, Path, Reply, parse};
 use super::problem::Problem;
 use super::wire::{Page, TypeDefinition, TypeView};
 use crate::base::Name;
 use crate::operations::hosted::TypeRequest;
+use crate::operations::projects::Asker;
+
+/// Which hosted type a route is about.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct TypePath {
+    /// The type's name, with a dot, such as `shop.send_invoices`
+    name: String,
+}
 
 /// Hosted types, by name
 #[utoipa::path(
     get, path = "/v1/queue/types", operation_id = "list_queue_types", tag = "queue",
     responses((status = 200, body = Page<TypeView>))
 )]
-pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Page<TypeView>>, Problem> {
+pub(super) async fn list(State(api): State<Api>) -> Reply<Page<TypeView>> {
     let items = api.hosted.types().await?.iter().map(TypeView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
 }
@@ -25,13 +35,13 @@ pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Page<TypeV
 /// One hosted type
 #[utoipa::path(
     get, path = "/v1/queue/types/{name}", operation_id = "show_queue_type", tag = "queue",
-    params(("name" = String, Path, description = "The type's name, such as `shop.send_invoices`")),
+    params(TypePath),
     responses((status = 200, body = TypeView), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Path(name): Path<String>,
-) -> Result<axum::Json<TypeView>, Problem> {
+    Path(TypePath { name }): Path<TypePath>,
+) -> Reply<TypeView> {
     let name: Name = parse("name", &name)?;
     Ok(axum::Json(TypeView::from(&api.hosted.type_named(name).await?)))
 }
@@ -42,7 +52,7 @@ pub(super) async fn show(
 #[utoipa::path(
     put, path = "/v1/queue/types/{name}", operation_id = "put_queue_type", tag = "queue",
     request_body = TypeDefinition,
-    params(("name" = String, Path, description = "The type's name, with a dot")),
+    params(TypePath),
     responses(
         (status = 200, body = TypeView),
         (status = 201, body = TypeView),
@@ -51,13 +61,13 @@ pub(super) async fn show(
 )]
 pub(super) async fn put(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(TypePath { name }): Path<TypePath>,
     JsonOrDefault(definition): JsonOrDefault<TypeDefinition>,
 ) -> Result<(StatusCode, axum::Json<TypeView>), Problem> {
     let definition = definition.definition(&name);
     let request = TypeRequest { name: parse("name", &name)?, definition };
-    let (hosted, is_new) = api.hosted.register(request, &caller.asker()).await?;
+    let (hosted, is_new) = api.hosted.register(request, &asker).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, axum::Json(TypeView::from(&hosted))))
 }
@@ -65,7 +75,7 @@ pub(super) async fn put(
 /// Removes a hosted type that no active run is of
 #[utoipa::path(
     delete, path = "/v1/queue/types/{name}", operation_id = "delete_queue_type", tag = "queue",
-    params(("name" = String, Path, description = "The type's name")),
+    params(TypePath),
     responses(
         (status = 204),
         (status = 404, body = Problem),
@@ -74,9 +84,9 @@ pub(super) async fn put(
 )]
 pub(super) async fn delete(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(TypePath { name }): Path<TypePath>,
 ) -> Result<StatusCode, Problem> {
-    api.hosted.remove_type(parse("name", &name)?, &caller.asker()).await?;
+    api.hosted.remove_type(parse("name", &name)?, &asker).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{JsonOrDefault, Path, Query, parse, parse_list};
+use super::extract::{JsonOrDefault, Path, Query, Reply, parse_list};
 use super::problem::Problem;
-use super::runs::{find, page_request};
+use super::runs::{RunPath, find, page_request};
 use super::wire::{JobView, Page, Parts, Retry, RunView};
 use crate::operations::hosted::RetryParts;
+use crate::operations::projects::Asker;
 use crate::store::JobFilter;
 
 /// Which jobs are wanted. Lists are separated by commas.
@@ -30,7 +30,7 @@ pub(super) struct JobQuery {
 /// The jobs of a bulk run, in the order in which they were made
 #[utoipa::path(
     get, path = "/v1/runs/{id}/jobs", operation_id = "list_jobs", tag = "runs",
-    params(("id" = String, Path, description = "The run's id"), JobQuery),
+    params(RunPath, JobQuery),
     responses(
         (status = 200, body = Page<JobView>),
         (status = 400, body = Problem),
@@ -39,10 +39,10 @@ pub(super) struct JobQuery {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RunPath { id }): Path<RunPath>,
     Query(query): Query<JobQuery>,
-) -> Result<axum::Json<Page<JobView>>, Problem> {
-    let run = find(&api, &id).await?;
+) -> Reply<Page<JobView>> {
+    let run = find(&api, id).await?;
     let filter =
         JobFilter { run_id: run.id, statuses: parse_list("status", query.status.as_deref())? };
     let page = api.store.jobs(filter, page_request(query.limit, query.after)).await?;
@@ -56,7 +56,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post, path = "/v1/runs/{id}/retry", operation_id = "retry_run", tag = "runs",
     request_body = Retry,
-    params(("id" = String, Path, description = "The dead letter's id")),
+    params(RunPath),
     responses(
         (status = 202, body = RunView),
         (status = 404, body = Problem),
@@ -65,22 +65,22 @@ pub(super) async fn list(
 )]
 pub(super) async fn retry(
     State(api): State<Api>,
-    caller: Caller,
-    Path(id): Path<String>,
+    asker: Asker,
+    Path(RunPath { id }): Path<RunPath>,
     JsonOrDefault(retry): JsonOrDefault<Retry>,
 ) -> Result<(StatusCode, axum::Json<RunView>), Problem> {
     let parts = match retry.parts {
         Parts::All => RetryParts::All,
         Parts::FailedOnly => RetryParts::FailedOnly,
     };
-    let run = api.hosted.retry(parse("id", &id)?, parts, &caller.asker()).await?;
+    let run = api.hosted.retry(id, parts, &asker).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(RunView::from(&run))))
 }
 
 /// Notes that a dead letter was dealt with otherwise
 #[utoipa::path(
     post, path = "/v1/runs/{id}/dismiss", operation_id = "dismiss_run", tag = "runs",
-    params(("id" = String, Path, description = "The dead letter's id")),
+    params(RunPath),
     responses(
         (status = 200, body = RunView),
         (status = 404, body = Problem),
@@ -89,9 +89,9 @@ pub(super) async fn retry(
 )]
 pub(super) async fn dismiss(
     State(api): State<Api>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<axum::Json<RunView>, Problem> {
-    let run = api.hosted.dismiss(parse("id", &id)?, &caller.asker()).await?;
+    asker: Asker,
+    Path(RunPath { id }): Path<RunPath>,
+) -> Reply<RunView> {
+    let run = api.hosted.dismiss(id, &asker).await?;
     Ok(axum::Json(RunView::from(&run)))
 }

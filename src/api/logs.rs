@@ -17,7 +17,7 @@ use utoipa::IntoParams;
 use super::Api;
 use super::extract::{Path, Query};
 use super::problem::Problem;
-use super::projects::containers_of;
+use super::projects::{ProjectPath, containers_of};
 use super::wire::LogRecord;
 use crate::base::limits::{FOLLOW_EVENTS_MAX, LOG_LINES_MAX};
 use crate::facts::ContainerFacts;
@@ -40,7 +40,7 @@ pub(super) struct LogQuery {
 /// The output of a project's containers, one JSON object per line
 #[utoipa::path(
     get, path = "/v1/projects/{name}/logs", operation_id = "read_project_logs", tag = "projects",
-    params(("name" = String, Path, description = "The project's name"), LogQuery),
+    params(ProjectPath, LogQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson", body = LogRecord),
         (status = 404, body = Problem)
@@ -48,7 +48,7 @@ pub(super) struct LogQuery {
 )]
 pub(super) async fn stream(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Path(ProjectPath { name }): Path<ProjectPath>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response, Problem> {
     let services: Vec<&str> =

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::base::keyed::keyed;
@@ -24,6 +25,14 @@ keyed! {
         RunsCompleted = "wharf_runs_completed_total",
         /// From acceptance to end; label `type`.
         RunDuration = "wharf_run_duration_seconds",
+        /// Runs that are not completed; label `status`.
+        Runs = "wharf_runs",
+        /// Since when the oldest of them was accepted; label `status`.
+        OldestRunAge = "wharf_oldest_run_age_seconds",
+        /// Looks at every kept project; no labels.
+        ConvergenceSweeps = "wharf_convergence_sweeps_total",
+        /// Looks at one kept project; label `outcome`: `settled`, `asked`, `failed`.
+        ConvergenceLooks = "wharf_convergence_looks_total",
         /// Calls of the engine; labels `method`, `outcome`.
         EngineCalls = "wharf_engine_calls_total",
         /// Time until the engine's answer; label `method`.
@@ -32,6 +41,8 @@ keyed! {
         StoreCommits = "wharf_store_commits_total",
         /// Time until a transaction is durable.
         StoreCommitDuration = "wharf_store_commit_duration_seconds",
+        /// Writes that shared one durable commit.
+        StoreCommitWrites = "wharf_store_commit_writes",
         /// Audit events that were recorded; labels `event_type`, `outcome`.
         AuditEvents = "wharf_audit_events_total",
         /// Kept projects; label `desired`.
@@ -65,10 +76,15 @@ impl Metric {
             Self::EngineUp => "Whether the Docker Engine answers.",
             Self::RunsCompleted => "Runs that ended.",
             Self::RunDuration => "Time from a run's acceptance to its end.",
+            Self::Runs => "Runs that are not completed.",
+            Self::OldestRunAge => "Time since the oldest run that is not completed was accepted.",
+            Self::ConvergenceSweeps => "Looks at every kept project, whatever happened.",
+            Self::ConvergenceLooks => "Looks at one kept project.",
             Self::EngineCalls => "Calls of the Docker Engine.",
             Self::EngineCallDuration => "Time until the engine's answer.",
             Self::StoreCommits => "Transactions of the database.",
             Self::StoreCommitDuration => "Time until a transaction is durable.",
+            Self::StoreCommitWrites => "Writes that shared one durable commit.",
             Self::AuditEvents => "Audit events that were recorded.",
             Self::Projects => "Projects that the agent keeps.",
             Self::Containers => "Containers of the projects that the agent keeps.",
@@ -84,10 +100,42 @@ impl Metric {
     }
 }
 
+impl Metric {
+    const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::BuildInfo => &["version"],
+            Self::Runs | Self::OldestRunAge => &["status"],
+            Self::RunsCompleted => &["type", "outcome"],
+            Self::RunDuration | Self::QueueOldest => &["type"],
+            Self::QueueRuns => &["type", "state"],
+            Self::QueueClaims => &["type", "kind"],
+            Self::EngineCalls => &["method", "outcome"],
+            Self::EngineCallDuration => &["method"],
+            Self::StoreCommits
+            | Self::ConvergenceLooks
+            | Self::AlertDeliveries
+            | Self::AlertDeliveryDuration => &["outcome"],
+            Self::AuditEvents => &["event_type", "outcome"],
+            Self::Projects => &["desired"],
+            Self::Containers => &["project", "state", "health"],
+            Self::ApiRequests => &["method", "status"],
+            Self::StoreUp
+            | Self::EngineUp
+            | Self::StoreCommitDuration
+            | Self::StoreCommitWrites
+            | Self::QueueWaiting
+            | Self::QueueWaitsOver
+            | Self::ConvergenceSweeps => &[],
+        }
+    }
+}
+
 /// Seconds; an engine call takes milliseconds, a pull minutes.
 const CALL_BUCKETS: &[f64] = &[0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0];
 /// Seconds; a durable commit takes one write to disk.
 const COMMIT_BUCKETS: &[f64] = &[0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 5.0];
+/// Writes; no more than `STORE_BATCH_MAX` share a commit.
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 16.0, 64.0, 256.0];
 /// Seconds; a deploy that changes nothing takes less than one.
 const RUN_BUCKETS: &[f64] = &[0.5, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 
@@ -103,6 +151,12 @@ pub struct Metrics {
     pub(super) projects: IntGaugeVec,
     /// Containers by project, state and health.
     pub(super) containers: IntGaugeVec,
+    /// Runs that are not completed, by status.
+    pub(super) runs: IntGaugeVec,
+    /// Seconds since the oldest of them was accepted.
+    pub(super) oldest_run_age: IntGaugeVec,
+    convergence_sweeps: IntCounter,
+    convergence_looks: IntCounterVec,
     /// Queued and running runs by type.
     pub(super) queue_runs: IntGaugeVec,
     /// Age of the oldest queued run by type.
@@ -110,13 +164,14 @@ pub struct Metrics {
     /// Hosted workers that wait.
     pub(super) queue_waiting: IntGauge,
     queue_claims: IntCounterVec,
-    queue_waits_over: IntCounterVec,
+    queue_waits_over: IntCounter,
     runs_completed: IntCounterVec,
     run_duration: HistogramVec,
     engine_calls: IntCounterVec,
     engine_call_duration: HistogramVec,
     store_commits: IntCounterVec,
     store_commit_duration: Histogram,
+    store_commit_writes: Histogram,
     audit_events: IntCounterVec,
     alert_deliveries: IntCounterVec,
     alert_delivery_duration: HistogramVec,
@@ -130,40 +185,43 @@ impl Metrics {
     /// When two series share a name, which a test rules out.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let build = gauges(&registry, Metric::BuildInfo, &["version"])?;
+        let build = gauges(&registry, Metric::BuildInfo)?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         Ok(Self {
             store_up: gauge(&registry, Metric::StoreUp)?,
             engine_up: gauge(&registry, Metric::EngineUp)?,
-            projects: gauges(&registry, Metric::Projects, &["desired"])?,
-            containers: gauges(&registry, Metric::Containers, &["project", "state", "health"])?,
-            queue_runs: gauges(&registry, Metric::QueueRuns, &["type", "state"])?,
-            queue_oldest: gauges(&registry, Metric::QueueOldest, &["type"])?,
+            projects: gauges(&registry, Metric::Projects)?,
+            containers: gauges(&registry, Metric::Containers)?,
+            runs: gauges(&registry, Metric::Runs)?,
+            oldest_run_age: gauges(&registry, Metric::OldestRunAge)?,
+            queue_runs: gauges(&registry, Metric::QueueRuns)?,
+            queue_oldest: gauges(&registry, Metric::QueueOldest)?,
             queue_waiting: gauge(&registry, Metric::QueueWaiting)?,
-            queue_claims: counters(&registry, Metric::QueueClaims, &["type", "kind"])?,
-            queue_waits_over: counters(&registry, Metric::QueueWaitsOver, &[])?,
-            runs_completed: counters(&registry, Metric::RunsCompleted, &["type", "outcome"])?,
-            run_duration: histograms(&registry, Metric::RunDuration, RUN_BUCKETS, &["type"])?,
-            engine_calls: counters(&registry, Metric::EngineCalls, &["method", "outcome"])?,
-            engine_call_duration: histograms(
+            queue_claims: counters(&registry, Metric::QueueClaims)?,
+            queue_waits_over: counter(&registry, Metric::QueueWaitsOver)?,
+            convergence_sweeps: counter(&registry, Metric::ConvergenceSweeps)?,
+            convergence_looks: counters(&registry, Metric::ConvergenceLooks)?,
+            runs_completed: counters(&registry, Metric::RunsCompleted)?,
+            run_duration: histograms(&registry, Metric::RunDuration, RUN_BUCKETS)?,
+            engine_calls: counters(&registry, Metric::EngineCalls)?,
+            engine_call_duration: histograms(&registry, Metric::EngineCallDuration, CALL_BUCKETS)?,
+            store_commits: counters(&registry, Metric::StoreCommits)?,
+            store_commit_duration: histogram(
                 &registry,
-                Metric::EngineCallDuration,
-                CALL_BUCKETS,
-                &["method"],
+                Metric::StoreCommitDuration,
+                COMMIT_BUCKETS,
             )?,
-            store_commits: counters(&registry, Metric::StoreCommits, &["outcome"])?,
-            store_commit_duration: histogram(&registry)?,
-            audit_events: counters(&registry, Metric::AuditEvents, &["event_type", "outcome"])?,
-            alert_deliveries: counters(&registry, Metric::AlertDeliveries, &["outcome"])?,
+            store_commit_writes: histogram(&registry, Metric::StoreCommitWrites, BATCH_BUCKETS)?,
+            audit_events: counters(&registry, Metric::AuditEvents)?,
+            alert_deliveries: counters(&registry, Metric::AlertDeliveries)?,
             alert_delivery_duration: histograms(
                 &registry,
                 Metric::AlertDeliveryDuration,
                 CALL_BUCKETS,
-                &["outcome"],
             )?,
-            api_requests: counters(&registry, Metric::ApiRequests, &["method", "status"])?,
+            api_requests: counters(&registry, Metric::ApiRequests)?,
             registry,
         })
     }
@@ -178,6 +236,21 @@ impl Metrics {
     pub fn store_commit(&self, outcome: &str, took: Duration) {
         self.store_commits.with_label_values(&[outcome]).inc();
         self.store_commit_duration.observe(took.as_secs_f64());
+    }
+
+    /// So many writes shared one durable commit.
+    pub fn store_batch(&self, writes: usize) {
+        self.store_commit_writes.observe(u32::try_from(writes).unwrap_or(u32::MAX).into());
+    }
+
+    /// Every kept project is to be looked at.
+    pub fn convergence_swept(&self) {
+        self.convergence_sweeps.inc();
+    }
+
+    /// A kept project was looked at.
+    pub fn convergence_looked(&self, outcome: &str) {
+        self.convergence_looks.with_label_values(&[outcome]).inc();
     }
 
     /// An audit event was recorded.
@@ -204,7 +277,7 @@ impl Metrics {
 
     /// A hosted worker waited in vain.
     pub(super) fn queue_wait_over(&self) {
-        self.queue_waits_over.with_label_values::<&str>(&[]).inc();
+        self.queue_waits_over.inc();
     }
 
     /// A request of the API was answered.
@@ -221,61 +294,69 @@ impl Metrics {
     }
 }
 
+/// The same collector, known to the registry.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
 fn gauge(registry: &Registry, metric: Metric) -> Result<IntGauge, prometheus::Error> {
-    let gauge = IntGauge::new(metric.key(), metric.help())?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
+    registered(registry, IntGauge::with_opts(options(metric))?)
 }
 
-fn gauges(
-    registry: &Registry,
-    metric: Metric,
-    labels: &[&str],
-) -> Result<IntGaugeVec, prometheus::Error> {
-    let gauges = IntGaugeVec::new(Opts::new(metric.key(), metric.help()), labels)?;
-    registry.register(Box::new(gauges.clone()))?;
-    Ok(gauges)
+fn gauges(registry: &Registry, metric: Metric) -> Result<IntGaugeVec, prometheus::Error> {
+    registered(registry, IntGaugeVec::new(options(metric), metric.labels())?)
 }
 
-fn counters(
+fn counter(registry: &Registry, metric: Metric) -> Result<IntCounter, prometheus::Error> {
+    registered(registry, IntCounter::with_opts(options(metric))?)
+}
+
+fn counters(registry: &Registry, metric: Metric) -> Result<IntCounterVec, prometheus::Error> {
+    registered(registry, IntCounterVec::new(options(metric), metric.labels())?)
+}
+
+fn histogram(
     registry: &Registry,
     metric: Metric,
-    labels: &[&str],
-) -> Result<IntCounterVec, prometheus::Error> {
-    let counters = IntCounterVec::new(Opts::new(metric.key(), metric.help()), labels)?;
-    registry.register(Box::new(counters.clone()))?;
-    Ok(counters)
+    buckets: &[f64],
+) -> Result<Histogram, prometheus::Error> {
+    registered(registry, Histogram::with_opts(histogram_options(metric, buckets))?)
 }
 
 fn histograms(
     registry: &Registry,
     metric: Metric,
     buckets: &[f64],
-    labels: &[&str],
 ) -> Result<HistogramVec, prometheus::Error> {
-    let options = HistogramOpts::new(metric.key(), metric.help()).buckets(buckets.to_vec());
-    let histograms = HistogramVec::new(options, labels)?;
-    registry.register(Box::new(histograms.clone()))?;
-    Ok(histograms)
+    registered(registry, HistogramVec::new(histogram_options(metric, buckets), metric.labels())?)
 }
 
-fn histogram(registry: &Registry) -> Result<Histogram, prometheus::Error> {
-    let metric = Metric::StoreCommitDuration;
-    let options = HistogramOpts::new(metric.key(), metric.help()).buckets(COMMIT_BUCKETS.to_vec());
-    let histogram = Histogram::with_opts(options)?;
-    registry.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
+fn options(metric: Metric) -> Opts {
+    Opts::new(metric.key(), metric.help())
+}
+
+fn histogram_options(metric: Metric, buckets: &[f64]) -> HistogramOpts {
+    HistogramOpts::new(metric.key(), metric.help()).buckets(buckets.to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_name_of_the_list_is_a_series() {
+    /// Metrics of which every series was counted once.
+    fn filled() -> Metrics {
         let metrics = Metrics::new().unwrap();
         metrics.engine_call("ping", "ok", Duration::from_millis(2));
         metrics.store_commit("ok", Duration::from_millis(1));
+        metrics.store_batch(3);
+        metrics.convergence_swept();
+        metrics.convergence_looked("settled");
+        metrics.runs.with_label_values(&["queued"]).set(1);
+        metrics.oldest_run_age.with_label_values(&["queued"]).set(1);
         metrics.audit_event("agent.started", "info");
         metrics.run_completed("deploy_project", "succeeded", Duration::from_secs(3));
         metrics.alert_delivery("delivered", Duration::from_millis(20));
@@ -286,9 +367,36 @@ mod tests {
         metrics.queue_oldest.with_label_values(&["shop.mail"]).set(1);
         metrics.projects.with_label_values(&["running"]).set(1);
         metrics.containers.with_label_values(&["shop", "running", "healthy"]).set(1);
-        let text = metrics.render().unwrap();
+        metrics
+    }
+
+    #[test]
+    fn every_name_of_the_list_is_a_series() {
+        let text = filled().render().unwrap();
         for metric in Metric::ALL {
             assert!(text.contains(&format!("# HELP {metric} ")), "{metric}");
         }
+    }
+
+    #[test]
+    fn the_list_in_the_tree_is_fresh() {
+        let rendered = filled().render().unwrap();
+        let series: Vec<&str> = rendered.lines().collect();
+        let mut text =
+            "# Metrics\n\n`/metrics` gives these series in Prometheus's text format, and \
+                        the library's `process_*`.\n\n| series | type | labels | meaning |\n\
+                        |---|---|---|---|\n"
+                .to_owned();
+        for metric in Metric::ALL {
+            let kind = series.iter().find_map(|line| {
+                line.strip_prefix("# TYPE ")?.strip_prefix(metric.key())?.strip_prefix(' ')
+            });
+            let kind = kind.unwrap();
+            let labels: Vec<String> =
+                metric.labels().iter().map(|label| format!("`{label}`")).collect();
+            let (labels, help) = (labels.join(", "), metric.help());
+            text.push_str(&format!("| `{metric}` | {kind} | {labels} | {help} |\n"));
+        }
+        crate::fresh_file("docs/metrics.md", &text);
     }
 }

@@ -27,7 +27,6 @@ pub mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -109,9 +108,6 @@ pub async fn serve(listener: Listener, api: Api) {
         tracing::error!(%error, "API ended");
     }
 }
-
-/// Longest wait for the engine or the store when a client asks how the agent is.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(utoipa::OpenApi)]
 #[openapi(

@@ -3,10 +3,11 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{Json, JsonOrDefault, Path};
+use super::extract::{Json, JsonOrDefault, Path, Reply};
 use super::problem::Problem;
 use super::wire::{
     Apply, ApplyOptions, DownOptions, Page, PlanView, ProjectDetail, ProjectView, RestartOptions,
@@ -14,7 +15,7 @@ use super::wire::{
 };
 use crate::facts::{ContainerFacts, labels};
 use crate::operations::Admitted;
-use crate::operations::projects::ApplyChoices;
+use crate::operations::projects::{ApplyChoices, Asker};
 use crate::world::docker::ContainerFilter;
 
 impl From<ApplyOptions> for ApplyChoices {
@@ -24,9 +25,18 @@ impl From<ApplyOptions> for ApplyChoices {
             force_recreate: options.force_recreate,
             keep_orphans: options.keep_orphans,
             rebuild: options.rebuild,
+            adopt: options.adopt,
             wait_timeout_seconds: options.wait_timeout_seconds,
         }
     }
+}
+
+/// Which project a route is about.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ProjectPath {
+    /// The project's name
+    pub(super) name: String,
 }
 
 type Accepted = (StatusCode, axum::Json<RunAccepted>);
@@ -40,7 +50,7 @@ fn accepted(admitted: &Admitted) -> Accepted {
     get, path = "/v1/projects", operation_id = "list_projects", tag = "projects",
     responses((status = 200, body = Page<ProjectView>))
 )]
-pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Page<ProjectView>>, Problem> {
+pub(super) async fn list(State(api): State<Api>) -> Reply<Page<ProjectView>> {
     let projects = api.store.projects(api.store.scope().workspace_id).await?;
     let items = projects.iter().map(ProjectView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
@@ -51,7 +61,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Page<Proje
 /// A project that only containers with Compose's labels tell of is shown too.
 #[utoipa::path(
     get, path = "/v1/projects/{name}", operation_id = "show_project", tag = "projects",
-    params(("name" = String, Path, description = "The project's name")),
+    params(ProjectPath),
     responses(
         (status = 200, body = ProjectDetail),
         (status = 404, body = Problem),
@@ -60,8 +70,8 @@ pub(super) async fn list(State(api): State<Api>) -> Result<axum::Json<Page<Proje
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Path(name): Path<String>,
-) -> Result<axum::Json<ProjectDetail>, Problem> {
+    Path(ProjectPath { name }): Path<ProjectPath>,
+) -> Reply<ProjectDetail> {
     let known = api.store.project(api.store.scope().workspace_id, name.clone()).await?;
     let containers = containers_of(&api, &name).await?;
     let project = match known {
@@ -69,7 +79,7 @@ pub(super) async fn show(
         None if containers.is_empty() => return Err(Problem::not_found("project", &name)),
         None => ProjectView::unknown(&name),
     };
-    Ok(axum::Json(ProjectDetail::of(project, &containers)))
+    Ok(axum::Json(ProjectDetail::of(project, &containers, &api.projects.agent_id())))
 }
 
 /// All containers that carry the project's name, by service and number.
@@ -83,24 +93,24 @@ pub(super) async fn containers_of(api: &Api, name: &str) -> Result<Vec<Container
 /// What applying files would do; nothing is changed
 #[utoipa::path(
     post, path = "/v1/projects/{name}/plan", operation_id = "plan_project", tag = "projects", request_body = Apply,
-    params(("name" = String, Path, description = "The project's name")),
+    params(ProjectPath),
     responses((status = 200, body = PlanView), (status = 422, body = Problem))
 )]
 pub(super) async fn plan(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(ProjectPath { name }): Path<ProjectPath>,
     Json(apply): Json<Apply>,
-) -> Result<axum::Json<PlanView>, Problem> {
+) -> Reply<PlanView> {
     let choices = apply.options.into();
-    let preview = api.projects.preview(&name, &apply.bundle, choices, &caller.asker()).await?;
+    let preview = api.projects.preview(&name, &apply.bundle, choices, &asker).await?;
     Ok(axum::Json(PlanView::try_from(&preview.plan)?))
 }
 
 /// Applies files: the project is kept as they declare from now on
 #[utoipa::path(
     post, path = "/v1/projects/{name}/up", operation_id = "apply_project", tag = "projects", request_body = Apply,
-    params(("name" = String, Path, description = "The project's name")),
+    params(ProjectPath),
     responses(
         (status = 202, body = RunAccepted),
         (status = 409, body = Problem),
@@ -109,73 +119,73 @@ pub(super) async fn plan(
 )]
 pub(super) async fn up(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(ProjectPath { name }): Path<ProjectPath>,
     Json(apply): Json<Apply>,
 ) -> Result<Accepted, Problem> {
     let choices = apply.options.into();
-    let admitted = api.projects.apply(&name, &apply.bundle, choices, &caller.asker()).await?;
+    let admitted = api.projects.apply(&name, &apply.bundle, choices, &asker).await?;
     Ok(accepted(&admitted))
 }
 
 /// Removes a project's containers and networks
 #[utoipa::path(
     post, path = "/v1/projects/{name}/down", operation_id = "remove_project", tag = "projects", request_body = DownOptions,
-    params(("name" = String, Path, description = "The project's name")),
+    params(ProjectPath),
     responses((status = 202, body = RunAccepted))
 )]
 pub(super) async fn down(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(ProjectPath { name }): Path<ProjectPath>,
     JsonOrDefault(options): JsonOrDefault<DownOptions>,
 ) -> Result<Accepted, Problem> {
-    let admitted = api.projects.remove(&name, options.volumes, &caller.asker()).await?;
+    let admitted = api.projects.remove(&name, options.volumes, &asker).await?;
     Ok(accepted(&admitted))
 }
 
 /// Restarts a project's containers
 #[utoipa::path(
     post, path = "/v1/projects/{name}/restart", operation_id = "restart_project", tag = "projects", request_body = RestartOptions,
-    params(("name" = String, Path, description = "The project's name")),
+    params(ProjectPath),
     responses((status = 202, body = RunAccepted), (status = 404, body = Problem))
 )]
 pub(super) async fn restart(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(ProjectPath { name }): Path<ProjectPath>,
     JsonOrDefault(options): JsonOrDefault<RestartOptions>,
 ) -> Result<Accepted, Problem> {
-    let admitted = api.projects.restart(&name, options.services, &caller.asker()).await?;
+    let admitted = api.projects.restart(&name, options.services, &asker).await?;
     Ok(accepted(&admitted))
 }
 
 /// Leaves a project alone until it is resumed
 #[utoipa::path(
     post, path = "/v1/projects/{name}/pause", operation_id = "pause_project", tag = "projects",
-    params(("name" = String, Path, description = "The project's name")),
+    params(ProjectPath),
     responses((status = 200, body = ProjectView), (status = 404, body = Problem))
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<axum::Json<ProjectView>, Problem> {
-    let project = api.projects.pause(&name, &caller.asker()).await?;
+    asker: Asker,
+    Path(ProjectPath { name }): Path<ProjectPath>,
+) -> Reply<ProjectView> {
+    let project = api.projects.pause(&name, &asker).await?;
     Ok(axum::Json(ProjectView::from(&project)))
 }
 
 /// Keeps a paused project as declared again
 #[utoipa::path(
     post, path = "/v1/projects/{name}/resume", operation_id = "resume_project", tag = "projects",
-    params(("name" = String, Path, description = "The project's name")),
+    params(ProjectPath),
     responses((status = 200, body = ProjectView), (status = 404, body = Problem))
 )]
 pub(super) async fn resume(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<axum::Json<ProjectView>, Problem> {
-    let project = api.projects.resume(&name, &caller.asker()).await?;
+    asker: Asker,
+    Path(ProjectPath { name }): Path<ProjectPath>,
+) -> Reply<ProjectView> {
+    let project = api.projects.resume(&name, &asker).await?;
     Ok(axum::Json(ProjectView::from(&project)))
 }

@@ -4,18 +4,18 @@
 use axum::extract::State;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::Json;
+use super::extract::{Json, Reply};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{ControlView, Page, PutControl, QueueView};
 use crate::operations::hosted::ControlChange;
+use crate::operations::projects::Asker;
 
 /// How the queue stands: how much is queued and runs, what holds it back, who works on it
 #[utoipa::path(
     get, path = "/v1/queue", operation_id = "show_queue", tag = "queue",
     responses((status = 200, body = QueueView))
 )]
-pub(super) async fn show(State(api): State<Api>) -> Result<axum::Json<QueueView>, Problem> {
+pub(super) async fn show(State(api): State<Api>) -> Reply<QueueView> {
     Ok(axum::Json(QueueView::from(&api.hosted.overview().await?)))
 }
 
@@ -24,9 +24,7 @@ pub(super) async fn show(State(api): State<Api>) -> Result<axum::Json<QueueView>
     get, path = "/v1/queue/controls", operation_id = "list_queue_controls", tag = "queue",
     responses((status = 200, body = Page<ControlView>))
 )]
-pub(super) async fn controls(
-    State(api): State<Api>,
-) -> Result<axum::Json<Page<ControlView>>, Problem> {
+pub(super) async fn controls(State(api): State<Api>) -> Reply<Page<ControlView>> {
     let items = api.hosted.controls().await?.iter().map(ControlView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
 }
@@ -45,14 +43,14 @@ pub(super) async fn controls(
 )]
 pub(super) async fn put_control(
     State(api): State<Api>,
-    caller: Caller,
+    asker: Asker,
     Json(request): Json<PutControl>,
-) -> Result<axum::Json<ControlView>, Problem> {
+) -> Reply<ControlView> {
     let scope = request.scope().map_err(|unknown| {
         Problem::new(ProblemCode::BadRequest, format!("field `scope`: {unknown}"))
     })?;
     let PutControl { is_paused, concurrency_max, .. } = request;
     let change = ControlChange { scope, is_paused, concurrency_max };
-    let control = api.hosted.control(change, &caller.asker()).await?;
+    let control = api.hosted.control(change, &asker).await?;
     Ok(axum::Json(ControlView::from(&control)))
 }

@@ -14,6 +14,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             StoreError::Conflict(_) => ProblemCode::Conflict,
+            StoreError::BadCursor(_) => ProblemCode::BadRequest,
             StoreError::DiskFull { .. } => ProblemCode::DiskFull,
             StoreError::Unreadable { .. } => ProblemCode::Internal,
             _ => ProblemCode::Unavailable,

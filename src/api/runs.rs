@@ -4,21 +4,22 @@
 use std::convert::Infallible;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{Path, Query, parse, parse_list};
+use super::extract::{Path, Query, Reply, parse_list};
 use super::follow::{self, Cursor};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{AttemptView, Page, RunDetail, RunView, StepView};
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
+use crate::base::limits::PAGE_ITEMS_DEFAULT;
 use crate::domain::runs::{Inputs, OperationRun, Subject};
+use crate::operations::projects::Asker;
 use crate::store::{self, PageRequest, RunFilter};
 
 /// Which runs are wanted. Lists are separated by commas.
@@ -52,8 +53,14 @@ pub(super) struct RunQuery {
     after: Option<String>,
 }
 
-/// What a list gives when nobody says how much.
-pub(super) const PAGE_ITEMS_DEFAULT: usize = 50;
+/// Which run a route is about.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct RunPath {
+    /// The run's id
+    #[param(value_type = String)]
+    pub(super) id: RunId,
+}
 
 /// Runs, newest first
 #[utoipa::path(
@@ -63,7 +70,7 @@ pub(super) const PAGE_ITEMS_DEFAULT: usize = 50;
 pub(super) async fn list(
     State(api): State<Api>,
     Query(query): Query<RunQuery>,
-) -> Result<axum::Json<Page<RunView>>, Problem> {
+) -> Reply<Page<RunView>> {
     let filter = RunFilter {
         run_types: parse_list("type", query.run_type.as_deref())?,
         statuses: parse_list("status", query.status.as_deref())?,
@@ -95,14 +102,14 @@ pub(super) fn page_request(limit: Option<usize>, after: Option<String>) -> PageR
 
 /// One run with its attempts and steps
 #[utoipa::path(
-    get, path = "/v1/runs/{id}", operation_id = "show_run", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+    get, path = "/v1/runs/{id}", operation_id = "show_run", tag = "runs", params(RunPath),
     responses((status = 200, body = RunDetail), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<axum::Json<RunDetail>, Problem> {
-    let run = find(&api, &id).await?;
+    Path(RunPath { id }): Path<RunPath>,
+) -> Reply<RunDetail> {
+    let run = find(&api, id).await?;
     let attempts = api.store.attempts(run.id).await?;
     let steps = api.store.steps(run.id).await?;
     Ok(axum::Json(RunDetail {
@@ -128,7 +135,7 @@ fn payload(run: &OperationRun) -> Option<serde_json::Value> {
 #[utoipa::path(
     get, path = "/v1/runs/{id}/events", operation_id = "follow_run", tag = "runs",
     params(
-        ("id" = String, Path, description = "The run's id"),
+        RunPath,
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")
     ),
     responses(
@@ -138,7 +145,7 @@ fn payload(run: &OperationRun) -> Option<serde_json::Value> {
 )]
 pub(super) async fn follow(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RunPath { id }): Path<RunPath>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let cursor = match headers.get("last-event-id") {
@@ -149,7 +156,7 @@ pub(super) async fn follow(
         }
         None => Cursor::default(),
     };
-    let run = find(&api, &id).await?;
+    let run = find(&api, id).await?;
     let events = follow::events(&api.door, api.store, api.stop, run.id, cursor);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
@@ -157,7 +164,7 @@ pub(super) async fn follow(
 /// Cancels a run: at once when nobody works on it, else before its next step
 #[utoipa::path(
     post, path = "/v1/runs/{id}/cancel", operation_id = "cancel_run", tag = "runs",
-    params(("id" = String, Path, description = "The run's id")),
+    params(RunPath),
     responses(
         (status = 202, body = RunView),
         (status = 404, body = Problem),
@@ -166,19 +173,17 @@ pub(super) async fn follow(
 )]
 pub(super) async fn cancel(
     State(api): State<Api>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<(axum::http::StatusCode, axum::Json<RunView>), Problem> {
+    asker: Asker,
+    Path(RunPath { id }): Path<RunPath>,
+) -> Result<(StatusCode, axum::Json<RunView>), Problem> {
     let scope = api.store.scope();
-    let id: RunId = parse("id", &id)?;
-    let run = api.door.cancel(scope.workspace_id, id, caller.asker().actor(&scope)).await?;
-    Ok((axum::http::StatusCode::ACCEPTED, axum::Json(RunView::from(&run))))
+    let run = api.door.cancel(scope.workspace_id, id, asker.actor(&scope)).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(RunView::from(&run))))
 }
 
 /// A run of this workspace. A run of another one does not exist for the caller.
-pub(super) async fn find(api: &Api, id: &str) -> Result<OperationRun, Problem> {
-    let run_id: RunId = parse("id", id)?;
+pub(super) async fn find(api: &Api, id: RunId) -> Result<OperationRun, Problem> {
     let workspace = api.store.scope().workspace_id;
-    let run = api.store.run(run_id).await?.filter(|run| run.workspace_id == workspace);
+    let run = api.store.run(id).await?.filter(|run| run.workspace_id == workspace);
     run.ok_or_else(|| Problem::not_found("run", id))
 }

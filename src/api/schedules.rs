@@ -7,13 +7,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::access::Caller;
-use super::extract::{Json, Path, Query, parse};
+use super::extract::{Json, Path, Query, Reply, parse};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{FiringView, Page, RunAccepted, SchedulePut, ScheduleView};
 use crate::base::Name;
 use crate::base::limits::SCHEDULE_FIRINGS_MAX;
 use crate::domain::schedules::{Schedule, next};
+use crate::operations::projects::Asker;
 use crate::operations::schedules::{ScheduleError, ScheduleSpec};
 
 impl From<ScheduleError> for Problem {
@@ -40,6 +40,14 @@ impl From<ScheduleError> for Problem {
     }
 }
 
+/// Which schedule a route is about.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct SchedulePath {
+    /// The schedule's name
+    name: String,
+}
+
 fn view(api: &Api, schedule: &Schedule) -> ScheduleView {
     let firing = match schedule.is_paused {
         true => None,
@@ -53,9 +61,7 @@ fn view(api: &Api, schedule: &Schedule) -> ScheduleView {
     get, path = "/v1/schedules", operation_id = "list_schedules", tag = "schedules",
     responses((status = 200, body = Page<ScheduleView>))
 )]
-pub(super) async fn list(
-    State(api): State<Api>,
-) -> Result<axum::Json<Page<ScheduleView>>, Problem> {
+pub(super) async fn list(State(api): State<Api>) -> Reply<Page<ScheduleView>> {
     let schedules = api.schedules.list().await?;
     let items = schedules.iter().map(|schedule| view(&api, schedule)).collect();
     Ok(axum::Json(Page { items, next: None }))
@@ -64,13 +70,13 @@ pub(super) async fn list(
 /// One schedule
 #[utoipa::path(
     get, path = "/v1/schedules/{name}", operation_id = "show_schedule", tag = "schedules",
-    params(("name" = String, Path, description = "The schedule's name")),
+    params(SchedulePath),
     responses((status = 200, body = ScheduleView), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Path(name): Path<String>,
-) -> Result<axum::Json<ScheduleView>, Problem> {
+    Path(SchedulePath { name }): Path<SchedulePath>,
+) -> Reply<ScheduleView> {
     Ok(axum::Json(view(&api, &api.schedules.find(&name).await?)))
 }
 
@@ -79,7 +85,7 @@ pub(super) async fn show(
 /// It fires from now on: what an older form of it would have done meanwhile is over.
 #[utoipa::path(
     put, path = "/v1/schedules/{name}", operation_id = "put_schedule", tag = "schedules",
-    params(("name" = String, Path, description = "The schedule's name")),
+    params(SchedulePath),
     request_body = SchedulePut,
     responses(
         (status = 200, body = ScheduleView),
@@ -89,74 +95,74 @@ pub(super) async fn show(
 )]
 pub(super) async fn put(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(SchedulePath { name }): Path<SchedulePath>,
     Json(put): Json<SchedulePut>,
-) -> Result<axum::Json<ScheduleView>, Problem> {
+) -> Reply<ScheduleView> {
     let name: Name = parse("name", &name)?;
     let spec = ScheduleSpec::try_from(put)
         .map_err(|error| Problem::new(ProblemCode::BadRequest, error.to_string()))?;
-    let schedule = api.schedules.put(name, spec, &caller.asker()).await?;
+    let schedule = api.schedules.put(name, spec, &asker).await?;
     Ok(axum::Json(view(&api, &schedule)))
 }
 
 /// Removes a schedule; a run that it asked for goes on
 #[utoipa::path(
     delete, path = "/v1/schedules/{name}", operation_id = "remove_schedule", tag = "schedules",
-    params(("name" = String, Path, description = "The schedule's name")),
+    params(SchedulePath),
     responses((status = 204), (status = 404, body = Problem))
 )]
 pub(super) async fn remove(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(SchedulePath { name }): Path<SchedulePath>,
 ) -> Result<StatusCode, Problem> {
-    api.schedules.remove(&name, &caller.asker()).await?;
+    api.schedules.remove(&name, &asker).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Asks for a schedule's run now, beside its firings
 #[utoipa::path(
     post, path = "/v1/schedules/{name}/run", operation_id = "run_schedule", tag = "schedules",
-    params(("name" = String, Path, description = "The schedule's name")),
+    params(SchedulePath),
     responses((status = 202, body = RunAccepted), (status = 404, body = Problem))
 )]
 pub(super) async fn run(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
+    asker: Asker,
+    Path(SchedulePath { name }): Path<SchedulePath>,
 ) -> Result<(StatusCode, axum::Json<RunAccepted>), Problem> {
-    let admitted = api.schedules.run_now(&name, &caller.asker()).await?;
+    let admitted = api.schedules.run_now(&name, &asker).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(RunAccepted::from(&admitted))))
 }
 
 /// Holds a schedule back until it is resumed
 #[utoipa::path(
     post, path = "/v1/schedules/{name}/pause", operation_id = "pause_schedule", tag = "schedules",
-    params(("name" = String, Path, description = "The schedule's name")),
+    params(SchedulePath),
     responses((status = 200, body = ScheduleView), (status = 404, body = Problem))
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<axum::Json<ScheduleView>, Problem> {
-    let schedule = api.schedules.set_paused(&name, true, &caller.asker()).await?;
+    asker: Asker,
+    Path(SchedulePath { name }): Path<SchedulePath>,
+) -> Reply<ScheduleView> {
+    let schedule = api.schedules.set_paused(&name, true, &asker).await?;
     Ok(axum::Json(view(&api, &schedule)))
 }
 
 /// Lets a paused schedule go on; what it left out is not made up for
 #[utoipa::path(
     post, path = "/v1/schedules/{name}/resume", operation_id = "resume_schedule", tag = "schedules",
-    params(("name" = String, Path, description = "The schedule's name")),
+    params(SchedulePath),
     responses((status = 200, body = ScheduleView), (status = 404, body = Problem))
 )]
 pub(super) async fn resume(
     State(api): State<Api>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<axum::Json<ScheduleView>, Problem> {
-    let schedule = api.schedules.set_paused(&name, false, &caller.asker()).await?;
+    asker: Asker,
+    Path(SchedulePath { name }): Path<SchedulePath>,
+) -> Reply<ScheduleView> {
+    let schedule = api.schedules.set_paused(&name, false, &asker).await?;
     Ok(axum::Json(view(&api, &schedule)))
 }
 
@@ -173,14 +179,14 @@ const FIRINGS_DEFAULT: usize = 10;
 /// The next firings of a schedule, as if it were not paused
 #[utoipa::path(
     get, path = "/v1/schedules/{name}/next", operation_id = "next_firings", tag = "schedules",
-    params(("name" = String, Path, description = "The schedule's name"), FiringQuery),
+    params(SchedulePath, FiringQuery),
     responses((status = 200, body = Page<FiringView>), (status = 404, body = Problem))
 )]
 pub(super) async fn firings(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Path(SchedulePath { name }): Path<SchedulePath>,
     Query(query): Query<FiringQuery>,
-) -> Result<axum::Json<Page<FiringView>>, Problem> {
+) -> Reply<Page<FiringView>> {
     let schedule = api.schedules.find(&name).await?;
     let count = query.count.unwrap_or(FIRINGS_DEFAULT).min(SCHEDULE_FIRINGS_MAX);
     let firings = next(&schedule, api.ambient.now(), count);

@@ -59,6 +59,21 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest of all that a reader gives, without holding it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_reader(from: &mut impl std::io::Read) -> std::io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut part = [0; 8192];
+        loop {
+            match from.read(&mut part)? {
+                0 => return Ok(Self(hasher.finalize().into())),
+                size => hasher.update(&part[..size]),
+            }
+        }
+    }
+
     /// The digest of several parts, each preceded by its length, so that no two lists collide.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();

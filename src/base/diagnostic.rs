@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::limits::{EXCERPT_AFTER_CHARS_MIN, EXCERPT_SHOWN_CHARS_MAX};
+
 /// A place in a text file. Lines and columns count from 1; columns count characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Location {
@@ -68,9 +70,6 @@ impl Diagnostic {
     }
 }
 
-/// Longest part of a source line that is shown.
-const EXCERPT_CHARS_MAX: usize = 160;
-
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(at) = &self.location {
@@ -80,11 +79,19 @@ impl fmt::Display for Diagnostic {
         if let Some(at) = &self.location {
             let number = at.line.to_string();
             let margin = " ".repeat(number.len());
-            let shown: String = at.excerpt.chars().take(EXCERPT_CHARS_MAX).collect();
-            let indent: String = at
-                .excerpt
+            let before = at.column.saturating_sub(1);
+            // A place far to the right brings its surroundings, not the line's beginning.
+            let start = if before + EXCERPT_AFTER_CHARS_MIN > EXCERPT_SHOWN_CHARS_MAX {
+                before.saturating_sub(EXCERPT_SHOWN_CHARS_MAX / 2)
+            } else {
+                0
+            };
+            let cut = if start > 0 { "…" } else { "" };
+            let text = || at.excerpt.chars().skip(start);
+            let shown: String = cut.chars().chain(text().take(EXCERPT_SHOWN_CHARS_MAX)).collect();
+            let indent: String = cut
                 .chars()
-                .take(at.column.saturating_sub(1).min(EXCERPT_CHARS_MAX))
+                .chain(text().take(before - start))
                 .map(|c| if c == '\t' { '\t' } else { ' ' })
                 .collect();
             write!(f, "\n {number} | {shown}\n {margin} | {indent}^")?;
@@ -136,5 +143,18 @@ mod tests {
         let expect = "compose.yaml:3:5: unknown key `imag`\n 3 |     imag: x\n   |     ^\n \
                       help: did you mean `image`?";
         assert_eq!(diagnostic.to_string(), expect);
+    }
+    #[test]
+    fn a_place_far_to_the_right_is_shown() {
+        let text = format!("services: {{{}imag: x}}", " ".repeat(300));
+        let offset = text.find("imag").unwrap();
+        let diagnostic = Diagnostic::new("compose.unknown_key", "unknown key `imag`")
+            .at(Location::at_offset("compose.yaml", &text, offset));
+        let shown = diagnostic.to_string();
+        let lines: Vec<&str> = shown.lines().collect();
+        let [_, excerpt, pointer] = lines[..] else { panic!("{shown}") };
+        let place = pointer.chars().position(|c| c == '^').unwrap();
+        let pointed: String = excerpt.chars().skip(place).take(4).collect();
+        assert_eq!(pointed, "imag", "{shown}");
     }
 }

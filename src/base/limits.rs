@@ -1,5 +1,6 @@
-//! Names every bound that is not a setting. Owns the numbers. Face: the constants. Never holds a
-//! number without its unit in the name or the type, and its reason beside it.
+//! Names every bound that is not a setting. Owns the numbers; pauses and intervals, which bound
+//! nothing, stand with their users. Face: the constants. Never holds a number without its unit in
+//! the name or the type, and its reason beside it.
 
 use std::time::Duration;
 
@@ -13,8 +14,16 @@ pub const YAML_NODES_MAX: usize = 200_000;
 pub const YAML_KEYS_MAX: usize = 4_096;
 /// Problems, and warnings, that are listed for one set of files.
 pub const DIAGNOSTICS_MAX: usize = 100;
+/// Characters of a file's line that are kept with a problem.
+pub const EXCERPT_CHARS_MAX: usize = 400;
+/// Characters of such a line that are shown at a terminal.
+pub const EXCERPT_SHOWN_CHARS_MAX: usize = 160;
+/// How many of them follow the place at least, if there are as many.
+pub const EXCERPT_AFTER_CHARS_MIN: usize = 40;
 /// Most text that variables may put into one project's files: `.env` could multiply itself.
 pub const SUBSTITUTED_BYTES_MAX: usize = 16 << 20;
+/// Deepest nesting of one expression that is substituted.
+pub const EXPRESSION_DEPTH_MAX: usize = 32;
 
 /// Largest bundle of files that a client sends for one project, build contexts included.
 pub const BUNDLE_BYTES_MAX: usize = 256 << 20;
@@ -29,6 +38,8 @@ pub const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 /// Items on one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 500;
+/// Items on a page when nobody says how many.
+pub const PAGE_ITEMS_DEFAULT: usize = 50;
 
 /// One ordinary engine call: inspect, create, start.
 pub const ENGINE_CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -40,6 +51,8 @@ pub const ENGINE_BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 pub const ENGINE_PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Retries of an engine call that changes nothing.
 pub const ENGINE_READ_RETRIES_MAX: u32 = 3;
+/// How long a run waits for an engine that went away: an upgrade of the engine takes less.
+pub const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(300);
 /// Lines of a container's log that go into an error.
 pub const ERROR_LOG_LINES_MAX: usize = 10;
 /// Longest line of a container's log; the rest of it becomes a line of its own.
@@ -53,6 +66,12 @@ pub const HEALTHY_WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 pub const ENGINE_PARALLEL_READS_MAX: usize = 8;
 /// Engine calls of one run that may be in flight at once.
 pub const DEPLOY_PARALLEL_CALLS_MAX: usize = 8;
+/// Rounds in one attempt. Each round after the first has a reason: images that were fetched, an
+/// engine that went away, somebody else's change.
+pub const DEPLOY_ROUNDS_MAX: usize = 12;
+/// How often the same plan may end in errors of the engine's own while it answers all the same: an
+/// engine that goes down does so, and one that always refuses says the same for ever.
+pub const DEPLOY_REFUSALS_MAX: u32 = 3;
 
 /// A run's lock, renewed while its holder lives.
 pub const LEASE_DURATION: Duration = Duration::from_secs(900);
@@ -102,6 +121,9 @@ pub const STORE_QUEUE_MAX: usize = 4_096;
 pub const STORE_READERS_MAX: usize = 4;
 /// Writes that share one durable commit.
 pub const STORE_BATCH_MAX: usize = 256;
+/// How long a connection waits for another one's lock. Only a person with a database shell can
+/// hold one: the agent has a single writer.
+pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connecting to the database server, and each later sign that it still answers.
 pub const STORE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One transaction on the database server. A slower one counts as lost with its connection.
@@ -116,6 +138,8 @@ pub const STORE_BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
 pub const STORE_ROWS_AT_ONCE: usize = 2_000;
 /// Events that one slow follower of a run may lag behind before it is told to read again.
 pub const FOLLOW_EVENTS_MAX: usize = 1_024;
+/// Longest event that a follower reads.
+pub const EVENT_BYTES_MAX: usize = 4 << 20;
 
 /// Characters of a failure message or audit summary.
 pub const MESSAGE_CHARS_MAX: usize = 2_000;
@@ -129,6 +153,17 @@ pub const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 pub const REVISIONS_KEPT_MAX: usize = 10;
 /// Connections to the agent's socket that may be open at once; further ones wait.
 pub const API_CONNECTIONS_MAX: usize = 512;
+/// Longest wait for the engine or the store when a client asks how the agent is.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the agent may take to answer an ordinary request; a plan looks at the engine.
+pub const AGENT_ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an agent may be away while it is restarted, before following a run is given up.
+pub const AGENT_RETURN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Threads for blocking reads of the database and of files.
+pub const BLOCKING_THREADS_MAX: usize = 16;
+/// How long tasks other than runs may take to stop.
+pub const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A firing of a schedule that comes later than this counts as missed: nobody was there for it.
 pub const SCHEDULE_GRACE: Duration = Duration::from_secs(60);

@@ -2,7 +2,6 @@
 //! Face: `Client`. Never sends a request twice that may have been acted upon.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use reqwest::{Method, Response, StatusCode};
@@ -12,10 +11,7 @@ use serde::de::DeserializeOwned;
 use super::exit::{CliError, Exit};
 use crate::api::problem::{Problem, ProblemCode};
 use crate::base::chain;
-use crate::base::limits::RESPONSE_BYTES_MAX;
-
-/// How long the agent may take to answer an ordinary request; a plan looks at the engine.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+use crate::base::limits::{AGENT_ANSWER_TIMEOUT, RESPONSE_BYTES_MAX};
 
 /// A connection to an agent.
 #[derive(Debug, Clone)]
@@ -38,7 +34,7 @@ impl Client {
 
     /// Asks for something.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        let request = self.request(Method::GET, path).timeout(ANSWER_TIMEOUT);
+        let request = self.request(Method::GET, path).timeout(AGENT_ANSWER_TIMEOUT);
         self.answer(request).await
     }
 
@@ -64,7 +60,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, CliError> {
-        let request = self.request(Method::POST, path).timeout(ANSWER_TIMEOUT).json(body);
+        let request = self.request(Method::POST, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
         self.answer(request).await
     }
 
@@ -74,13 +70,13 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, CliError> {
-        let request = self.request(Method::PUT, path).timeout(ANSWER_TIMEOUT).json(body);
+        let request = self.request(Method::PUT, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
         self.answer(request).await
     }
 
     /// Removes a record.
     pub(super) async fn delete(&self, path: &str) -> Result<(), CliError> {
-        let request = self.request(Method::DELETE, path).timeout(ANSWER_TIMEOUT);
+        let request = self.request(Method::DELETE, path).timeout(AGENT_ANSWER_TIMEOUT);
         self.send(request).await.map(|_| ())
     }
 
@@ -90,7 +86,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, CliError> {
-        let request = self.request(Method::PUT, path).timeout(ANSWER_TIMEOUT).json(body);
+        let request = self.request(Method::PUT, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
         self.answer(request).await
     }
 
@@ -98,7 +94,7 @@ impl Client {
     pub(super) async fn put(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<(), CliError> {
         let request = self
             .request(Method::PUT, path)
-            .timeout(ANSWER_TIMEOUT)
+            .timeout(AGENT_ANSWER_TIMEOUT)
             .header(reqwest::header::CONTENT_TYPE, kind)
             .body(body);
         self.send(request).await.map(|_| ())
@@ -119,7 +115,7 @@ impl Client {
 
     /// Asks for something whose refusal carries the same body, such as `/readyz`.
     pub(super) async fn get_any<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        let request = self.request(Method::GET, path).timeout(ANSWER_TIMEOUT);
+        let request = self.request(Method::GET, path).timeout(AGENT_ANSWER_TIMEOUT);
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         parse(&read(response).await?)
     }

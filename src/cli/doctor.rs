@@ -11,13 +11,12 @@ use super::client::Client;
 use super::exit::{CliError, Exit};
 use super::output::Output;
 use crate::api::wire::AgentView;
+use crate::base::limits::ENGINE_CONNECT_TIMEOUT;
 use crate::base::time::between;
 use crate::base::{Clock as _, Timestamp};
 use crate::world::clock::SystemClock;
 use crate::world::host;
 
-/// How long the engine may take to answer.
-const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Less free space than this is a fault: a database that cannot write stops everything.
 const DISK_FREE_MIN_BYTES: u64 = 256 << 20;
 /// Client and agent share a machine, so their clocks differ only when one was stopped or changed.
@@ -210,7 +209,7 @@ async fn ask_engine(socket: &Path) -> Result<Value, String> {
     let http = reqwest::Client::builder()
         .unix_socket(socket)
         .no_proxy()
-        .timeout(ENGINE_TIMEOUT)
+        .timeout(ENGINE_CONNECT_TIMEOUT)
         .build()
         .map_err(|error| error.to_string())?;
     let answer = http.get("http://engine/version").send().await;

@@ -12,15 +12,12 @@ use super::client::Client;
 use super::exit::{CliError, Exit};
 use super::output::{Output, duration};
 use crate::api::wire::{RunView, StepView};
+use crate::base::limits::{AGENT_RETURN_TIMEOUT, EVENT_BYTES_MAX};
 use crate::base::time::between;
 use crate::domain::runs::{Outcome, StepStatus};
 
-/// How long an agent may be away while it is restarted, before following is given up.
-const AWAY_MAX: Duration = Duration::from_secs(30);
 /// Pause before the stream is asked for again.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
-/// Longest event that is read.
-const EVENT_BYTES_MAX: usize = 4 << 20;
 
 /// Follows a run to its end, and gives the run as it ended.
 ///
@@ -60,7 +57,7 @@ async fn follow_to_end(
             Ok(None) => lost_at = None,
             Err(error) if error.exit == Exit::Unreachable => {
                 let since = *lost_at.get_or_insert_with(Instant::now);
-                if since.elapsed() > AWAY_MAX {
+                if since.elapsed() > AGENT_RETURN_TIMEOUT {
                     return Err(error);
                 }
             }

@@ -105,7 +105,7 @@ pub(super) enum Verb {
 /// `docker-compose.yaml`, `docker-compose.yml`, here or in a folder above.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Files {
-    /// A compose file; several are merged in order
+    /// A compose file, `-` for standard input; several are merged in order
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The project's name; else `name:` of the files, else the folder's name
@@ -151,6 +151,9 @@ pub(super) struct Up {
     /// Keep containers of services that the files no longer declare
     #[arg(long)]
     pub keep_orphans: bool,
+    /// Take the project over from another agent on this engine: its containers are replaced
+    #[arg(long)]
+    pub adopt: bool,
     /// Longest wait for health, over what the project says
     #[arg(long, value_name = "SECONDS")]
     pub wait_timeout: Option<u64>,
@@ -166,6 +169,9 @@ pub(super) struct Plan {
     /// Plan as if containers had to be replaced
     #[arg(long)]
     pub force_recreate: bool,
+    /// Plan to take the project over from another agent on this engine
+    #[arg(long)]
+    pub adopt: bool,
     /// Keep containers of services that the files no longer declare
     #[arg(long)]
     pub keep_orphans: bool,

@@ -15,6 +15,9 @@ use crate::domain::compose::{
     Answer, Bundle, BundleFile, ContextRef, Files, Loaded, LocalContext, Options, Project, load,
 };
 
+/// The name of the compose file that is read from standard input. Its folder is the present one.
+const STANDARD_INPUT: &str = "-";
+
 /// Loads a project from this machine's files and environment.
 ///
 /// # Errors
@@ -24,6 +27,10 @@ pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> 
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let mut files = Files::new();
+    if options.files.iter().any(|file| file == STANDARD_INPUT) {
+        let path = format!("{}/{STANDARD_INPUT}", options.directory.trim_end_matches('/'));
+        files.insert(path, read_bounded(io::stdin().lock()));
+    }
     loop {
         match load(options, &environment, &files)? {
             Loaded::Done(project) => return Ok((*project, files)),
@@ -94,25 +101,25 @@ fn read_file(path: &Path) -> Answer {
         }
         _ => {}
     }
+    read_bounded(file)
+}
+
+fn read_bounded(from: impl Read) -> Answer {
     let mut bytes = Vec::new();
     // One byte more than allowed, so that the loader sees that it is too much.
-    match file.take(YAML_BYTES_MAX as u64 + 1).read_to_end(&mut bytes) {
+    match from.take(YAML_BYTES_MAX as u64 + 1).read_to_end(&mut bytes) {
         Ok(_) => Answer::Content(bytes),
         Err(error) => Answer::Unreadable(error.to_string()),
     }
 }
 
-/// The entries of a build context that `.dockerignore` leaves in, sorted by path; the Dockerfile
-/// always stays.
+/// The entries of a build context that the ignore file leaves in, sorted by path; the Dockerfile
+/// always stays. A `<Dockerfile>.dockerignore` counts instead of `.dockerignore`.
 ///
 /// # Errors
 /// When a file cannot be read, or the context passes a limit.
 pub(super) fn list_context(root: &Path, dockerfile: &str) -> io::Result<Vec<ContextEntry>> {
-    let ignore = match fs::read_to_string(root.join(".dockerignore")) {
-        Ok(text) => Ignore::parse(&text, &[dockerfile, ".dockerignore"]),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
-        Err(error) => return Err(error),
-    };
+    let ignore = read_ignore(root, dockerfile)?;
     let mut entries = Vec::new();
     let mut bytes = 0;
     let mut open = vec![String::new()];
@@ -156,4 +163,42 @@ pub(super) fn list_context(root: &Path, dockerfile: &str) -> io::Result<Vec<Cont
     }
     entries.sort();
     Ok(entries)
+}
+
+fn read_ignore(root: &Path, dockerfile: &str) -> io::Result<Ignore> {
+    let own = format!("{dockerfile}.dockerignore");
+    for name in [own.as_str(), ".dockerignore"] {
+        match fs::read_to_string(root.join(name)) {
+            Ok(text) => return Ok(Ignore::parse(&text, &[dockerfile, name])),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Ignore::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(root: &Path, dockerfile: &str) -> Vec<String> {
+        let entries = list_context(root, dockerfile).unwrap();
+        entries.into_iter().map(|entry| entry.path).collect()
+    }
+
+    #[test]
+    fn a_dockerfile_may_have_an_ignore_file_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        for name in ["Dockerfile", "a", "b"] {
+            write(name, "");
+        }
+        fs::create_dir(dir.path().join("prod")).unwrap();
+        write("prod/Dockerfile", "");
+        write(".dockerignore", "a\nprod\n");
+        write("prod/Dockerfile.dockerignore", "*\n!a\n");
+        assert_eq!(listed(dir.path(), "Dockerfile"), [".dockerignore", "Dockerfile", "b"]);
+        let own = ["a", "prod/Dockerfile", "prod/Dockerfile.dockerignore"];
+        assert_eq!(listed(dir.path(), "prod/Dockerfile"), own);
+    }
 }

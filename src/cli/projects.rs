@@ -37,6 +37,7 @@ impl Files {
             env_files: self.env_files.iter().map(|path| text(path)).collect(),
             profiles: self.profiles.clone(),
             project_name: self.project_name.clone(),
+            services: Vec::new(),
         })
     }
 
@@ -75,8 +76,14 @@ fn wrong_files(Diagnostics(found): Diagnostics) -> CliError {
 }
 
 /// Reads a project's files, and says what works but is probably not meant.
-fn bundle_of(files: &Files, output: &mut Output) -> Result<(String, Bundle), CliError> {
-    let bundle = read_bundle(&files.options()?).map_err(wrong_files)?;
+/// A service that is named brings its profiles with it.
+fn bundle_of(
+    files: &Files,
+    services: &[String],
+    output: &mut Output,
+) -> Result<(String, Bundle), CliError> {
+    let options = Options { services: services.to_vec(), ..files.options()? };
+    let bundle = read_bundle(&options).map_err(wrong_files)?;
     let project = load_bundle(&bundle).map_err(wrong_files)?;
     for warning in &project.warnings {
         output.note(format!("warning: {warning}"));
@@ -104,12 +111,13 @@ pub(super) fn print_model(files: &Files, output: &mut Output) -> Result<Exit, Cl
 
 /// `wharf up`.
 pub(super) async fn up(client: &Client, up: Up, output: &mut Output) -> Result<Exit, CliError> {
-    let (name, bundle) = bundle_of(&up.files, output)?;
+    let (name, bundle) = bundle_of(&up.files, &up.services, output)?;
     let options = ApplyOptions {
         services: up.services,
         force_recreate: up.force_recreate,
         keep_orphans: up.keep_orphans,
         rebuild: up.build,
+        adopt: up.adopt,
         wait_timeout_seconds: up.wait_timeout,
     };
     if up.dry_run {
@@ -129,11 +137,12 @@ pub(super) async fn plan(
     plan: Plan,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let (name, bundle) = bundle_of(&plan.files, output)?;
+    let (name, bundle) = bundle_of(&plan.files, &plan.services, output)?;
     let options = ApplyOptions {
         services: plan.services,
         force_recreate: plan.force_recreate,
         keep_orphans: plan.keep_orphans,
+        adopt: plan.adopt,
         ..ApplyOptions::default()
     };
     let plan = ask_plan(client, &name, Apply { bundle, options }).await?;

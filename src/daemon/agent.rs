@@ -18,20 +18,16 @@ use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
 use crate::domain::alerts::DeliveryStatus;
 use crate::domain::rollout::HostPathPolicy;
-use crate::domain::runs::RunType;
 use crate::operations::alerts::Alerts;
-use crate::operations::deploy_project::DeployProject;
 use crate::operations::projects::Projects;
-use crate::operations::remove_project::RemoveProject;
-use crate::operations::restart_project::RestartProject;
 use crate::operations::rollout::Rollout;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
 use crate::store::keys::Keys;
 use crate::store::sqlite::{self, Mode, Opening};
-use crate::store::{host as host_id, postgres};
-use crate::watchers::convergence::{Convergence, ConvergenceOptions};
+use crate::store::{CommitObserver, host as host_id, postgres};
+use crate::watchers::convergence::{Convergence, ConvergenceOptions, Noticed, Observer};
 use crate::watchers::deliveries::{Deliveries, DeliveryObserver};
 use crate::watchers::schedules::Scheduler;
 use crate::world::clock::SystemClock;
@@ -78,8 +74,8 @@ impl Agent {
         };
         let keys =
             Keys::open_or_create(&config.state_dir, &*ambient.entropy).map_err(RunError::Store)?;
-        let (store, news) = open_store(config, &keys, &ambient).await?;
         let metrics = Arc::new(Metrics::new().map_err(RunError::Metrics)?);
+        let (store, news) = open_store(config, &keys, &ambient, &metrics).await?;
         let store: Arc<dyn Store> = Arc::new(CountedStore::new(store, Arc::clone(&metrics)));
         let engine = engine(config, &ambient, &metrics)?;
         let contexts = Contexts::open(&config.state_dir, config.contexts_bytes_max);
@@ -96,12 +92,11 @@ impl Agent {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesOnDisk::below(&config.state_dir)),
             contexts: Arc::clone(&contexts),
-            exits: Arc::default(),
         };
         let runner = Runner::new(
             Arc::clone(&store),
             ambient.clone(),
-            operations(&rollout),
+            Operations::on_projects(&rollout),
             Arc::new(supervisor.clone()),
             options,
         );
@@ -109,7 +104,8 @@ impl Agent {
         let policy = host_path_policy(config);
         let (convergence_options, options) = watch::channel(convergence_options(config));
         let clock = Arc::clone(&ambient.clock);
-        let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options);
+        let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options)
+            .observed(convergence_observer(&metrics));
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let schedules = Schedules::new(Arc::clone(&store), runner.door(), ambient.clone());
         let alerts = Alerts::new(Arc::clone(&store), ambient.clone());
@@ -183,13 +179,6 @@ impl Agent {
     }
 }
 
-fn operations(rollout: &Rollout) -> Operations {
-    Operations::default()
-        .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
-        .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
-        .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
-}
-
 fn delivery_observer(metrics: &Arc<Metrics>) -> DeliveryObserver {
     let metrics = Arc::clone(metrics);
     Arc::new(move |status, took| {
@@ -224,8 +213,12 @@ async fn open_store(
     config: &Config,
     keys: &Keys,
     ambient: &Ambient,
+    metrics: &Arc<Metrics>,
 ) -> Result<OpenStore, RunError> {
     let state_dir = &config.state_dir;
+    let metrics = Arc::clone(metrics);
+    let on_commit: Option<CommitObserver> =
+        Some(Arc::new(move |writes| metrics.store_batch(writes)));
     let place = match &config.store {
         StorePlace::Sqlite => {
             let opened = sqlite::open(Opening {
@@ -236,6 +229,7 @@ async fn open_store(
                 hostname: &host::hostname(),
                 agent_version: env!("CARGO_PKG_VERSION"),
                 mode: Mode::Threaded,
+                on_commit,
             });
             return Ok((opened.map_err(RunError::Store)?.store, None));
         }
@@ -251,6 +245,7 @@ async fn open_store(
         os_user: host::os_user().name,
         hostname: host::hostname(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        on_commit,
     });
     let store = opened.await.map_err(RunError::Store)?.store;
     let news = store.news();
@@ -292,6 +287,16 @@ fn engine(
     });
     let engine = Arc::new(DockerEngine::at(address));
     Ok(Arc::new(ObservedEngine::new(engine, Arc::clone(&ambient.crash_points), observer)))
+}
+
+fn convergence_observer(metrics: &Arc<Metrics>) -> Observer {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |noticed| match noticed {
+        Noticed::Swept => metrics.convergence_swept(),
+        Noticed::Settled => metrics.convergence_looked("settled"),
+        Noticed::Asked => metrics.convergence_looked("asked"),
+        Noticed::Failed => metrics.convergence_looked("failed"),
+    })
 }
 
 fn socket(config: &Config) -> Result<SocketOptions, RunError> {

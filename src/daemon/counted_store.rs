@@ -15,10 +15,10 @@ use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
 use crate::store::{
-    Accepted, Admission, Adoption, Answer, AuditFilter, Change, Claim, Claimed, CompleteRun,
-    ContainerExit, Heard, JobFilter, Lost, Notice, Noticed, OpenAttempt, Page, PageRequest,
-    Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter,
-    RunProgress, Scope, SignOfLife, Store, StoreError, Teller, Write,
+    Accepted, Admission, Adoption, Answer, AuditFilter, Backlog, Change, Claim, Claimed,
+    CompleteRun, ContainerExit, Heard, JobFilter, Lost, Notice, Noticed, OpenAttempt, Page,
+    PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
+    RunFilter, RunProgress, Scope, SignOfLife, Store, StoreError, Teller, Write,
 };
 
 /// A store whose writes are counted.
@@ -188,6 +188,24 @@ impl Store for CountedStore {
         self.timed(self.inner.record_exit(exit))
     }
 
+    fn forget_exits(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        container_ids: Vec<String>,
+    ) -> Answer<'_, ()> {
+        self.timed(self.inner.forget_exits(workspace, project, container_ids))
+    }
+
+    fn doom_volumes(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        names: Vec<String>,
+    ) -> Answer<'_, ()> {
+        self.timed(self.inner.doom_volumes(workspace, project, names))
+    }
+
     fn scope(&self) -> Scope {
         self.inner.scope()
     }
@@ -232,6 +250,10 @@ impl ReadRuns for CountedStore {
 
     fn next_due(&self) -> Answer<'_, Option<Timestamp>> {
         self.inner.next_due()
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        self.inner.backlog()
     }
 
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>> {
@@ -315,6 +337,10 @@ impl ReadProjects for CountedStore {
 
     fn adoptions(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<Adoption>> {
         self.inner.adoptions(workspace, project)
+    }
+
+    fn doomed_volumes(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<String>> {
+        self.inner.doomed_volumes(workspace, project)
     }
 
     fn exits(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<ContainerExit>> {

@@ -20,9 +20,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::api;
+use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
 use crate::operations::Runner;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::world::docker::SharedEngine;
 use crate::world::tasks::TaskHandle;
 
@@ -34,10 +35,6 @@ use logs::Logs;
 
 /// Threads that run tasks; the agent waits much and computes little.
 const WORKER_THREADS: usize = 2;
-/// Threads for blocking reads of the database and of files.
-const BLOCKING_THREADS_MAX: usize = 16;
-/// How long tasks other than runs may take to stop.
-const TASKS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the engine is asked for until it answers first.
 const ENGINE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often build contexts that nothing needs are looked for.
@@ -120,7 +117,10 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {
-        agent.spawn_until_stop("watchdog", feed_watchdog(Arc::clone(&agent.store), interval));
+        agent.spawn_until_stop(
+            "watchdog",
+            feed_watchdog(Arc::clone(&agent.store), Arc::clone(&agent.runner), interval),
+        );
     }
     let mut config = config;
     let ended = loop {
@@ -215,12 +215,19 @@ async fn announce_readiness(engine: SharedEngine) {
     service::ready("serving");
 }
 
-/// Feeds the watchdog while the database takes writes: without it nothing else makes progress.
-async fn feed_watchdog(store: Arc<dyn Store>, interval: Duration) {
+/// Feeds the watchdog while the database takes writes and the runner looks for work: without one of
+/// them nothing else makes progress.
+async fn feed_watchdog(store: Arc<dyn Store>, runner: Arc<Runner>, interval: Duration) {
+    let proof = async || {
+        store.check().await?;
+        runner.turn().await;
+        Ok::<_, StoreError>(())
+    };
     loop {
-        match store.check().await {
-            Ok(()) => service::alive(),
-            Err(error) => tracing::error!(error = %chain(&error), "no sign of life given"),
+        match tokio::time::timeout(interval, proof()).await {
+            Ok(Ok(())) => service::alive(),
+            Ok(Err(error)) => tracing::error!(error = %chain(&error), "no sign of life given"),
+            Err(_) => tracing::error!("no sign of life given: store or runner stands still"),
         }
         tokio::time::sleep(interval).await;
     }

@@ -35,6 +35,8 @@ pub const COMPOSE_VOLUME: &str = "com.docker.compose.volume";
 pub const CONTRACT: &str = "wharfinger.contract";
 /// The project, on every object of ours: with it, an object may be removed by us.
 pub const PROJECT: &str = "wharfinger.project";
+/// The agent that made the object, by its id: agents on one engine leave each other's alone.
+pub const OWNER: &str = "wharfinger.owner";
 /// The run that made the object.
 pub const RUN: &str = "wharfinger.run";
 

@@ -72,7 +72,7 @@ pub enum PullPolicy {
     /// When the engine has none.
     #[default]
     Missing,
-    /// Before each deploy.
+    /// Asked for at each `up`, and never by the agent itself; only another image is a change.
     Always,
     /// Never.
     Never,

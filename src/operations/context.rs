@@ -85,6 +85,8 @@ pub(super) struct Inner {
     pub(super) cancel: CancellationToken,
     pub(super) drain: CancellationToken,
     pub(super) next_step: AtomicU32,
+    /// What the run tells of what it found and did; begins with what earlier attempts told.
+    pub(super) details: Mutex<Details>,
     /// Told, but not written yet: it goes with the next step's result or with the end.
     pub(super) pending: Mutex<RunProgress>,
 }
@@ -221,9 +223,16 @@ impl RunContext {
         self.publish(Happened::Failed(failure));
     }
 
-    /// Replaces the details that the run tells.
-    pub fn describe(&self, details: Details) {
-        self.lock_pending().details = Some(details);
+    /// Changes the details that the run tells.
+    pub fn describe(&self, change: impl FnOnce(&mut Details)) {
+        let mut details = self.inner.details.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut details);
+        self.lock_pending().details = Some(details.clone());
+    }
+
+    /// The details that the run tells by now.
+    pub fn details(&self) -> Details {
+        self.inner.details.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells followers what the run is doing. Not kept.

@@ -2,7 +2,7 @@
 //! Owns that memory. Face: `Definitions::find`. Never decides by it what the store decides: there,
 //! the record itself counts.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ type Known = (Timestamp, Definition);
 
 /// Definitions that were read lately.
 #[derive(Debug, Default)]
-pub(super) struct Definitions(Mutex<HashMap<(WorkspaceId, Name), Known>>);
+pub(super) struct Definitions(Mutex<BTreeMap<(WorkspaceId, Name), Known>>);
 
 impl Definitions {
     /// What is fixed about runs of a type; none for a hosted type that is not registered.
@@ -55,7 +55,7 @@ impl Definitions {
         self.known().remove(&(workspace, name));
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<(WorkspaceId, Name), Known>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<(WorkspaceId, Name), Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

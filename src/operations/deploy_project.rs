@@ -1,16 +1,17 @@
 //! Brings a project to the state that a stored revision declares. Owns what the deploy's end says
 //! and records. Face: `DeployProject`. Never leaves a state that it does not describe.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 
 use super::rollout::{Carried, Declared, Rollout, carry_out, failures_of};
 use super::{Operation, RunContext, RunEnd};
 use crate::base::chain;
 use crate::domain::redaction::SafeText;
-use crate::domain::rollout::{Observed, PlanOptions, Trigger, plan};
+use crate::domain::rollout::{Observed, PlanOptions, plan};
 use crate::domain::runs::{
-    DeployCause, DeployProject as DeployInputs, Details, End, Failure, Inputs, ReasonCode,
-    ServiceDetail,
+    DeployCause, DeployProject as DeployInputs, End, Failure, Inputs, ReasonCode, ServiceDetail,
 };
 use crate::facts::{ContainerFacts, ContainerState, Health};
 use crate::store::Write;
@@ -31,6 +32,10 @@ impl DeployProject {
             return wrong_inputs(&run);
         };
         let declared = match self.rollout.declared(inputs.revision_id).await {
+            Ok(newest) => self.rollout.layered(newest, &inputs.wanted).await,
+            Err(error) => Err(error),
+        };
+        let declared = match declared {
             Ok(declared) => declared,
             Err(error) => {
                 for failure in failures_of(&error, &inputs.project) {
@@ -42,22 +47,23 @@ impl DeployProject {
         let make = |observed: &Observed, options: &PlanOptions| {
             plan(&declared.spec, observed, options, &self.rollout.key)
         };
-        let options = options_of(&inputs);
+        let options = options_of(&inputs, &declared);
         let carried = carry_out(&run, &self.rollout, &declared, options, &make).await;
         let observed = match carried {
             Carried::Stopped(stop) => return RunEnd::stopped(stop),
+            Carried::Refused => return RunEnd::ended(End::Blocked),
             Carried::Failed { partly } => {
                 // The truth about what runs now, as far as the engine tells.
                 let found = self.rollout.observe(run.run().workspace_id, &declared.spec).await;
                 let observed = found.unwrap_or_default();
-                run.describe(details(&declared, &observed));
+                run.describe(|details| details.services = standings(&declared, &observed));
                 let is_partial = partly && runs_anything(&declared, &observed);
                 let end = if is_partial { End::PartiallySucceeded } else { End::Failed };
                 return RunEnd::ended(end);
             }
             Carried::Done(observed) => observed,
         };
-        run.describe(details(&declared, &observed));
+        run.describe(|details| details.services = standings(&declared, &observed));
         if let Err(error) = self.rollout.collect_files(&declared.spec, &observed) {
             // The project is as declared; a file too many harms nobody and goes the next time.
             run.log(format!("old files stay for now: {}", chain(&error)));
@@ -75,7 +81,7 @@ impl Operation for DeployProject {
 /// The end of a deploy that went well.
 fn deployed(run: &RunContext, inputs: DeployInputs) -> RunEnd {
     let end = RunEnd::ended(End::Succeeded);
-    if !inputs.services.is_empty() {
+    if !inputs.services.is_empty() || !inputs.wanted.is_whole() {
         // Some services alone are not the whole revision.
         return end;
     }
@@ -89,16 +95,16 @@ fn deployed(run: &RunContext, inputs: DeployInputs) -> RunEnd {
 }
 
 /// The plan's options that a request asks for.
-pub fn options_of(inputs: &DeployInputs) -> PlanOptions {
-    let base = match inputs.cause {
-        DeployCause::Apply => PlanOptions::explicit(),
-        DeployCause::Convergence => PlanOptions::convergence(),
+pub fn options_of(inputs: &DeployInputs, declared: &Declared) -> PlanOptions {
+    let (base, remove_orphans) = match inputs.cause {
+        DeployCause::Apply => (PlanOptions::explicit(), !inputs.keep_orphans),
+        DeployCause::Convergence => (PlanOptions::convergence(), inputs.wanted.removes_orphans),
     };
-    let services = inputs.services.iter().cloned().collect();
+    let services: BTreeSet<String> = inputs.services.iter().cloned().collect();
     PlanOptions {
-        services: if inputs.services.is_empty() { None } else { Some(services) },
-        remove_orphans: base.trigger == Trigger::Explicit && !inputs.keep_orphans,
-        adopt: base.adopt || inputs.adopt,
+        services: Some(services).filter(|s| !s.is_empty()).or_else(|| declared.wanted.clone()),
+        remove_orphans,
+        take_over: inputs.adopt,
         force_recreate: inputs.force_recreate,
         rebuild: inputs.rebuild,
         ..base
@@ -122,9 +128,12 @@ fn runs_anything(declared: &Declared, observed: &Observed) -> bool {
     })
 }
 
-/// How each declared service stands.
-fn details(declared: &Declared, observed: &Observed) -> Details {
-    let services = declared.spec.services.iter().map(|(service, unit)| {
+/// How each service stands that is kept.
+fn standings(declared: &Declared, observed: &Observed) -> Vec<ServiceDetail> {
+    let is_kept =
+        |service: &str| declared.wanted.as_ref().is_none_or(|kept| kept.contains(service));
+    let kept = declared.spec.services.iter().filter(|(service, _)| is_kept(service));
+    let services = kept.map(|(service, unit)| {
         let found: Vec<&ContainerFacts> = observed
             .containers
             .iter()
@@ -142,7 +151,7 @@ fn details(declared: &Declared, observed: &Observed) -> Details {
         let reason = reason.map(SafeText::new);
         ServiceDetail { service: service.clone(), state: state.word().to_owned(), reason }
     });
-    Details { services: services.collect(), ..Details::default() }
+    services.collect()
 }
 
 /// How a container stands, the worst first.

@@ -19,8 +19,8 @@ use crate::domain::runs::{
     Source, SummaryCounts, WaitsFor, identity_hash,
 };
 use crate::store::{
-    Accepted, Admission, Change, Claimant, Claimed, Noticed, Scope, Store, StoreError, Teller,
-    Write,
+    Accepted, Admission, Change, Claimant, Claimed, Conflict, Noticed, Scope, Store, StoreError,
+    Teller, Write,
 };
 use crate::world::tasks::Spawn;
 
@@ -45,7 +45,8 @@ pub struct Request {
     pub actor: Actor,
     /// Through which door.
     pub source: Source,
-    /// The id of the new run, when what changes with it names it; else a new one.
+    /// The id of the new run, when what changes with it names it; else a new one. What names the new
+    /// run is not recorded when there is a run already that does the same.
     pub run_id: Option<RunId>,
     /// What is asked for; its subject is what the run locks.
     pub inputs: Inputs,
@@ -53,7 +54,7 @@ pub struct Request {
     pub priority: Option<Priority>,
     /// When it may begin; at once when absent.
     pub run_at: Option<Timestamp>,
-    /// Records that change with the acceptance, such as the stored files.
+    /// Records that change with the acceptance, such as the stored files, and its conditions.
     pub writes: Vec<Write>,
     /// Further events of the same transaction.
     pub events: Vec<AuditEvent>,
@@ -182,7 +183,8 @@ pub struct Door {
 impl Door {
     /// Accepts a request: records the run, its event and what belongs to it in one transaction, in
     /// which it begins when a worker is free and nothing stands against it. Asking again for what
-    /// is not completed returns the run that does it.
+    /// is not completed returns the run that does it; the rest of the request is recorded all the
+    /// same.
     ///
     /// # Errors
     /// When the agent shuts down or the store does not take it; nothing is recorded then.
@@ -206,9 +208,11 @@ impl Door {
             let id = run.id;
             match self.admit(&request, &definition, run).await {
                 Ok(Accepted::New { run, .. }) => return Ok(Admitted::New(run)),
-                // It may end between the conflict and this reading; then a new one is due.
-                Ok(Accepted::Existing(run)) if run.state.is_completed() => {}
-                Ok(Accepted::Existing(run)) => return Ok(Admitted::Existing(run)),
+                Ok(Accepted::Existing(run)) => {
+                    if let Some(run) = self.join(&request, run).await? {
+                        return Ok(Admitted::Existing(run));
+                    }
+                }
                 Err(error) => {
                     self.signals.disarm(id);
                     return Err(SubmitError::Store(error));
@@ -304,6 +308,43 @@ impl Door {
             }
             notice_event(&ambient, &Actor::agent(), notice)
         })
+    }
+
+    /// Leaves the work to the run that does the same, and records what else the request changes:
+    /// what a project is kept at may have been changed since that run was asked for. None when the
+    /// run has ended meanwhile, so that a new one is due.
+    async fn join(
+        &self,
+        request: &Request,
+        run: OperationRun,
+    ) -> Result<Option<OperationRun>, SubmitError> {
+        // It may have ended between the refusal of the new one and the reading of this one.
+        if run.state.is_completed() {
+            return Ok(None);
+        }
+        let is_nothing =
+            request.writes.iter().all(Write::is_condition) && request.events.is_empty();
+        // What names the new run is about that run alone: whoever asked decides what is to follow.
+        if is_nothing || request.run_id.is_some() {
+            return Ok(Some(run));
+        }
+        let mut event = run_event(
+            &self.ambient,
+            &run,
+            EventType::RunAskedAgain,
+            Outcome::Info,
+            request.actor.clone(),
+            format!("{} was asked for again by {}", describe(&run), request.initiator_name),
+        );
+        event.context.source = Some(request.source);
+        let mut writes = vec![Write::ExpectActive { run_id: run.id }];
+        writes.extend(request.writes.iter().cloned());
+        let events = AuditEvents::from(event).and_all(request.events.clone());
+        match self.store.commit(writes, events).await {
+            Ok(()) => Ok(Some(run)),
+            Err(StoreError::Conflict(Conflict::Ended(_))) => Ok(None),
+            Err(error) => Err(SubmitError::Store(error)),
+        }
     }
 
     pub(super) fn queued(

@@ -8,6 +8,8 @@ mod definitions;
 pub mod deploy_project;
 mod door;
 mod events;
+#[cfg(test)]
+pub(crate) mod harness;
 pub mod hosted;
 pub mod projects;
 pub mod remove_project;
@@ -17,12 +19,19 @@ mod runner;
 pub mod schedules;
 mod signals;
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
 use crate::base::chain;
 use crate::domain::audit::AuditEvent;
-use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, Waiting};
+use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, RunType, Waiting};
 use crate::store::{NewJob, StoreError, Write};
+
+use deploy_project::DeployProject;
+use remove_project::RemoveProject;
+use restart_project::RestartProject;
+use rollout::Rollout;
 
 pub use context::{Purpose, RunContext, Step, StepError, Stop};
 pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitError};
@@ -45,6 +54,16 @@ pub trait Operation: Send + Sync {
             job.fail(Failure::new(ReasonCode::Internal, about, message));
             JobEnd::Failed
         })
+    }
+}
+
+impl Operations {
+    /// What the agent can do to projects.
+    pub fn on_projects(rollout: &Rollout) -> Self {
+        Self::default()
+            .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
+            .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
+            .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
     }
 }
 

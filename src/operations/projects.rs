@@ -2,6 +2,9 @@
 //! before a run, and which records change with its acceptance. Face: `Projects`, `Asker`,
 //! `ApplyError`. Never touches the engine: the run does.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -10,13 +13,16 @@ use bytes::Bytes;
 use super::rollout::{Declared, Preview, PreviewError, Rollout};
 use super::{Admitted, Door, Request, SubmitError};
 use crate::base::ids::{EventId, RevisionId};
-use crate::base::{Ambient, Diagnostics, Digest, Secret};
+use crate::base::limits::DOOR_RETRIES_MAX;
+use crate::base::{Ambient, Diagnostics, Digest, Secret, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::compose::Bundle;
 use crate::domain::redaction::SafeText;
-use crate::domain::rollout::{Caller, HostPathPolicy, HostPathRefusal, PlanOptions, host_paths};
+use crate::domain::rollout::{
+    Caller, HostPathPolicy, HostPathRefusal, PlanError, PlanErrors, PlanOptions, host_paths,
+};
 use crate::domain::runs::{
-    DeployCause, DeployProject, Inputs, RemoveProject, RestartProject, Source,
+    DeployCause, DeployProject, Inputs, RemoveProject, RestartProject, Source, Wanted,
 };
 use crate::store::{Desired, NewRevision, Project, Scope, StoreError, Write};
 use crate::world::host_paths;
@@ -68,6 +74,8 @@ pub struct ApplyChoices {
     pub keep_orphans: bool,
     /// Build images even when one of the same files exists.
     pub rebuild: bool,
+    /// Take the project over from another agent on the same engine.
+    pub adopt: bool,
     /// Longest wait for health, in seconds, over what the project says.
     pub wait_timeout_seconds: Option<u64>,
 }
@@ -106,6 +114,16 @@ pub enum ApplyError {
     Store(#[source] StoreError),
 }
 
+impl ApplyError {
+    /// Whether somebody changed the records between reading and writing them.
+    fn is_outrun(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Submit(SubmitError::Store(error)) => error.is_outrun(),
+            _ => false,
+        }
+    }
+}
+
 /// Accepts what is asked for projects. Cheap to clone.
 #[derive(Clone)]
 pub struct Projects {
@@ -119,6 +137,11 @@ impl Projects {
     /// Behind this door, on this engine and store.
     pub fn new(rollout: Rollout, door: Door, ambient: Ambient, policy: HostPathPolicy) -> Self {
         Self { rollout, door, ambient, host_paths: Arc::new(RwLock::new(policy)) }
+    }
+
+    /// The id of this agent on the labels of what it makes.
+    pub fn agent_id(&self) -> String {
+        self.rollout.owner()
     }
 
     /// Changes which host paths users other than root may mount, for later requests.
@@ -137,17 +160,23 @@ impl Projects {
         choices: ApplyChoices,
         asker: &Asker,
     ) -> Result<Preview, ApplyError> {
-        let declared = self.check(name, bundle, asker)?;
+        let declared = self.check(name, bundle, &choices.services, asker)?;
+        let scope = self.rollout.store.scope();
+        let (revision_id, ..) = self.revision(&scope, name, content_of(bundle)?).await?;
+        let known = self.project(&scope, name).await?;
+        let wanted = wanted(known.as_ref(), revision_id, &choices);
+        let declared = self.rollout.layered(declared, &wanted).await;
+        let declared = declared.map_err(ApplyError::Preview)?;
         let services: BTreeSet<String> = choices.services.into_iter().collect();
         let options = PlanOptions {
             services: Some(services).filter(|services| !services.is_empty()),
             remove_orphans: !choices.keep_orphans,
             force_recreate: choices.force_recreate,
             rebuild: choices.rebuild,
+            take_over: choices.adopt,
             ..PlanOptions::explicit()
         };
-        let workspace = self.rollout.store.scope().workspace_id;
-        let preview = self.rollout.preview(workspace, &declared, &options).await;
+        let preview = self.rollout.preview(scope.workspace_id, &declared, &options).await;
         preview.map_err(ApplyError::Preview)
     }
 
@@ -164,62 +193,66 @@ impl Projects {
         choices: ApplyChoices,
         asker: &Asker,
     ) -> Result<Admitted, ApplyError> {
-        let declared = self.check(name, bundle, asker)?;
+        let declared = self.check(name, bundle, &choices.services, asker)?;
         self.check_contexts(&declared)?;
+        let content = content_of(bundle)?;
+        for _ in 0..DOOR_RETRIES_MAX {
+            // A removal that ends meanwhile takes the stored files with it, and another request may
+            // change what is kept.
+            match self.try_apply(name, content.clone(), choices.clone(), asker).await {
+                Err(error) if error.is_outrun() => {}
+                accepted => return accepted,
+            }
+        }
+        Err(ApplyError::Submit(SubmitError::Busy))
+    }
+
+    async fn try_apply(
+        &self,
+        name: &str,
+        content: Bytes,
+        choices: ApplyChoices,
+        asker: &Asker,
+    ) -> Result<Admitted, ApplyError> {
         let scope = self.rollout.store.scope();
-        let content = serde_json::to_vec(bundle)
-            .map_err(|error| ApplyError::Preview(PreviewError::Bundle(error)))?;
-        let (revision_id, digest, new_revision) =
-            self.revision(&scope, name, Bytes::from(content)).await?;
-        let now = self.ambient.now();
+        let (revision_id, digest, new_revision) = self.revision(&scope, name, content).await?;
         let known = self.project(&scope, name).await?;
-        let was_running = known.as_ref().is_some_and(|known| known.desired == Desired::Running);
-        let project = match known {
-            Some(project) => Project {
-                desired: Desired::Running,
-                revision_id: Some(revision_id),
-                updated_at: now,
-                ..project
-            },
-            None => Project {
-                workspace_id: scope.workspace_id,
-                tenant_id: Some(scope.tenant_id),
-                name: name.to_owned(),
-                desired: Desired::Running,
-                revision_id: Some(revision_id),
-                deployed_revision_id: None,
-                spec_digest: None,
-                created_at: now,
-                updated_at: now,
-            },
-        };
+        let wanted = wanted(known.as_ref(), revision_id, &choices);
+        let mut writes: Vec<Write> = new_revision.map(Write::PutRevision).into_iter().collect();
+        if !choices.services.is_empty() {
+            // They come on top of what was read.
+            let (workspace_id, name) = (scope.workspace_id, name.to_owned());
+            let unknown = Write::ExpectNoProject { workspace_id, name };
+            writes.push(known.as_ref().map_or(unknown, Project::expected));
+        }
+        writes.push(Write::ApplyProject {
+            workspace_id: scope.workspace_id,
+            tenant_id: Some(scope.tenant_id),
+            name: name.to_owned(),
+            revision_id,
+            wanted: wanted.clone(),
+            at: self.ambient.now(),
+        });
         let inputs = Inputs::DeployProject(DeployProject {
             project: name.to_owned(),
             revision_id,
             revision_digest: digest,
             services: choices.services,
+            wanted,
             cause: DeployCause::Apply,
             force_recreate: choices.force_recreate,
             keep_orphans: choices.keep_orphans,
             rebuild: choices.rebuild,
-            adopt: true,
+            adopt: choices.adopt,
             wait_timeout_seconds: choices.wait_timeout_seconds,
         });
         let mut request = asker.request(&scope, inputs);
-        request.writes = new_revision.map(Write::PutRevision).into_iter().collect();
-        let write = Write::PutProject(project);
-        request.writes.push(write.clone());
+        request.writes = writes;
         let summary = format!("{} applied the files of project {name}", asker.name);
         let mut event = self.event(&scope, name, EventType::ProjectApplied, asker, summary);
         event.context.revision_id = Some(revision_id);
-        request.events.push(event.clone());
-        let admitted = self.door.submit(request).await.map_err(ApplyError::Submit)?;
-        if matches!(admitted, Admitted::Existing(_)) && !was_running {
-            // A run brings these files up already; it was paused after that run was asked for.
-            let committed = self.rollout.store.commit(vec![write], event.into()).await;
-            committed.map_err(ApplyError::Store)?;
-        }
-        Ok(admitted)
+        request.events.push(event);
+        self.door.submit(request).await.map_err(ApplyError::Submit)
     }
 
     /// Asks for a project's removal. The agent stops keeping it at once.
@@ -235,11 +268,7 @@ impl Projects {
         let scope = self.rollout.store.scope();
         let inputs = Inputs::RemoveProject(RemoveProject { project: name.to_owned(), volumes });
         let mut request = asker.request(&scope, inputs);
-        if let Some(project) = self.project(&scope, name).await? {
-            let updated_at = self.ambient.now();
-            let project = Project { desired: Desired::Removed, updated_at, ..project };
-            request.writes.push(Write::PutProject(project));
-        }
+        request.writes.push(keep(&scope, name, Desired::Removed, self.ambient.now()));
         self.door.submit(request).await.map_err(ApplyError::Submit)
     }
 
@@ -266,19 +295,7 @@ impl Projects {
     /// # Errors
     /// When the agent does not keep the project, or the store does not take it.
     pub async fn pause(&self, name: &str, asker: &Asker) -> Result<Project, ApplyError> {
-        let scope = self.rollout.store.scope();
-        let known = self.known_project(&scope, name).await?;
-        if known.desired == Desired::Paused {
-            return Ok(known);
-        }
-        let updated_at = self.ambient.now();
-        let project = Project { desired: Desired::Paused, updated_at, ..known };
-        let summary = format!("{} paused project {name}: the agent leaves it alone", asker.name);
-        let event = self.event(&scope, name, EventType::ProjectPaused, asker, summary);
-        let writes = vec![Write::PutProject(project.clone())];
-        let committed = self.rollout.store.commit(writes, event.into()).await;
-        committed.map_err(ApplyError::Store)?;
-        Ok(project)
+        self.switch(name, Desired::Paused, asker).await
     }
 
     /// Keeps a paused project as declared again, and asks for the deploy that makes it so.
@@ -286,59 +303,79 @@ impl Projects {
     /// # Errors
     /// When the agent does not keep the project, or the store does not take it.
     pub async fn resume(&self, name: &str, asker: &Asker) -> Result<Project, ApplyError> {
+        self.switch(name, Desired::Running, asker).await
+    }
+
+    async fn switch(
+        &self,
+        name: &str,
+        desired: Desired,
+        asker: &Asker,
+    ) -> Result<Project, ApplyError> {
+        for _ in 0..DOOR_RETRIES_MAX {
+            match self.try_switch(name, desired, asker).await {
+                Err(error) if error.is_outrun() => {}
+                switched => return switched,
+            }
+        }
+        Err(ApplyError::Submit(SubmitError::Busy))
+    }
+
+    async fn try_switch(
+        &self,
+        name: &str,
+        desired: Desired,
+        asker: &Asker,
+    ) -> Result<Project, ApplyError> {
         let scope = self.rollout.store.scope();
         let known = self.known_project(&scope, name).await?;
-        if known.desired == Desired::Running {
+        if known.desired == desired {
             return Ok(known);
         }
-        let updated_at = self.ambient.now();
-        let project = Project { desired: Desired::Running, updated_at, ..known };
-        let summary = format!("{} resumed project {name}: the agent keeps it again", asker.name);
-        let event = self.event(&scope, name, EventType::ProjectResumed, asker, summary);
-        let write = Write::PutProject(project.clone());
-        match self.deploy_again(&project).await? {
+        let at = self.ambient.now();
+        let writes = vec![known.expected(), keep(&scope, name, desired, at)];
+        let (event_type, summary, deploy) = if desired == Desired::Running {
+            let summary =
+                format!("{} resumed project {name}: the agent keeps it again", asker.name);
+            let deploy = self.rollout.deploy_as_applied(&known).await;
+            (EventType::ProjectResumed, summary, deploy.map_err(ApplyError::Store)?)
+        } else {
+            let summary =
+                format!("{} paused project {name}: the agent leaves it alone", asker.name);
+            (EventType::ProjectPaused, summary, None)
+        };
+        let event = self.event(&scope, name, event_type, asker, summary);
+        match deploy.map(Inputs::DeployProject) {
             None => {
-                let committed = self.rollout.store.commit(vec![write], event.into()).await;
+                let committed = self.rollout.store.commit(writes, event.into()).await;
                 committed.map_err(ApplyError::Store)?;
             }
             Some(inputs) => {
                 let mut request = asker.request(&scope, inputs);
-                request.writes.push(write.clone());
-                request.events.push(event.clone());
-                let admitted = self.door.submit(request).await.map_err(ApplyError::Submit)?;
-                if let Admitted::Existing(_) = admitted {
-                    // A run brings it up already, and its request said nothing of the pause.
-                    let committed = self.rollout.store.commit(vec![write], event.into()).await;
-                    committed.map_err(ApplyError::Store)?;
-                }
+                request.writes = writes;
+                request.events.push(event);
+                self.door.submit(request).await.map_err(ApplyError::Submit)?;
             }
         }
-        Ok(project)
-    }
-
-    /// The deploy of what was applied last, if anything was.
-    async fn deploy_again(&self, project: &Project) -> Result<Option<Inputs>, ApplyError> {
-        let Some(revision_id) = project.revision_id else { return Ok(None) };
-        let revision = self.rollout.store.revision(revision_id).await.map_err(ApplyError::Store)?;
-        Ok(revision.map(|revision| {
-            Inputs::DeployProject(DeployProject {
-                project: project.name.clone(),
-                revision_id,
-                revision_digest: revision.digest,
-                services: Vec::new(),
-                cause: DeployCause::Convergence,
-                force_recreate: false,
-                keep_orphans: true,
-                rebuild: false,
-                adopt: false,
-                wait_timeout_seconds: None,
-            })
-        }))
+        Ok(Project { desired, updated_at: at, ..known })
     }
 
     /// The project that the files declare, when it is the one that is meant and may be mounted.
-    fn check(&self, name: &str, bundle: &Bundle, asker: &Asker) -> Result<Declared, ApplyError> {
+    fn check(
+        &self,
+        name: &str,
+        bundle: &Bundle,
+        services: &[String],
+        asker: &Asker,
+    ) -> Result<Declared, ApplyError> {
         let declared = Declared::from_bundle(bundle).map_err(ApplyError::Files)?;
+        // Asked here as well as by the plan: what is accepted is kept from then on.
+        let unknown = services.iter().filter(|name| !declared.spec.services.contains_key(*name));
+        let unknown = unknown.map(|name| PlanError::UnknownService { service: name.clone() });
+        let unknown: Vec<PlanError> = unknown.collect();
+        if !unknown.is_empty() {
+            return Err(ApplyError::Preview(PreviewError::Plan(PlanErrors(unknown))));
+        }
         if declared.spec.name != name {
             let (declared, asked) = (declared.spec.name, name.to_owned());
             return Err(ApplyError::OtherProject { declared, asked });
@@ -422,4 +459,28 @@ impl Projects {
             occurred_at: self.ambient.now(),
         }
     }
+}
+
+fn keep(scope: &Scope, name: &str, desired: Desired, at: Timestamp) -> Write {
+    let (workspace_id, name) = (scope.workspace_id, name.to_owned());
+    Write::KeepProject { workspace_id, name, desired, at }
+}
+
+/// The bundle as it is stored.
+fn content_of(bundle: &Bundle) -> Result<Bytes, ApplyError> {
+    let content = serde_json::to_vec(bundle);
+    content.map(Bytes::from).map_err(|error| ApplyError::Preview(PreviewError::Bundle(error)))
+}
+
+/// What is kept of a project when this is asked for of a revision.
+fn wanted(known: Option<&Project>, revision: RevisionId, choices: &ApplyChoices) -> Wanted {
+    // Of one that is being removed, nothing is wanted any more.
+    let kept = known.filter(|project| project.desired != Desired::Removed);
+    let before = kept.and_then(|project| project.revision_id);
+    let wanted = kept.map(|project| project.wanted.clone()).unwrap_or_default();
+    let wanted = wanted.and(before, revision, &choices.services);
+    // Whoever asks for some services says nothing of the others.
+    let asks_for_all = choices.services.is_empty();
+    let removes_orphans = if asks_for_all { !choices.keep_orphans } else { wanted.removes_orphans };
+    Wanted { removes_orphans, ..wanted }
 }

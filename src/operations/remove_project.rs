@@ -1,14 +1,14 @@
 //! Takes a project's containers and networks away, on request its volumes too. Owns what the end of
 //! a removal records. Face: `RemoveProject`. Never removes what is not the project's.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use futures_util::future::BoxFuture;
 
 use super::deploy_project::wrong_inputs;
 use super::rollout::{Carried, Declared, Rollout, carry_out, failures_of};
 use super::{Operation, RunContext, RunEnd, store_failure};
-use crate::domain::rollout::{Observed, PlanOptions, RemovalOptions, plan_removal};
+use crate::domain::rollout::{
+    Observed, PlanOptions, RemovalOptions, plan_removal, refuse_other_agents,
+};
 use crate::domain::runs::{End, Inputs};
 use crate::facts::ProjectSpec;
 use crate::store::Write;
@@ -40,11 +40,13 @@ impl RemoveProject {
             unmanaged: false,
         };
         let make = |observed: &Observed, _: &PlanOptions| {
+            refuse_other_agents(observed)?;
             Ok(plan_removal(&declared.spec, observed, wanted))
         };
         let options = PlanOptions::explicit();
         match carry_out(&run, &self.rollout, &declared, options, &make).await {
             Carried::Stopped(stop) => RunEnd::stopped(stop),
+            Carried::Refused => RunEnd::ended(End::Blocked),
             Carried::Failed { partly: true } => RunEnd::ended(End::PartiallySucceeded),
             Carried::Failed { partly: false } => RunEnd::ended(End::Failed),
             Carried::Done(observed) => {
@@ -53,8 +55,12 @@ impl RemoveProject {
                     run.log(format!("files stay: {}", crate::base::chain(&error)));
                 }
                 let name = inputs.project;
-                RunEnd::ended(End::Succeeded)
-                    .write(Write::ForgetProject { workspace_id: workspace, name })
+                let mut end = RunEnd::ended(End::Succeeded);
+                if inputs.volumes {
+                    let project = name.clone();
+                    end = end.write(Write::ForgetVolumes { workspace_id: workspace, project });
+                }
+                end.write(Write::ForgetProject { workspace_id: workspace, name })
             }
         }
     }
@@ -62,28 +68,19 @@ impl RemoveProject {
     /// What was applied last. A project that the agent never knew still has labels, so that it can
     /// be removed by them.
     async fn last_applied(&self, run: &RunContext, name: &str) -> Result<Declared, RunEnd> {
-        let nothing = Declared {
-            spec: ProjectSpec { name: name.to_owned(), ..ProjectSpec::default() },
-            config_files: Vec::new(),
-            working_dir: String::new(),
-            inactive: BTreeSet::new(),
-            contexts: BTreeMap::new(),
-        };
         let project = self.rollout.store.project(run.run().workspace_id, name.to_owned()).await;
         let project = project.map_err(|error| {
             run.fail(store_failure(&error));
             RunEnd::ended(End::Failed)
         })?;
-        let Some(revision) = project.and_then(|project| project.revision_id) else {
-            return Ok(nothing);
-        };
-        match self.rollout.declared(revision).await {
-            Ok(declared) => Ok(declared),
+        let Some(project) = project else { return Ok(Declared::unknown(name)) };
+        match self.rollout.kept(&project).await {
+            Ok(declared) => Ok(declared.unwrap_or_else(|| Declared::unknown(name))),
             Err(error) => {
                 for failure in failures_of(&error, name) {
                     run.log(format!("removing by labels alone: {}", failure.message.as_str()));
                 }
-                Ok(nothing)
+                Ok(Declared::unknown(name))
             }
         }
     }

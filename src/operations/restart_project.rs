@@ -29,20 +29,22 @@ impl RestartProject {
         };
         let name = inputs.project;
         let project = self.rollout.store.project(run.run().workspace_id, name.clone()).await;
-        let revision = match project {
-            Ok(project) => project.and_then(|project| project.revision_id),
+        let kept = match project {
+            Ok(Some(project)) => self.rollout.kept(&project).await,
+            Ok(None) => Ok(None),
             Err(error) => {
                 run.fail(store_failure(&error));
                 return RunEnd::ended(End::Failed);
             }
         };
-        let Some(revision) = revision else {
-            let message = "the agent keeps no project of this name; bring it up with `wharf up`";
-            run.fail(Failure::new(ReasonCode::NotFound, name, message));
-            return RunEnd::ended(End::Failed);
-        };
-        let declared = match self.rollout.declared(revision).await {
-            Ok(declared) => declared,
+        let declared = match kept {
+            Ok(Some(declared)) => declared,
+            Ok(None) => {
+                let message =
+                    "the agent keeps no project of this name; bring it up with `wharf up`";
+                run.fail(Failure::new(ReasonCode::NotFound, name, message));
+                return RunEnd::ended(End::Failed);
+            }
             Err(error) => {
                 for failure in failures_of(&error, &name) {
                     run.fail(failure);
@@ -64,6 +66,7 @@ impl RestartProject {
         options.services = Some(services).filter(|asked| !asked.is_empty());
         match carry_out(&run, &self.rollout, &declared, options, &make).await {
             Carried::Stopped(stop) => RunEnd::stopped(stop),
+            Carried::Refused => RunEnd::ended(End::Blocked),
             Carried::Failed { partly: true } => RunEnd::ended(End::PartiallySucceeded),
             Carried::Failed { partly: false } => RunEnd::ended(End::Failed),
             Carried::Done(_) => RunEnd::ended(End::Succeeded),

@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -106,6 +106,8 @@ pub struct Runner {
     abandon: CancellationToken,
     /// Told when the last worker is gone.
     drained: Notify,
+    /// Counts the turns of the loop.
+    turns: watch::Sender<u64>,
 }
 
 /// A worker that has not ended, and what it executes.
@@ -134,6 +136,7 @@ impl Runner {
             drain: CancellationToken::new(),
             abandon: CancellationToken::new(),
             drained: Notify::new(),
+            turns: watch::Sender::new(0),
         })
     }
 
@@ -171,17 +174,32 @@ impl Runner {
             }
             let pause = if draining { None } else { self.advance(&mut workers).await };
             let pause = pause.unwrap_or(self.options.heartbeat_interval);
-            // In this order, so that a simulation tells the same story every time.
+            self.turns.send_modify(|turns| *turns = turns.wrapping_add(1));
             tokio::select! {
                 biased;
+                // First of all: many runs that end must not make the live ones look dead.
                 _ = heartbeat.tick() => self.heartbeat().await,
-                () = self.drain.cancelled(), if !draining => {}
                 Some((claimed, end)) = workers.next() => self.bury(&claimed, end).await,
+                () = self.drain.cancelled(), if !draining => {}
+                // While draining too: what a door had begun is still to be executed.
                 () = self.signals.wake.notified() => {}
                 () = tokio::time::sleep(pause), if !draining => {}
             }
         }
         self.drained.notify_one();
+    }
+
+    /// Returns when the loop has looked for work once more: proof that it turns. At once while it is
+    /// drained, which has a deadline of its own.
+    pub async fn turn(&self) {
+        let mut turns = self.turns.subscribe();
+        self.signals.wake.notify_one();
+        tokio::select! {
+            biased;
+            // The sender lives as long as this runner.
+            _ = turns.changed() => {}
+            () = self.drain.cancelled() => {}
+        }
     }
 
     /// Somebody else may have brought work: looks for it at once.
@@ -364,6 +382,7 @@ impl Runner {
         let (purpose, earlier_steps) = self.history(&run).await?;
         Ok(RunContext::new(Inner {
             definition: self.definition(&run).await?,
+            details: Mutex::new(run.context.details.clone()),
             run,
             purpose,
             earlier_steps,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::projects::Asker;
+use super::rollout::deploy_as_applied;
 use super::{Admitted, Door, Request, SubmitError};
 use crate::base::ids::{EventId, RunId, ScheduleId};
 use crate::base::limits::{SCHEDULE_SPAN_MAX, SCHEDULES_MAX};
@@ -422,20 +423,13 @@ impl Schedules {
                 let known = known.map_err(ScheduleError::Store)?;
                 let known = known.ok_or_else(|| ScheduleError::UnknownProject(project.clone()))?;
                 let nothing = || ScheduleError::NothingApplied(project.clone());
-                let revision_id = known.revision_id.ok_or_else(nothing)?;
-                let revision = self.store.revision(revision_id).await;
-                let revision = revision.map_err(ScheduleError::Store)?.ok_or_else(nothing)?;
+                let deploy = deploy_as_applied(&*self.store, &known).await;
+                let deploy = deploy.map_err(ScheduleError::Store)?.ok_or_else(nothing)?;
                 Ok(Inputs::DeployProject(DeployProject {
-                    project: project.clone(),
-                    revision_id,
-                    revision_digest: revision.digest,
-                    services: Vec::new(),
                     cause: DeployCause::Apply,
                     force_recreate: *force_recreate,
-                    keep_orphans: true,
                     rebuild: *rebuild,
-                    adopt: false,
-                    wait_timeout_seconds: None,
+                    ..deploy
                 }))
             }
             Task::RestartProject { project, services } => {

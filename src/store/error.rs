@@ -44,6 +44,12 @@ pub enum StoreError {
         #[source]
         source: Cause,
     },
+    /// Somebody removed or replaced the database while the agent works on it.
+    #[error("the database {} was removed or replaced while the agent runs", path.display())]
+    Replaced {
+        /// The database.
+        path: PathBuf,
+    },
     /// A newer agent has written the database.
     #[error("the database {} has form {found}; this agent knows forms up to {known}", path.display())]
     Newer {
@@ -143,6 +149,17 @@ pub enum Conflict {
     /// A run that asks for the same is not completed yet.
     #[error("run {0} asks for the same and is not completed")]
     ActiveRun(RunId),
+    /// The run is completed already.
+    #[error("run {0} has ended")]
+    Ended(RunId),
+    /// The record is not what it was when it was read.
+    #[error("the {noun} {id} was changed meanwhile")]
+    Changed {
+        /// The kind of record.
+        noun: &'static str,
+        /// Its name.
+        id: String,
+    },
     /// The writer's attempt is not the run's current one.
     #[error("attempt {attempt} of run {run_id} was taken over")]
     Fenced {
@@ -244,6 +261,11 @@ impl StoreError {
                  one and finds the containers again by their labels",
                 path.display()
             ),
+            Self::Replaced { path } => format!(
+                "put {} back and restart the agent; without it, a restart begins with an empty \
+                 database and finds the containers again by their labels",
+                path.display()
+            ),
             Self::Newer { .. } => "start the newer version of wharf again, or restore the \
                                    database that was backed up before the upgrade"
                 .to_owned(),
@@ -290,6 +312,12 @@ impl StoreError {
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, source: Box::new(source) },
             _ => Self::File { act, path, source },
         }
+    }
+
+    /// Whether somebody changed what the caller had read: reading it again helps.
+    pub fn is_outrun(&self) -> bool {
+        use Conflict::{Changed, Dangling, Missing};
+        matches!(self.conflict(), Some(Changed { .. } | Dangling { .. } | Missing { .. }))
     }
 
     /// The conflict, when it is one.

@@ -1,6 +1,7 @@
 //! Keeps what the agent must not forget. Owns the database, its migrations and the keys it is
 //! sealed with. Face: `Store` (writes) with `ReadRuns`, `ReadQueue`, `ReadAudit`, `ReadProjects`.
-//! Never runs SQL that a caller wrote, and never changes a record without an audit event beside it.
+//! Never runs SQL that a caller wrote, and, housekeeping apart, never changes a record without an
+//! audit event beside it.
 
 mod alerts;
 mod error;
@@ -31,7 +32,8 @@ pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries}
 pub use error::{Conflict, StoreError};
 pub use query::{AuditFilter, Cursor, Page, PageRequest, RunFilter};
 pub use records::{
-    Adoption, ContainerExit, Desired, Migrated, OpenAttempt, Project, Revision, Scope,
+    Adoption, Backlog, CommitObserver, ContainerExit, Desired, Migrated, OpenAttempt, Project,
+    Revision, Scope,
 };
 pub use schedules::{Advance, ReadSchedules, ScheduleWrite};
 pub use work::{
@@ -105,6 +107,22 @@ pub trait Store:
     /// Housekeeping: remembers the latest exit of a container.
     fn record_exit(&self, exit: ContainerExit) -> Answer<'_, ()>;
 
+    /// Housekeeping: forgets how these containers of a project ended, because they run.
+    fn forget_exits(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        container_ids: Vec<String>,
+    ) -> Answer<'_, ()>;
+
+    /// Housekeeping: remembers anonymous volumes of a project that are about to be removed.
+    fn doom_volumes(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        names: Vec<String>,
+    ) -> Answer<'_, ()>;
+
     /// The workspace, tenant and owner of a host that never had to think about any of them.
     fn scope(&self) -> Scope;
 
@@ -136,6 +154,8 @@ pub trait ReadRuns {
     fn due(&self, at: Timestamp) -> Answer<'_, Vec<OperationRun>>;
     /// When something is due next: a waiting run, one that may begin later, a job.
     fn next_due(&self) -> Answer<'_, Option<Timestamp>>;
+    /// How many runs are in each status but `completed`, and since when the oldest one waits.
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>>;
     /// Attempts that no process ended, with their runs.
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>>;
     /// Attempts and jobs whose worker is lost, as far as this agent can tell.
@@ -189,6 +209,8 @@ pub trait ReadProjects {
     fn revision_content(&self, id: RevisionId) -> Answer<'_, Secret<Vec<u8>>>;
     /// The containers of a project that were taken over from Docker Compose.
     fn adoptions(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<Adoption>>;
+    /// Names of the project's anonymous volumes that were to be removed, and perhaps still are.
+    fn doomed_volumes(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<String>>;
     /// The latest exits of a project's containers.
     fn exits(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<ContainerExit>>;
 }

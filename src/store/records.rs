@@ -1,10 +1,15 @@
 //! Shapes the records that are neither runs nor audit events. Owns projects, revisions, adoptions.
 //! Face: the structs. Never knows a column.
 
+use std::sync::Arc;
+
 use crate::base::ids::{HostId, RevisionId, TenantId, UserId, WorkspaceId};
 use crate::base::keyed::keyed;
 use crate::base::{Digest, Timestamp};
-use crate::domain::runs::{Attempt, OperationRun};
+use crate::domain::rollout::Exit;
+use crate::domain::runs::{Attempt, OperationRun, Status, Wanted};
+
+use super::Write;
 
 /// The scope of a single host: created at the first start from the OS user who runs the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub struct Project {
     pub desired: Desired,
     /// The files that were applied last.
     pub revision_id: Option<RevisionId>,
+    /// Which of its services are kept, and as which revision declares them.
+    pub wanted: Wanted,
     /// The files that were brought up wholly last.
     pub deployed_revision_id: Option<RevisionId>,
     /// The digest of what was brought up last.
@@ -54,6 +61,19 @@ pub struct Project {
     pub created_at: Timestamp,
     /// When this record changed last.
     pub updated_at: Timestamp,
+}
+
+impl Project {
+    /// The condition that what it is kept at, and its services and files, are still these.
+    pub fn expected(&self) -> Write {
+        Write::ExpectProject {
+            workspace_id: self.workspace_id,
+            name: self.name.clone(),
+            desired: self.desired,
+            revision_id: self.revision_id,
+            wanted: self.wanted.clone(),
+        }
+    }
 }
 
 /// A stored bundle of a project's files, without its content.
@@ -93,7 +113,7 @@ pub struct Adoption {
     pub adopted_at: Timestamp,
 }
 
-/// The latest exit of a container that should run.
+/// The latest exit of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerExit {
     /// The workspace.
@@ -106,12 +126,25 @@ pub struct ContainerExit {
     pub number: u32,
     /// The container that exited.
     pub container_id: String,
+    /// How it ended.
+    pub ended: Exit,
     /// Its exit code.
     pub exit_code: i64,
     /// How often this container was seen to exit.
     pub count: u64,
-    /// When it was seen last.
+    /// When it was seen last, by the engine's clock where the engine told of it.
     pub seen_at: Timestamp,
+}
+
+/// The runs of one status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// The status.
+    pub status: Status,
+    /// How many there are.
+    pub runs: u64,
+    /// When the oldest one was accepted.
+    pub oldest: Timestamp,
 }
 
 /// An attempt that no process has ended, with its run.
@@ -142,3 +175,6 @@ pub enum Migrated {
     /// It had the newest form already, and did not know this host.
     Joined,
 }
+
+/// Hears how many writes a durable commit held.
+pub type CommitObserver = Arc<dyn Fn(usize) + Send + Sync>;

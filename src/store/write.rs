@@ -5,14 +5,42 @@ use crate::base::ids::{RevisionId, RunId, TenantId, WorkspaceId};
 use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::runs::{
     AttemptEnd, CountKey, Details, End, Failure, Holder, HostedType, JobEnd, OperationRun, Payload,
-    QueueControl, QueueScope, Waiting,
+    QueueControl, QueueScope, Waiting, Wanted,
 };
 
-use super::{Adoption, AlertWrite, Project, ScheduleWrite};
+use super::{Adoption, AlertWrite, Desired, ScheduleWrite};
 
-/// One change of records.
+/// One change of records, or a condition: what must hold for the others of the transaction.
+///
+/// A change of a project says only what it changes. Whoever decides by what he read of a project
+/// names that as a condition, so that two who write at the same moment lose nothing.
 #[derive(Debug, Clone)]
 pub enum Write {
+    /// A condition: the run is not completed.
+    ExpectActive {
+        /// The run.
+        run_id: RunId,
+    },
+    /// A condition: the project is still kept at this, with these services of these files.
+    ExpectProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        name: String,
+        /// What it is kept at.
+        desired: Desired,
+        /// The files that were applied last.
+        revision_id: Option<RevisionId>,
+        /// Which services are kept.
+        wanted: Wanted,
+    },
+    /// A condition: there is still no such project.
+    ExpectNoProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        name: String,
+    },
     /// A new run, queued. Conflicts with an active run of the same identity.
     InsertRun(Box<OperationRun>),
     /// A new bulk run whose jobs are known from the beginning. Conflicts as `InsertRun` does.
@@ -114,9 +142,34 @@ pub enum Write {
         scope: QueueScope,
     },
     /// Stores a bundle of files, sealed; older bundles of the project that nothing needs go.
+    /// Conflicts with a bundle of the same digest: equal files are stored once.
     PutRevision(NewRevision),
-    /// Inserts or replaces a project.
-    PutProject(Project),
+    /// Keeps a project as these files declare from now on; inserts it when it is new.
+    ApplyProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The tenant of a new project.
+        tenant_id: Option<TenantId>,
+        /// The project.
+        name: String,
+        /// The files.
+        revision_id: RevisionId,
+        /// Which services are kept, and as which revision declares them.
+        wanted: Wanted,
+        /// When.
+        at: Timestamp,
+    },
+    /// Changes what a project is kept at. A project that is gone stays gone.
+    KeepProject {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        name: String,
+        /// What it is kept at.
+        desired: Desired,
+        /// When.
+        at: Timestamp,
+    },
     /// Notes down what of a project was brought up wholly. Nothing else of it changes, so that a
     /// pause or newer files that came meanwhile stay; a project that is gone stays gone.
     NoteDeployed {
@@ -131,12 +184,20 @@ pub enum Write {
         /// When.
         at: Timestamp,
     },
-    /// Forgets a project that was removed, with its adoptions, exits and revisions.
+    /// Forgets a project that was removed, with its adoptions, exits and revisions. One that was
+    /// applied again meanwhile stays; nothing of it is deployed then.
     ForgetProject {
         /// The workspace.
         workspace_id: WorkspaceId,
         /// The project.
         name: String,
+    },
+    /// Forgets the anonymous volumes of a project that were to be removed: they are.
+    ForgetVolumes {
+        /// The workspace.
+        workspace_id: WorkspaceId,
+        /// The project.
+        project: String,
     },
     /// Changes schedules.
     Schedule(ScheduleWrite),
@@ -151,6 +212,14 @@ pub enum Write {
         /// The project.
         project: String,
     },
+}
+
+impl Write {
+    /// Whether it changes nothing.
+    pub fn is_condition(&self) -> bool {
+        use Write::{ExpectActive, ExpectNoProject, ExpectProject};
+        matches!(self, ExpectActive { .. } | ExpectProject { .. } | ExpectNoProject { .. })
+    }
 }
 
 /// A bulk run with its jobs.

@@ -17,18 +17,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use endings::Endings;
+use endings::{Ending, Endings};
 use pace::Pace;
 
 use crate::base::ids::RunId;
 use crate::base::{Clock, Timestamp, chain};
-use crate::domain::rollout::Plan;
-use crate::domain::runs::{DeployCause, DeployProject, Inputs, Outcome, Source, Status, Subject};
-use crate::facts::{ContainerState, labels};
+use crate::domain::rollout::{Exit, Observed, Plan};
+use crate::domain::runs::{DeployProject, Inputs, Outcome, Source, Status, Subject};
+use crate::facts::{ContainerState, Instance, labels};
 use crate::operations::deploy_project::options_of;
 use crate::operations::rollout::{PreviewError, Rollout};
 use crate::operations::{Door, Request, SubmitError};
-use crate::store::{ContainerExit, Desired, PageRequest, Project, RunFilter, StoreError};
+use crate::store::{ContainerExit, Desired, PageRequest, Project, RunFilter, StoreError, Write};
 use crate::world::docker::{EngineError, EngineEvent};
 
 /// First pause before the engine's events are followed again; doubles up to the last.
@@ -49,6 +49,22 @@ pub struct ConvergenceOptions {
     pub debounce: Duration,
 }
 
+/// What the watcher noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noticed {
+    /// Every project is to be looked at.
+    Swept,
+    /// A project is as applied.
+    Settled,
+    /// A project is not, and its deployment was asked for.
+    Asked,
+    /// A project could not be looked at, or its deployment not be asked for.
+    Failed,
+}
+
+/// Hears what the watcher notices.
+pub type Observer = Arc<dyn Fn(Noticed) + Send + Sync>;
+
 /// Watches the engine and the projects on it.
 pub struct Convergence {
     rollout: Rollout,
@@ -58,6 +74,7 @@ pub struct Convergence {
     projects: BTreeMap<String, Watched>,
     swept_at: Option<Instant>,
     endings: Endings,
+    observer: Observer,
 }
 
 /// What is remembered of a project.
@@ -97,7 +114,14 @@ impl Convergence {
             projects: BTreeMap::new(),
             swept_at: None,
             endings: Endings::default(),
+            observer: Arc::new(|_| {}),
         }
+    }
+
+    /// The same, with somebody who hears what it notices.
+    #[must_use]
+    pub fn observed(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Watches until told to stop. A lost engine is waited for, however long it takes.
@@ -107,17 +131,22 @@ impl Convergence {
         loop {
             let began = Instant::now();
             let end = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 end = self.follow(since) => end,
             };
             let Err(error) = end;
             warn!(%error, "the engine's events ended; following them again soon");
             since = self.endings.last_event_at();
-            self.endings.engine_lost(&self.rollout.exits);
+            let seen_at = self.clock.now();
+            for ending in self.endings.engine_lost() {
+                self.record(ending, 0, seen_at).await;
+            }
             if began.elapsed() > RECONNECT_LAST {
                 pause = RECONNECT_FIRST;
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
@@ -141,14 +170,16 @@ impl Convergence {
             let sweep = swept_at + self.options().sweep_interval;
             let next_look = self.projects.values().filter_map(|watched| watched.due).min();
             tokio::select! {
+                biased;
+                // What is due comes before what happens: a stream of events puts nothing off.
+                Ok(()) = options.changed() => self.all_are_due().await,
+                () = tokio::time::sleep_until(sweep) => self.all_are_due().await,
+                () = at(next_look) => self.look_at_due().await?,
                 event = events.next() => match event {
                     Some(Ok(event)) => self.happened(&event).await,
                     Some(Err(error)) => return Err(error),
                     None => return Err(ended()),
                 },
-                () = at(next_look) => self.look_at_due().await?,
-                () = tokio::time::sleep_until(sweep) => self.all_are_due().await,
-                Ok(()) = options.changed() => self.all_are_due().await,
             }
         }
     }
@@ -160,28 +191,28 @@ impl Convergence {
     /// Takes note of an event, and decides whether its project is worth a look.
     async fn happened(&mut self, event: &EngineEvent) {
         let Some(project) = event.attributes.get(labels::COMPOSE_PROJECT).cloned() else { return };
-        let has_ended_itself = self.endings.happened(event, &self.rollout.exits);
-        if has_ended_itself {
-            self.record_exit(event).await;
+        if let Some(ending) = self.endings.happened(event) {
+            let status = event.attributes.get("exitCode").and_then(|status| status.parse().ok());
+            self.record(ending, status.unwrap_or_default(), event.at).await;
         }
-        if matches!(event.action.as_str(), "die" | "stop" | "destroy" | "rename" | "oom") {
+        if matches!(event.action.as_str(), "die" | "stop" | "pause" | "destroy" | "rename" | "oom")
+        {
             self.due_in(&project, self.options().debounce);
         }
     }
 
-    /// Keeps an exit that nobody asked for beyond the life of this process.
-    async fn record_exit(&self, event: &EngineEvent) {
-        let Some(instance) = labels::instance_of(&event.attributes) else { return };
-        let status = event.attributes.get("exitCode").and_then(|status| status.parse().ok());
+    /// Keeps how a container ended beyond the life of this process.
+    async fn record(&self, ending: Ending, exit_code: i64, seen_at: Timestamp) {
         let exit = ContainerExit {
             workspace_id: self.rollout.store.scope().workspace_id,
-            project: instance.project,
-            service: instance.service,
-            number: instance.number,
-            container_id: event.container_id.clone(),
-            exit_code: status.unwrap_or_default(),
+            project: ending.instance.project,
+            service: ending.instance.service,
+            number: ending.instance.number,
+            container_id: ending.container_id,
+            ended: ending.ended,
+            exit_code,
             count: 1,
-            seen_at: self.clock.now(),
+            seen_at,
         };
         if let Err(error) = self.rollout.store.record_exit(exit).await {
             warn!(error = %chain(&error), "exit not recorded");
@@ -197,6 +228,7 @@ impl Convergence {
 
     async fn all_are_due(&mut self) {
         self.swept_at = Some(Instant::now());
+        (self.observer)(Noticed::Swept);
         let debounce = self.options().debounce;
         let workspace = self.rollout.store.scope().workspace_id;
         match self.rollout.store.projects(workspace).await {
@@ -231,12 +263,14 @@ impl Convergence {
                 Err(LookError::Preview(PreviewError::Engine(error)))
                     if error.is_outcome_unknown() =>
                 {
+                    (self.observer)(Noticed::Failed);
                     return Err(error);
                 }
                 Err(LookError::Submit(SubmitError::Closed)) => {
                     debug!(project = name, "the agent is shutting down");
                 }
                 Err(error) => {
+                    (self.observer)(Noticed::Failed);
                     warn!(project = name, error = %chain(&error), "project not looked at");
                     let watched = self.projects.entry(name).or_default();
                     let pause = watched.pace.tried(Instant::now());
@@ -256,6 +290,7 @@ impl Convergence {
             return Ok(());
         };
         let Some(inputs) = self.inputs(&project).await? else { return Ok(()) };
+        let still_so = project.expected();
         if self.is_busy(name).await? {
             self.due_in(name, BUSY_PAUSE);
             return Ok(());
@@ -269,10 +304,11 @@ impl Convergence {
         let plan = self.plan(&inputs).await?;
         let now = Instant::now();
         if plan.is_empty() {
+            (self.observer)(Noticed::Settled);
             self.projects.entry(name.to_owned()).or_default().pace.settled(now);
             return Ok(());
         }
-        self.submit(name, inputs, &plan).await
+        self.submit(name, inputs, still_so, &plan).await
     }
 
     /// What a deployment of the project would be asked to do; `None` when it is to be left alone.
@@ -280,20 +316,7 @@ impl Convergence {
         if project.desired != Desired::Running {
             return Ok(None);
         }
-        let Some(revision_id) = project.revision_id else { return Ok(None) };
-        let revision = self.rollout.store.revision(revision_id).await.map_err(LookError::Store)?;
-        Ok(revision.map(|revision| DeployProject {
-            project: project.name.clone(),
-            revision_id,
-            revision_digest: revision.digest,
-            services: Vec::new(),
-            cause: DeployCause::Convergence,
-            force_recreate: false,
-            keep_orphans: true,
-            rebuild: false,
-            adopt: false,
-            wait_timeout_seconds: None,
-        }))
+        self.rollout.deploy_as_applied(project).await.map_err(LookError::Store)
     }
 
     /// Does a run work on the project, or is one about to?
@@ -320,25 +343,58 @@ impl Convergence {
     async fn plan(&mut self, inputs: &DeployProject) -> Result<Plan, LookError> {
         let workspace = self.rollout.store.scope().workspace_id;
         let declared = self.rollout.declared(inputs.revision_id).await;
+        let newest = declared.map_err(LookError::Preview)?;
+        let declared = self.rollout.layered(newest, &inputs.wanted).await;
         let declared = declared.map_err(LookError::Preview)?;
-        let preview = self.rollout.preview(workspace, &declared, &options_of(inputs)).await;
+        let options = options_of(inputs, &declared);
+        let preview = self.rollout.preview(workspace, &declared, &options).await;
         let preview = preview.map_err(LookError::Preview)?;
         let containers = preview.observed.containers.iter();
         let running = containers.filter(|found| found.state == ContainerState::Running);
-        self.endings.are_running(running.map(|found| found.id.clone()));
+        let running: Vec<(String, Instance)> =
+            running.filter_map(|found| Some((found.id.clone(), found.instance.clone()?))).collect();
+        self.outlived(&inputs.project, &preview.observed, &running).await;
+        self.endings.are_running(running.into_iter());
         Ok(preview.plan)
+    }
+
+    /// Containers that outlived their engine have not ended with it: when they end later, unseen,
+    /// the record must not say so.
+    async fn outlived(&self, project: &str, observed: &Observed, running: &[(String, Instance)]) {
+        let is_said_lost = |id: &String| observed.exits.get(id) == Some(&Exit::WithTheEngine);
+        let ids = running.iter().map(|(id, _)| id.clone()).filter(is_said_lost);
+        let ids: Vec<String> = ids.collect();
+        if ids.is_empty() {
+            return;
+        }
+        let workspace = self.rollout.store.scope().workspace_id;
+        let forgotten = self.rollout.store.forget_exits(workspace, project.to_owned(), ids).await;
+        if let Err(error) = forgotten {
+            warn!(error = %chain(&error), "exit not forgotten");
+        }
     }
 
     async fn submit(
         &mut self,
         name: &str,
         inputs: DeployProject,
+        still_so: Write,
         plan: &Plan,
     ) -> Result<(), LookError> {
         let scope = self.rollout.store.scope();
         let inputs = Inputs::DeployProject(inputs);
-        let request = Request::by_agent(&scope, Source::Convergence, inputs);
-        let admitted = self.door.submit(request).await.map_err(LookError::Submit)?;
+        let mut request = Request::by_agent(&scope, Source::Convergence, inputs);
+        // Behind a pause or newer files, the deployment of what was looked at would undo them.
+        request.writes.push(still_so);
+        let admitted = match self.door.submit(request).await {
+            Err(SubmitError::Store(error)) if error.is_outrun() => {
+                debug!(project = name, error = %chain(&error), "the project was changed meanwhile");
+                self.due_in(name, BUSY_PAUSE);
+                return Ok(());
+            }
+            admitted => admitted.map_err(LookError::Submit)?,
+        };
+        (self.observer)(Noticed::Asked);
         let run_id = admitted.run().id;
         let cause = plan.steps.first().map(|step| format!("{}: {}", step.subject, step.cause_text));
         info!(project = name, %run_id, steps = plan.steps.len(), cause, "project is not as applied");

@@ -66,6 +66,7 @@ impl Deliveries {
         loop {
             let pause = self.take(&mut sending).await;
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 Some(()) = sending.next() => {}
                 () = news.rang() => {}

@@ -47,6 +47,7 @@ impl Scheduler {
                 }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = self.schedules.changed() => {}
                 Some(()) = awaited.next() => {}

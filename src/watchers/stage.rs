@@ -10,15 +10,16 @@ use tempfile::TempDir;
 
 use crate::base::crash_points::NoCrashPoints;
 use crate::base::entropy::SeededEntropy;
+use crate::base::ids::RevisionId;
 use crate::base::time::after;
-use crate::base::{Ambient, Clock, Timestamp};
+use crate::base::{Ambient, Clock, Digest, Timestamp};
 use crate::domain::audit::EventType;
-use crate::domain::runs::{End, Failure, OperationRun, ReasonCode, RunType, Source};
+use crate::domain::runs::{End, Failure, OperationRun, ReasonCode, RunType, Source, Wanted};
 use crate::operations::projects::Asker;
 use crate::operations::{Operation, Operations, RunContext, RunEnd, Runner, RunnerOptions, Stop};
 use crate::store::keys::Keys;
 use crate::store::sqlite::{self, Mode, Opening};
-use crate::store::{AuditFilter, Desired, PageRequest, Project, RunFilter, Store, Write};
+use crate::store::{AuditFilter, NewRevision, PageRequest, RunFilter, Store, Write};
 use crate::world::tasks::{Spawn as _, Supervisor};
 
 struct PausedClock {
@@ -47,6 +48,7 @@ impl Operation for Lasting {
                 }
             };
             tokio::select! {
+                biased;
                 () = cancelled => RunEnd::stopped(Stop::Cancelled),
                 () = tokio::time::sleep(self.time) => {
                     if self.end == End::Failed {
@@ -58,6 +60,11 @@ impl Operation for Lasting {
         }
         .boxed()
     }
+}
+
+/// What is kept of project `shop`.
+pub(super) fn wanted() -> Wanted {
+    Wanted { services: vec!["web".to_owned()], ..Wanted::default() }
 }
 
 pub(super) struct Stage {
@@ -94,6 +101,7 @@ impl Stage {
             hostname: "host-1",
             agent_version: "0.0.0",
             mode: Mode::Inline,
+            on_commit: None,
         });
         let store: Arc<dyn Store> = opened.unwrap().store;
         let supervisor = Supervisor::new();
@@ -116,22 +124,28 @@ impl Stage {
         store.close().await.unwrap();
         drop(store);
         let stage = Self::open(dir, ambient, runs, starts + 1);
-        stage.runner.recover().await.unwrap();
+        stage.runner.start().await.unwrap();
         stage
     }
 
     async fn keep_shop(&self) {
         let scope = self.store.scope();
-        let project = Project {
+        let revision_id = RevisionId::from_u128(1);
+        let files = NewRevision {
+            id: revision_id,
+            workspace_id: scope.workspace_id,
+            project: "shop".to_owned(),
+            digest: Digest::of(b"files"),
+            content: bytes::Bytes::from_static(b"files").into(),
+            created_at: self.now(),
+        };
+        let project = Write::ApplyProject {
             workspace_id: scope.workspace_id,
             tenant_id: Some(scope.tenant_id),
             name: "shop".to_owned(),
-            desired: Desired::Running,
-            revision_id: None,
-            deployed_revision_id: None,
-            spec_digest: None,
-            created_at: self.now(),
-            updated_at: self.now(),
+            revision_id,
+            wanted: wanted(),
+            at: self.now(),
         };
         let runs = RunFilter::workspace(scope.workspace_id);
         assert_eq!(self.store.runs(runs, PageRequest::first(1)).await.unwrap().items, []);
@@ -142,7 +156,8 @@ impl Stage {
             id: crate::base::ids::EventId::from_u128(1),
             ..event
         };
-        self.store.commit(vec![Write::PutProject(project)], event.into()).await.unwrap();
+        let writes = vec![Write::PutRevision(files), project];
+        self.store.commit(writes, event.into()).await.unwrap();
     }
 
     pub(super) fn now(&self) -> Timestamp {

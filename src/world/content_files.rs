@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
+
 use crate::base::{Digest, HashKey};
 use crate::facts::ContentFile;
 
@@ -21,11 +24,12 @@ pub struct ContentFileError {
     pub attempt: &'static str,
     /// Where.
     pub path: PathBuf,
+    /// What the system said.
     #[source]
-    source: io::Error,
+    pub source: io::Error,
 }
 
-/// The files that containers mount. Calls are short and block.
+/// The files that containers mount. Looking and removing are short and block.
 pub trait ContentFiles: Send + Sync {
     /// Where the file of this name lies on the host, whether it exists or not.
     fn path(&self, project: &str, name: &Digest) -> PathBuf;
@@ -37,12 +41,12 @@ pub trait ContentFiles: Send + Sync {
     ///
     /// # Errors
     /// When the disk is full, or the owner cannot be set.
-    fn write(
-        &self,
-        project: &str,
-        name: &Digest,
-        file: &ContentFile,
-    ) -> Result<(), ContentFileError>;
+    fn write<'a>(
+        &'a self,
+        project: &'a str,
+        name: Digest,
+        file: &'a ContentFile,
+    ) -> BoxFuture<'a, Result<(), ContentFileError>>;
 
     /// Removes all files of a project but these.
     ///
@@ -86,33 +90,20 @@ impl ContentFiles for FilesOnDisk {
         self.path(project, name).is_file()
     }
 
-    fn write(
-        &self,
-        project: &str,
-        name: &Digest,
-        file: &ContentFile,
-    ) -> Result<(), ContentFileError> {
-        if self.is_there(project, name) {
-            return Ok(());
-        }
-        let folder = self.folder(project);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(failed("create", &folder))?;
-        let path = self.path(project, name);
+    fn write<'a>(
+        &'a self,
+        project: &'a str,
+        name: Digest,
+        file: &'a ContentFile,
+    ) -> BoxFuture<'a, Result<(), ContentFileError>> {
+        let (folder, path) = (self.folder(project), self.path(project, &name));
         let begun = self.begun.fetch_add(1, Ordering::Relaxed);
         let part = path.with_extension(format!("{begun}.part"));
-        // What a crash left half-written is in the way of nobody else.
-        let _ = fs::remove_file(&part);
-        let written = write_whole(&part, file).and_then(|()| fs::rename(&part, &path));
-        let kept = written.and_then(|()| fs::File::open(&folder)?.sync_all());
-        if let Err(source) = kept {
-            let _ = fs::remove_file(&part);
-            return Err(ContentFileError { attempt: "write", path, source });
-        }
-        Ok(())
+        let lost = failed("write", &path);
+        let file = file.clone();
+        #[expect(clippy::disallowed_methods, reason = "the disk is waited for on a thread")]
+        let written = tokio::task::spawn_blocking(move || keep(&folder, &path, &part, &file));
+        async move { written.await.map_err(|error| lost(io::Error::from(error)))? }.boxed()
     }
 
     fn keep_only(&self, project: &str, names: &BTreeSet<Digest>) -> Result<(), ContentFileError> {
@@ -135,11 +126,37 @@ impl ContentFiles for FilesOnDisk {
     }
 }
 
-fn failed<'a>(
+fn failed(
     attempt: &'static str,
-    path: &'a Path,
-) -> impl Fn(io::Error) -> ContentFileError + use<'a> {
-    move |source| ContentFileError { attempt, path: path.to_owned(), source }
+    path: &Path,
+) -> impl Fn(io::Error) -> ContentFileError + Send + use<> {
+    let path = path.to_owned();
+    move |source| ContentFileError { attempt, path: path.clone(), source }
+}
+
+/// Writes the file beside its place, then puts it there; nothing when it is there.
+fn keep(
+    folder: &Path,
+    path: &Path,
+    part: &Path,
+    file: &ContentFile,
+) -> Result<(), ContentFileError> {
+    if path.is_file() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed("create", folder))?;
+    // What a crash left half-written is in the way of nobody else.
+    let _ = fs::remove_file(part);
+    let written = write_whole(part, file).and_then(|()| fs::rename(part, path));
+    let kept = written.and_then(|()| fs::File::open(folder)?.sync_all());
+    kept.map_err(|source| {
+        let _ = fs::remove_file(part);
+        failed("write", path)(source)
+    })
 }
 
 fn write_whole(path: &Path, file: &ContentFile) -> io::Result<()> {
@@ -175,14 +192,14 @@ impl ContentFiles for FilesInMemory {
         self.lock().contains_key(&(project.to_owned(), *name))
     }
 
-    fn write(
-        &self,
-        project: &str,
-        name: &Digest,
-        file: &ContentFile,
-    ) -> Result<(), ContentFileError> {
-        self.lock().insert((project.to_owned(), *name), file.clone());
-        Ok(())
+    fn write<'a>(
+        &'a self,
+        project: &'a str,
+        name: Digest,
+        file: &'a ContentFile,
+    ) -> BoxFuture<'a, Result<(), ContentFileError>> {
+        self.lock().insert((project.to_owned(), name), file.clone());
+        ready(Ok(())).boxed()
     }
 
     fn keep_only(&self, project: &str, names: &BTreeSet<Digest>) -> Result<(), ContentFileError> {
@@ -203,14 +220,14 @@ mod tests {
     }
 
     /// One suite for the real files and the fake.
-    fn suite(files: &dyn ContentFiles) {
+    async fn suite(files: &dyn ContentFiles) {
         let key = HashKey::new([7; 32]);
         let (one, two) = (file("one", 0o440), file("one", 0o400));
         let (name_one, name_two) = (name_of(&one, &key), name_of(&two, &key));
         assert_ne!(name_one, name_two, "another mode is another file");
         assert!(!files.is_there("shop", &name_one));
         for (name, file) in [(&name_one, &one), (&name_two, &two), (&name_one, &one)] {
-            files.write("shop", name, file).unwrap();
+            files.write("shop", *name, file).await.unwrap();
             assert!(files.is_there("shop", name));
         }
         files.keep_only("shop", &BTreeSet::from([name_two])).unwrap();
@@ -220,35 +237,32 @@ mod tests {
         files.keep_only("never-heard-of", &BTreeSet::new()).unwrap();
     }
 
-    #[test]
-    fn files_and_fake_keep_the_same_promises() {
+    #[tokio::test]
+    async fn files_and_fake_keep_the_same_promises() {
         let folder = tempfile::tempdir().unwrap();
-        suite(&FilesOnDisk::below(folder.path()));
-        suite(&FilesInMemory::default());
+        suite(&FilesOnDisk::below(folder.path())).await;
+        suite(&FilesInMemory::default()).await;
     }
 
-    #[test]
-    fn services_may_write_the_same_file_at_once() {
+    #[tokio::test]
+    async fn services_may_write_the_same_file_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let files = FilesOnDisk::below(folder.path());
         let large = file(&"x".repeat(1 << 20), 0o400);
         let name = name_of(&large, &HashKey::new([7; 32]));
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| files.write("shop", &name, &large).unwrap());
-            }
-        });
+        let writing = (0..4).map(|_| files.write("shop", name, &large));
+        futures_util::future::try_join_all(writing).await.unwrap();
         assert_eq!(fs::read(files.path("shop", &name)).unwrap(), large.content.expose().as_slice());
         assert_eq!(fs::read_dir(folder.path().join("files/shop")).unwrap().count(), 1);
     }
 
-    #[test]
-    fn mode_and_content_are_on_disk_as_declared() {
+    #[tokio::test]
+    async fn mode_and_content_are_on_disk_as_declared() {
         let folder = tempfile::tempdir().unwrap();
         let files = FilesOnDisk::below(folder.path());
         let secret = file("s3cret", 0o440);
         let name = name_of(&secret, &HashKey::new([7; 32]));
-        files.write("shop", &name, &secret).unwrap();
+        files.write("shop", name, &secret).await.unwrap();
         let path = files.path("shop", &name);
         assert_eq!(fs::read(&path).unwrap(), b"s3cret");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o440);

@@ -1,10 +1,10 @@
 //! Keeps the build contexts that clients sent, as tar archives named by what they hold. Owns
 //! `<state_dir>/contexts`. Face: `Contexts`. Never believes a name: an archive is kept only when its
-//! own files give the digest that it is sent under.
+//! own files give the digest that it is sent under, and never holds one in memory on its way in.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +30,9 @@ pub enum ContextError {
     /// It holds what no context may hold.
     #[error("the build context holds {0:?}, which is no file, folder or link below it")]
     Entry(String),
+    /// It is no tar archive that can be read.
+    #[error("the build context is no tar archive that can be read")]
+    Archive(#[source] io::Error),
     /// It is larger than a context may be.
     #[error("the build context exceeds {BUNDLE_FILES_MAX} files or {} MiB", BUNDLE_BYTES_MAX >> 20)]
     TooLarge,
@@ -52,11 +55,20 @@ pub enum ContextError {
     },
 }
 
-/// The build contexts on this host. Its methods block: call them where blocking is allowed.
+/// The build contexts on this host. All but `read` block: call them where blocking is allowed.
 #[derive(Debug)]
 pub struct Contexts {
     dir: PathBuf,
     bytes_max: AtomicU64,
+    uploads: AtomicU64,
+}
+
+/// An archive that is on its way in. Dropped before it is kept, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Upload {
+    path: PathBuf,
+    file: fs::File,
+    bytes: u64,
 }
 
 impl Contexts {
@@ -71,7 +83,8 @@ impl Contexts {
             .mode(0o700)
             .create(&dir)
             .map_err(system("create", &dir))?;
-        let contexts = Self { dir, bytes_max: AtomicU64::new(bytes_max) };
+        let contexts =
+            Self { dir, bytes_max: AtomicU64::new(bytes_max), uploads: AtomicU64::new(0) };
         for (path, _) in contexts.files()? {
             if path.extension().is_some_and(|extension| extension == "part") {
                 fs::remove_file(&path).map_err(system("remove", &path))?;
@@ -94,9 +107,9 @@ impl Contexts {
     ///
     /// # Errors
     /// When nobody sent it or it cannot be read.
-    pub fn read(&self, digest: &Digest) -> Result<Bytes, ContextError> {
+    pub async fn read(&self, digest: &Digest) -> Result<Bytes, ContextError> {
         let path = self.path(digest);
-        match fs::read(&path) {
+        match tokio::fs::read(&path).await {
             Ok(bytes) => Ok(Bytes::from(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(ContextError::Missing(*digest))
@@ -105,32 +118,53 @@ impl Contexts {
         }
     }
 
-    /// Keeps a context, after looking at every file in it. Keeping it twice is no error.
+    /// Makes room for an archive that is about to come in.
+    ///
+    /// # Errors
+    /// When a file cannot be made.
+    pub fn begin(&self) -> Result<Upload, ContextError> {
+        let number = self.uploads.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("{number}.part"));
+        let mut options = fs::File::options();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(&path).map_err(system("create", &path))?;
+        Ok(Upload { path, file, bytes: 0 })
+    }
+
+    /// Keeps what came in, after looking at every file in it. Keeping it twice is no error.
     ///
     /// # Errors
     /// When it is not what its name says, holds what it may not, finds no room, or cannot be
     /// written. Nothing is left behind then.
-    pub fn put(&self, digest: &Digest, archive: &[u8]) -> Result<(), ContextError> {
+    pub fn keep(&self, digest: &Digest, mut upload: Upload) -> Result<(), ContextError> {
         if self.has(digest) {
             return Ok(());
         }
-        let found = context_digest(&entries_of(archive)?);
+        let reread = |source| system("read", &upload.path)(source);
+        upload.file.seek(io::SeekFrom::Start(0)).map_err(reread)?;
+        let found = context_digest(&entries_of(io::BufReader::new(&upload.file))?);
         if found != *digest {
             return Err(ContextError::Digest { expected: *digest, found });
         }
         let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        // The upload itself is one of the files.
         let used: u64 = self.files()?.iter().map(|(_, metadata)| metadata.len()).sum();
-        if used.saturating_add(archive.len() as u64) > bytes_max {
+        if used > bytes_max {
             return Err(ContextError::NoRoom(bytes_max));
         }
-        let (path, part) = (self.path(digest), self.dir.join(format!("{digest}.part")));
-        let written = write_durably(&part, archive).and_then(|()| fs::rename(&part, &path));
-        if let Err(error) = written {
-            // The first error is the one to tell.
-            let _ = fs::remove_file(&part);
-            return Err(system("write", &path)(error));
-        }
-        Ok(())
+        let path = self.path(digest);
+        let kept = upload.file.sync_all().and_then(|()| fs::rename(&upload.path, &path));
+        kept.map_err(system("write", &path))
+    }
+
+    /// Keeps an archive that is in memory.
+    ///
+    /// # Errors
+    /// As `keep`.
+    pub fn put(&self, digest: &Digest, archive: &[u8]) -> Result<(), ContextError> {
+        let mut upload = self.begin()?;
+        upload.write(archive)?;
+        self.keep(digest, upload)
     }
 
     /// Removes contexts that nothing needs and that were sent before `before`: a younger one may
@@ -178,19 +212,30 @@ fn system(act: &'static str, path: &Path) -> impl Fn(io::Error) -> ContextError 
     move |source| ContextError::System { act, path: path.clone(), source }
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+impl Upload {
+    /// Takes the next part of the archive.
+    ///
+    /// # Errors
+    /// When the archive becomes too large, or cannot be written.
+    pub fn write(&mut self, part: &[u8]) -> Result<(), ContextError> {
+        self.bytes = self.bytes.saturating_add(part.len() as u64);
+        if self.bytes > BUNDLE_BYTES_MAX as u64 {
+            return Err(ContextError::TooLarge);
+        }
+        self.file.write_all(part).map_err(system("write", &self.path))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // Gone already when it was kept; what stays all the same goes at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// What an archive holds, in the words of the digest.
-fn entries_of(archive: &[u8]) -> Result<Vec<ContextEntry>, ContextError> {
-    let broken = |source| ContextError::System {
-        act: "read",
-        path: PathBuf::from("the build context"),
-        source,
-    };
+fn entries_of(archive: impl Read) -> Result<Vec<ContextEntry>, ContextError> {
+    let broken = ContextError::Archive;
     let mut entries = Vec::new();
     let mut bytes = 0_u64;
     for entry in tar::Archive::new(archive).entries().map_err(broken)? {
@@ -208,9 +253,7 @@ fn entries_of(archive: &[u8]) -> Result<Vec<ContextEntry>, ContextError> {
                 if bytes > BUNDLE_BYTES_MAX as u64 {
                     return Err(ContextError::TooLarge);
                 }
-                let mut content = Vec::new();
-                entry.read_to_end(&mut content).map_err(broken)?;
-                ContextKind::File(Digest::of(&content))
+                ContextKind::File(Digest::of_reader(&mut entry).map_err(broken)?)
             }
             _ => return Err(ContextError::Entry(path)),
         };
@@ -292,17 +335,17 @@ mod tests {
         (dir, entries)
     }
 
-    #[test]
-    fn what_is_packed_is_what_is_kept() {
+    #[tokio::test]
+    async fn what_is_packed_is_what_is_kept() {
         let (dir, entries) = sample();
         let archive = pack(dir.path(), &entries).unwrap();
         let digest = context_digest(&entries);
         let state = tempfile::tempdir().unwrap();
         let contexts = Contexts::open(state.path(), 1 << 20).unwrap();
-        assert!(matches!(contexts.read(&digest), Err(ContextError::Missing(_))));
+        assert!(matches!(contexts.read(&digest).await, Err(ContextError::Missing(_))));
         contexts.put(&digest, &archive).unwrap();
         contexts.put(&digest, &archive).unwrap();
-        assert_eq!(contexts.read(&digest).unwrap(), archive);
+        assert_eq!(contexts.read(&digest).await.unwrap(), archive);
     }
 
     #[test]
@@ -313,6 +356,37 @@ mod tests {
         let contexts = Contexts::open(state.path(), 1 << 20).unwrap();
         let refused = contexts.put(&Digest::of(b"another"), &archive);
         assert!(matches!(refused, Err(ContextError::Digest { .. })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_leaves_nothing_behind() {
+        let (dir, entries) = sample();
+        let archive = pack(dir.path(), &entries).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let contexts = Contexts::open(state.path(), 1 << 20).unwrap();
+        let (mut one, mut two) = (contexts.begin().unwrap(), contexts.begin().unwrap());
+        for part in archive.chunks(100) {
+            one.write(part).unwrap();
+            two.write(part).unwrap();
+        }
+        let digest = context_digest(&entries);
+        contexts.keep(&digest, one).unwrap();
+        contexts.keep(&digest, two).unwrap();
+        assert_eq!(contexts.read(&digest).await.unwrap(), archive);
+        assert!(contexts.put(&Digest::of(b"another"), &archive).is_err());
+        let mut cut_off = contexts.begin().unwrap();
+        cut_off.write(&archive[..10]).unwrap();
+        drop(cut_off);
+        assert_eq!(contexts.files().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_endless_archive_is_stopped() {
+        let state = tempfile::tempdir().unwrap();
+        let contexts = Contexts::open(state.path(), u64::MAX).unwrap();
+        let mut upload = contexts.begin().unwrap();
+        upload.bytes = BUNDLE_BYTES_MAX as u64;
+        assert!(matches!(upload.write(b"x"), Err(ContextError::TooLarge)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Every effect but the database. Owns one module per kind of effect, each with a strict fake.
-//! Face: the traits. Never decides anything: what to do comes from above, what is there is
-//! reported in the words of `facts`.
+//! Every effect but the database. Owns one module per kind of effect; what operations act on, the
+//! engine and the content files, has a fake. Face: the traits. Never decides anything: what to do
+//! comes from above, what is there is reported in the words of `facts`.
 
 pub mod clock;
 pub mod content_files;

@@ -11,4 +11,5 @@ mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
 mod support;
+mod wanted;
 mod zero_writes;

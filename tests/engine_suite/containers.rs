@@ -44,6 +44,7 @@ pub async fn container_lives_from_create_to_remove(bench: &Bench) {
     engine.restart_container(&id, AT_ONCE).await.unwrap();
     assert_eq!(bench.look(&id).await.state, ContainerState::Running);
 
+    engine.unpause_container(&id).await.expect("one that is not frozen is no error");
     let other = bench.name("other");
     engine.rename_container(&id, &other).await.unwrap();
     assert_eq!(bench.look(&id).await.name, other);
@@ -59,6 +60,7 @@ pub async fn calls_about_missing_containers_say_so(bench: &Bench) {
     assert_fails(engine.start_container(&name).await, missing);
     assert_fails(engine.stop_container(&name, None).await, missing);
     assert_fails(engine.restart_container(&name, None).await, missing);
+    assert_fails(engine.unpause_container(&name).await, missing);
     assert_fails(engine.remove_container(&name, BY_FORCE).await, missing);
     assert_fails(engine.rename_container(&name, &bench.name("other")).await, missing);
 }

@@ -65,6 +65,7 @@ fn sqlite(folder: &std::path::Path, ambient: &Ambient) -> Arc<dyn Store> {
         os_user: "bench",
         hostname: "bench",
         agent_version: "bench",
+        on_commit: None,
         mode: Mode::Threaded,
     });
     opened.unwrap().store

@@ -3,61 +3,68 @@
 //! Never decides what must hold: `promises` does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use wharfinger::base::Ambient;
-use wharfinger::base::entropy::SeededEntropy;
 use wharfinger::base::ids::RunId;
 use wharfinger::domain::audit::Actor;
 use wharfinger::domain::rollout::{HostPathPolicy, PlanOptions};
 use wharfinger::domain::runs::{OperationRun, RunType, Source};
 use wharfinger::facts::{ContainerFacts, Instance, RestartPolicy, ServiceSpec, labels};
-use wharfinger::operations::deploy_project::DeployProject;
+use wharfinger::operations::deploy_project::{DeployProject, options_of};
 use wharfinger::operations::projects::{ApplyChoices, ApplyError, Asker, Projects};
-use wharfinger::operations::remove_project::RemoveProject;
-use wharfinger::operations::restart_project::RestartProject;
 use wharfinger::operations::rollout::{Declared, Rollout};
-use wharfinger::operations::{Admitted, Door, Operation, Operations, Runner, RunnerOptions};
-use wharfinger::store::keys::Keys;
-use wharfinger::store::sqlite::{self, Mode, Opening};
+use wharfinger::operations::{Admitted, Door, Operations};
 use wharfinger::store::{Desired, Project, Store};
+use wharfinger::watchers::convergence::{Convergence, ConvergenceOptions};
 use wharfinger::world::content_files::FilesInMemory;
 use wharfinger::world::contexts::Contexts;
 use wharfinger::world::docker::fake::{EngineCall, FakeEngine};
 use wharfinger::world::docker::{
     ContainerFilter, Engine as _, NewContainer, ObservedEngine, SharedEngine,
 };
-use wharfinger::world::tasks::{Spawn as _, Supervisor};
+use wharfinger::world::tasks::Spawn as _;
 
 use crate::faults;
 use crate::flaws::{Flaw, Flawed};
-use crate::mortal::{Dice, HostClock, Mortality};
+use crate::machine::{Machine, settle, wait_for};
+use crate::mortal::Dice;
 use crate::projects::{self, Declaration};
 use crate::promises::{self, Broken};
-use crate::{is_replay, seeds};
+use crate::{compared, each, is_replay, seeds};
 
 const SEEDS: u64 = 20;
+/// Seeds that are lived twice and compared.
+const STORIES: u64 = 10;
 /// Lives of one simulated host; the last one never crashes.
 const LIVES: u64 = 4;
 const PROJECTS: [&str; 2] = ["blog", "shop"];
 const EVENTS_PER_LIFE: u64 = 10;
-/// By then every run has ended, in pretended time.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How the projects are looked after.
+const CONVERGENCE: ConvergenceOptions = ConvergenceOptions {
+    enabled: true,
+    sweep_interval: Duration::from_secs(300),
+    debounce: Duration::from_millis(500),
+};
+/// By then every project that is kept is as declared again, without anybody asking, when nothing
+/// goes wrong any more: the longest pause after failures, and a few sweeps.
+const MENDED_WITHIN: Duration = Duration::from_secs(3600);
 /// A container of nobody's project.
 pub(crate) const STRANGER: &str = "stranger";
 
 #[test]
 fn whatever_goes_wrong_projects_become_as_declared_and_nothing_is_lost() {
     let mut told = Told::default();
-    for seed in seeds(SEEDS) {
+    for lived in each(seeds(SEEDS), |seed| {
         let lived = simulate(seed, None);
         assert_eq!(lived.broken, Broken::new(), "WHARF_SIMULATION_SEED={seed}");
+        // All the stories together would not fit into memory.
+        Told { story: Default::default(), ..lived }
+    }) {
         told.runs += lived.runs;
         told.crashes += lived.crashes;
         told.retried += lived.retried;
@@ -69,31 +76,34 @@ fn whatever_goes_wrong_projects_become_as_declared_and_nothing_is_lost() {
 
 #[test]
 fn planted_flaws_are_found() {
-    for (flaw, expect) in [
+    let flaws = [
         (Flaw::TakesOldForOwn, "never ended"),
+        (Flaw::LooksAway, "is not as declared"),
         (Flaw::MakesTwice, "is too many"),
         (Flaw::LosesVolumes, "is lost"),
         (Flaw::TouchesStrangers, "a stranger is touched"),
-    ] {
+    ];
+    each(0..flaws.len() as u64, |place| {
+        let (flaw, expect) = flaws[usize::try_from(place).expect("a place")];
         let mut lives = (0..SEEDS).map(|seed| simulate(seed, Some(flaw)).broken);
         let is_found = lives.any(|broken| broken.iter().any(|it| it.contains(expect)));
         assert!(is_found, "{flaw:?} is not found");
-    }
+    });
 }
 
 #[test]
 fn a_seed_tells_the_same_story_every_time() {
-    for seed in [1, 5, 9] {
+    each(compared(STORIES), |seed| {
         let (first, second) = (simulate(seed, None), simulate(seed, None));
         assert_eq!(first.story, second.story, "WHARF_SIMULATION_SEED={seed}");
-    }
+    });
 }
 
 /// What one simulated host went through.
 #[derive(Default)]
 struct Told {
-    /// What was done to the engine, in order.
-    story: Vec<EngineCall>,
+    /// What was done to the engine, in order, and the audit log.
+    story: (Vec<EngineCall>, Vec<String>),
     runs: usize,
     crashes: usize,
     retried: usize,
@@ -101,27 +111,18 @@ struct Told {
 }
 
 fn simulate(seed: u64, flaw: Option<Flaw>) -> Told {
-    let memory = std::path::Path::new("/dev/shm");
-    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let dir = dir.expect("a directory for the simulated host");
-    let clock = Arc::new(HostClock::new());
+    let machine = Machine::new(seed);
     let dice = Dice::new(seed);
-    let engine = FakeEngine::new(Arc::clone(&clock) as _);
+    let engine = FakeEngine::new(Arc::clone(&machine.clock) as _);
     projects::prepare(&engine, &dice);
     engine.set_latency(Duration::from_millis(dice.below(3) * 40));
-    let host = Arc::new(Host {
-        state_dir: dir.path().to_owned(),
-        entropy: Arc::new(SeededEntropy::new(!seed)),
-        files: Arc::default(),
-        memory: Mutex::default(),
-        dice,
-        clock,
-        engine,
-        flaw,
-    });
+    let (files, memory) = Default::default();
+    let host = Host { machine, dice, engine, files, memory, flaw };
     for life in 1..=LIVES {
-        if let Some(told) = host.live(life) {
-            return Told { crashes: host.memory().crashes, ..told };
+        let dies_at = (life < LIVES).then(|| 1 + host.dice.below(600));
+        let told = host.machine.live(dies_at, async |ambient| host.process(life, ambient).await);
+        if let Some(told) = told {
+            return Told { crashes: host.machine.crashes(), ..told };
         }
     }
     panic!("seed {seed}: the last life never ended");
@@ -129,10 +130,8 @@ fn simulate(seed: u64, flaw: Option<Flaw>) -> Told {
 
 /// One simulated host: everything that outlives a process.
 struct Host {
-    state_dir: PathBuf,
+    machine: Machine,
     dice: Dice,
-    entropy: Arc<SeededEntropy>,
-    clock: Arc<HostClock>,
     engine: Arc<FakeEngine>,
     files: Arc<FilesInMemory>,
     memory: Mutex<Memory>,
@@ -149,12 +148,11 @@ struct Memory {
     /// What each project was last asked to be kept at, as far as the request was answered.
     desired: BTreeMap<&'static str, Desired>,
     volumes: BTreeSet<String>,
-    crashes: usize,
 }
 
 /// One process on the host.
-struct Process {
-    host: Arc<Host>,
+struct Process<'host> {
+    host: &'host Host,
     store: Arc<dyn Store>,
     door: Door,
     projects: Projects,
@@ -167,58 +165,13 @@ impl Host {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One life: from the start of the process to its death, or to its orderly end; then what is
-    /// to be told of the last one.
-    fn live(self: &Arc<Self>, life: u64) -> Option<Told> {
-        let dies_at = (life < LIVES).then(|| 1 + self.dice.below(600));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
-        let dead = CancellationToken::new();
-        let told = runtime.block_on(async {
-            self.clock.go_on();
-            let ambient = Ambient {
-                clock: Arc::clone(&self.clock) as _,
-                entropy: Arc::clone(&self.entropy) as _,
-                crash_points: Arc::new(Mortality::new(dies_at, dead.clone())),
-            };
-            let lived = Arc::clone(self).process(life, ambient);
-            let lived = tokio::select! {
-                biased;
-                () = dead.cancelled() => Ok(None),
-                lived = AssertUnwindSafe(lived).catch_unwind() => lived,
-            };
-            self.clock.stand_still();
-            lived
-        });
-        // Whatever was running stops where it is.
-        drop(runtime);
-        self.memory().crashes += usize::from(dead.is_cancelled());
-        match told {
-            Ok(told) => told,
-            Err(_) if dead.is_cancelled() => None,
-            Err(defect) => std::panic::resume_unwind(defect),
-        }
-    }
-
-    async fn process(self: Arc<Self>, life: u64, ambient: Ambient) -> Option<Told> {
+    /// From the start of the process to its orderly end; then what is to be told of the last one.
+    async fn process(&self, life: u64, ambient: Ambient) -> Option<Told> {
         if life == 1 {
             self.plant_stranger().await;
         }
-        let keys = Keys::open_or_create(&self.state_dir, &*ambient.entropy).expect("keys");
-        let opened = sqlite::open(Opening {
-            state_dir: &self.state_dir,
-            keys: &keys,
-            ambient: &ambient,
-            os_user: "ada",
-            hostname: "host-1",
-            agent_version: "0.0.0",
-            mode: Mode::Inline,
-        });
-        let opened = opened.unwrap_or_else(|error| panic!("life {life}: {error}"));
-        let store: Arc<dyn Store> = opened.store;
+        let (keys, store) = self.machine.open(&ambient);
+        let contexts = Contexts::open(self.machine.state_dir(), 1 << 20).expect("contexts");
         let engine = Arc::clone(&self.engine) as SharedEngine;
         let crash_points = Arc::clone(&ambient.crash_points);
         let rollout = Rollout {
@@ -226,23 +179,18 @@ impl Host {
             store: Arc::clone(&store),
             key: keys.hash_key().clone(),
             files: Arc::clone(&self.files) as _,
-            contexts: Arc::new(Contexts::open(&self.state_dir, 1 << 20).expect("contexts")),
-            exits: Arc::default(),
+            contexts: Arc::new(contexts),
         };
-        let supervisor = Supervisor::new();
-        let instance = match self.flaw {
-            Some(Flaw::TakesOldForOwn) => "life".to_owned(),
-            _ => format!("life-{life}"),
-        };
-        let runner = Runner::new(
-            Arc::clone(&store),
-            ambient.clone(),
-            self.operations(&rollout),
-            Arc::new(supervisor.clone()),
-            RunnerOptions::new(instance),
-        );
-        runner.start().await.expect("recovery");
-        let _served = supervisor.spawn("runner", Arc::clone(&runner).serve().boxed());
+        let knows_itself = self.flaw != Some(Flaw::TakesOldForOwn);
+        let operations = self.operations(&rollout);
+        let (runner, tasks) = self.machine.serve(&ambient, &store, operations, knows_itself).await;
+        let (_options, options) = watch::channel(CONVERGENCE);
+        let clock = Arc::clone(&ambient.clock);
+        let watcher = Convergence::new(rollout.clone(), runner.door(), clock, options);
+        if self.flaw != Some(Flaw::LooksAway) {
+            let watch = watcher.watch(tasks.stop_token()).boxed();
+            let _watched = tasks.spawn("convergence", watch);
+        }
         let policy = HostPathPolicy::default();
         let projects = Projects::new(rollout.clone(), runner.door(), ambient, policy);
         let asker = Asker { uid: 1000, name: "ada".to_owned(), source: Source::Cli };
@@ -251,24 +199,23 @@ impl Host {
         process.script().await;
         if life < LIVES {
             // It dies at last while it has nothing to do.
-            runner.drain(Duration::from_secs(process.host.dice.below(5))).await;
+            runner.drain(Duration::from_secs(self.dice.below(5))).await;
             return None;
         }
         Some(process.examine().await)
     }
 
     fn operations(&self, rollout: &Rollout) -> Operations {
-        let flawed = |operation: Arc<dyn Operation>| match self.flaw {
-            None | Some(Flaw::TakesOldForOwn) => operation,
+        let operations = Operations::on_projects(rollout);
+        match self.flaw {
+            None | Some(Flaw::TakesOldForOwn | Flaw::LooksAway) => operations,
             Some(flaw) => {
+                let operation = Arc::new(DeployProject::new(rollout.clone()));
                 let engine = Arc::clone(&rollout.engine);
-                Arc::new(Flawed { operation, engine, flaw })
+                let flawed = Flawed { operation, engine, flaw };
+                operations.with(RunType::DeployProject, Arc::new(flawed))
             }
-        };
-        Operations::default()
-            .with(RunType::DeployProject, flawed(Arc::new(DeployProject::new(rollout.clone()))))
-            .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
-            .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
+        }
     }
 
     async fn plant_stranger(&self) {
@@ -293,7 +240,7 @@ impl Host {
     }
 }
 
-impl Process {
+impl Process<'_> {
     /// Somebody asks for this and that while this and that goes wrong.
     async fn script(&self) {
         let dice = &self.host.dice;
@@ -386,7 +333,8 @@ impl Process {
     /// Faults stop, the projects are brought up for the last time, and everything is looked at.
     async fn examine(&self) -> Told {
         faults::calm(&self.host.engine);
-        let mut broken = self.settled().await;
+        self.settled().await;
+        let mut broken = self.examine_runs().await;
         if broken.is_empty() {
             self.remember_volumes().await;
             let desired = self.host.memory().desired.clone();
@@ -398,28 +346,58 @@ impl Process {
                 ));
             }
             for name in PROJECTS {
+                broken.extend(self.examine_kept(name).await);
+            }
+            for name in PROJECTS {
                 broken.extend(self.examine_project(name).await);
             }
             broken.extend(self.examine_host().await);
+            broken.extend(self.examine_runs().await);
         }
         let runs = promises::all_runs(&self.store).await;
         let retried = runs.iter().filter(|run| run.attempt > 1).count();
-        let story = self.host.engine.writes();
+        let story = (self.host.engine.writes(), promises::whole_log(&self.store).await);
         Told { runs: runs.len(), retried, broken, crashes: 0, story }
     }
 
     /// Waits until every run has ended.
-    async fn settled(&self) -> Broken {
-        let waited = tokio::time::timeout(PATIENCE, async {
-            let is_open = |run: &OperationRun| !run.state.is_completed();
-            while promises::all_runs(&self.store).await.iter().any(is_open) {
-                tokio::time::sleep(Duration::from_secs(5)).await;
-            }
-        });
-        // The promises tell which one it is.
-        let _ = waited.await;
+    async fn settled(&self) {
+        settle(&self.store).await;
+    }
+
+    async fn examine_runs(&self) -> Broken {
         let accepted = self.host.memory().accepted.clone();
-        promises::of_runs(&self.store, &accepted).await
+        let mut broken = promises::of_runs(&self.store, &accepted).await;
+        broken.extend(promises::of_failures(&self.store).await);
+        broken
+    }
+
+    /// A project that is kept becomes as declared by itself.
+    async fn examine_kept(&self, name: &'static str) -> Broken {
+        let kept = self.project(name).await.filter(|project| project.desired == Desired::Running);
+        let Some(kept) = kept else { return Broken::new() };
+        let declared = self.rollout.kept(&kept).await.expect("stored revisions");
+        let Some(declared) = declared else { return Broken::new() };
+        let workspace = self.store.scope().workspace_id;
+        // As the watcher asks.
+        let inputs = self.rollout.deploy_as_applied(&kept).await.expect("a stored revision");
+        let Some(inputs) = inputs else { return vec![format!("the files of {name} are lost")] };
+        let options = options_of(&inputs, &declared);
+        let is_kept = async || {
+            let preview = self.rollout.preview(workspace, &declared, &options).await;
+            let broken = promises::of_kept(&declared.spec, &self.containers(name).await);
+            preview.expect("a plan").plan.is_empty() && broken.is_empty()
+        };
+        if wait_for(MENDED_WITHIN, Duration::from_secs(20), is_kept).await {
+            self.settled().await;
+            return Broken::new();
+        }
+        let preview = self.rollout.preview(workspace, &declared, &options).await;
+        let mut broken = promises::of_kept(&declared.spec, &self.containers(name).await);
+        let preview = preview.expect("a plan");
+        let (plan, exits) = (preview.plan, preview.observed.exits);
+        broken.push(format!("{name} is not as declared: {plan}; known to have ended: {exits:?}"));
+        broken
     }
 
     async fn examine_project(&self, name: &'static str) -> Broken {
@@ -463,10 +441,9 @@ impl Process {
 
     async fn last_up(&self, declared: &Declaration, force_recreate: bool) -> Broken {
         let run = self.up(declared, force_recreate).await.expect("an accepted request");
-        let mut broken = self.settled().await;
+        self.settled().await;
         let run = self.store.run(run.id).await.expect("an answer").expect("a run");
-        broken.extend(promises::of_last_run(&run));
-        broken
+        promises::of_last_run(&run)
     }
 
     async fn examine_host(&self) -> Broken {

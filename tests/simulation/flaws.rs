@@ -15,6 +15,8 @@ use wharfinger::world::docker::{ContainerFilter, NewContainer, RemoveContainer, 
 pub(crate) enum Flaw {
     /// It takes what an older process left for its own, so it never recovers it.
     TakesOldForOwn,
+    /// It does not look after the projects that it keeps.
+    LooksAway,
     /// It makes a container twice.
     MakesTwice,
     /// It removes a container with its data.
@@ -49,7 +51,7 @@ impl Flawed {
     /// What the engine answers does not matter: once in a while it will work.
     async fn err(&self, container: &ContainerFacts) {
         match self.flaw {
-            Flaw::TakesOldForOwn => {}
+            Flaw::TakesOldForOwn | Flaw::LooksAway => {}
             Flaw::MakesTwice => {
                 let twin = twin(container);
                 drop(self.engine.create_container(&twin).await);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use wharfinger::base::ids::RunId;
 use wharfinger::domain::runs::{End, OperationRun, Outcome, ReasonCode, RunState, StepStatus};
-use wharfinger::facts::{ContainerFacts, ContainerState, Instance};
-use wharfinger::store::{Desired, PageRequest, Project, RunFilter, Store};
+use wharfinger::facts::{ContainerFacts, ContainerState, Instance, ProjectSpec, RestartPolicy};
+use wharfinger::store::{AuditFilter, Desired, PageRequest, Project, RunFilter, Store};
 use wharfinger::world::docker::fake::EngineCall;
 
 use crate::projects::{Declaration, ONE_SHOT};
@@ -25,6 +25,22 @@ pub(crate) async fn all_runs(store: &Arc<dyn Store>) -> Vec<OperationRun> {
         match found.next {
             Some(next) => page = PageRequest { limit: 0, after: Some(next) },
             None => return runs,
+        }
+    }
+}
+
+/// The whole audit log, oldest last: every id and every time of a life is in it.
+pub(crate) async fn whole_log(store: &Arc<dyn Store>) -> Vec<String> {
+    let filter = AuditFilter::workspace(store.scope().workspace_id);
+    let mut page = PageRequest::default();
+    let mut log = Vec::new();
+    loop {
+        let found = store.audit(filter.clone(), page).await.expect("the log");
+        let told = |record| serde_json::to_string(record).expect("a record");
+        log.extend(found.items.iter().map(told));
+        match found.next {
+            Some(next) => page = PageRequest { limit: 0, after: Some(next) },
+            None => return log,
         }
     }
 }
@@ -64,10 +80,18 @@ async fn of_run(store: &Arc<dyn Store>, run: &OperationRun, broken: &mut Broken)
     if steps.iter().any(|step| step.status == StepStatus::Started) {
         broken.push(format!("run {id} has a step without an end"));
     }
+}
+
+/// Of the agent itself: whatever fails, it is not because of a defect.
+pub(crate) async fn of_failures(store: &Arc<dyn Store>) -> Broken {
     let defects = [ReasonCode::RunPanicked, ReasonCode::Internal];
-    for failure in run.failure_summary.iter().filter(|it| defects.contains(&it.reason_code)) {
-        broken.push(format!("run {id} met a defect: {}", failure.message.as_str()));
+    let mut broken = Broken::new();
+    for run in all_runs(store).await {
+        for failure in run.failure_summary.iter().filter(|it| defects.contains(&it.reason_code)) {
+            broken.push(format!("run {} met a defect: {}", run.id, failure.message.as_str()));
+        }
     }
+    broken
 }
 
 /// From its first attempt to its end, a run has its subject for itself.
@@ -113,6 +137,31 @@ pub(crate) fn of_project(project: Option<&Project>, name: &str) -> Broken {
     }
     if project.revision_id.is_none() || project.revision_id != project.deployed_revision_id {
         broken.push(format!("project {name} is deployed, but not recorded so"));
+    }
+    broken
+}
+
+/// Of the containers of a project that is kept as declared: they are there, and run unless they say
+/// that they are done, whoever else is there.
+pub(crate) fn of_kept(spec: &ProjectSpec, found: &[ContainerFacts]) -> Broken {
+    let mut broken = Broken::new();
+    for (service, unit) in &spec.services {
+        for number in 1..=unit.replicas {
+            let name = format!("{}-{service}-{number}", spec.name);
+            let container = found.iter().find(|it| it.name == name);
+            let is_as_declared = container.is_some_and(|it| match it.state {
+                ContainerState::Running => true,
+                // Nobody may have watched how it ended: then its status tells.
+                ContainerState::Exited => {
+                    it.exit_code == 0 && unit.spec.restart == RestartPolicy::No
+                }
+                _ => false,
+            });
+            if !is_as_declared {
+                let state = container.map(|it| (it.state, it.exit_code, &it.spec.restart));
+                broken.push(format!("container {name} is not as declared, but {state:?}"));
+            }
+        }
     }
     broken
 }

@@ -9,6 +9,8 @@ use crate::base::Timestamp;
 /// The agent, for whoever wants to know how it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentView {
+    /// Its id, on the label `wharfinger.owner` of everything that it makes.
+    pub id: String,
     /// Its version.
     pub version: String,
     /// When the process started.

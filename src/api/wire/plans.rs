@@ -14,7 +14,8 @@ pub struct PlanView {
     pub project: String,
     /// Two plans with one digest do the same to the same things for the same reasons.
     pub digest: String,
-    /// Whether there is anything to do.
+    /// Whether anything is known not to be as declared. A step that only asks a registry for an image
+    /// (`pull_policy: always`) is no change.
     pub has_changes: bool,
     /// Steps, each after those it waits for.
     pub steps: Vec<PlannedStep>,
@@ -74,7 +75,7 @@ impl TryFrom<&Plan> for PlanView {
         Ok(Self {
             project: plan.project.clone(),
             digest: plan.digest()?.to_string(),
-            has_changes: !plan.is_empty(),
+            has_changes: plan.has_changes(),
             steps: plan.steps.iter().map(PlannedStep::from).collect(),
             notices: plan.notices.iter().map(NoticeView::from).collect(),
             text: plan.to_string(),
@@ -92,7 +93,7 @@ impl From<&Step> for PlannedStep {
             depends_on: step.depends_on.iter().map(|id| id.0).collect(),
             after: step.after.iter().map(|id| id.0).collect(),
             undo: step.undo.clone(),
-            writes_to_engine: step.action.writes_to_engine(),
+            writes_to_engine: step.writes_to_engine(),
         }
     }
 }

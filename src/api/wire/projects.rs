@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::api::problem::Problem;
 use crate::base::Timestamp;
 use crate::domain::compose::Bundle;
-use crate::facts::{ContainerFacts, ContainerState, Health, PortBinding, Protocol};
+use crate::facts::{ContainerFacts, ContainerState, Health, PortBinding, Protocol, labels};
 use crate::store::Project;
 
 /// A compose project.
@@ -23,6 +23,9 @@ pub struct ProjectView {
     pub desired: Option<String>,
     /// The files that were applied last.
     pub revision_id: Option<String>,
+    /// Services that were asked for, and that are kept with what they depend on; empty for all.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// The files that were brought up wholly last.
     pub deployed_revision_id: Option<String>,
     /// When it was first applied.
@@ -39,6 +42,7 @@ impl From<&Project> for ProjectView {
             name: project.name.clone(),
             desired: Some(project.desired.to_string()),
             revision_id: project.revision_id.map(|id| id.to_string()),
+            services: project.wanted.names().into_iter().collect(),
             deployed_revision_id: project.deployed_revision_id.map(|id| id.to_string()),
             created_at: Some(project.created_at),
             updated_at: Some(project.updated_at),
@@ -53,6 +57,7 @@ impl ProjectView {
             name: name.to_owned(),
             desired: None,
             revision_id: None,
+            services: Vec::new(),
             deployed_revision_id: None,
             created_at: None,
             updated_at: None,
@@ -125,8 +130,11 @@ pub struct ContainerView {
 }
 
 impl ContainerView {
-    /// A container of a project; `None` for any other and for one-off containers.
-    pub fn of(container: &ContainerFacts) -> Option<Self> {
+    /// A container of a project, as the agent with this id sees it; `None` for any other and for
+    /// one-off containers.
+    pub fn of(container: &ContainerFacts, agent_id: &str) -> Option<Self> {
+        let owner = container.all_labels.get(labels::OWNER);
+        let is_own = owner.is_none_or(|owner| owner == agent_id);
         let instance = container.instance.as_ref().filter(|_| !container.oneoff)?;
         let ended = matches!(container.state, ContainerState::Exited | ContainerState::Dead);
         Some(Self {
@@ -142,7 +150,7 @@ impl ContainerView {
             oom_killed: container.oom_killed,
             restart_count: container.restart_count,
             ports: container.spec.ports.iter().map(port).collect(),
-            is_ours: container.contract_hash.is_some(),
+            is_ours: container.contract_hash.is_some() && is_own,
             created_at: container.created_at,
             started_at: container.started_at,
             finished_at: container.finished_at,
@@ -166,9 +174,10 @@ fn port(binding: &PortBinding) -> String {
 }
 
 impl ProjectDetail {
-    /// A project with its containers.
-    pub fn of(project: ProjectView, containers: &[ContainerFacts]) -> Self {
-        let mut containers: Vec<_> = containers.iter().filter_map(ContainerView::of).collect();
+    /// A project with its containers, as the agent with this id sees them.
+    pub fn of(project: ProjectView, containers: &[ContainerFacts], agent_id: &str) -> Self {
+        let views = containers.iter().filter_map(|found| ContainerView::of(found, agent_id));
+        let mut containers: Vec<_> = views.collect();
         containers.sort_by(|a, b| (&a.service, a.number).cmp(&(&b.service, b.number)));
         let mut services: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for container in &containers {
@@ -213,6 +222,8 @@ pub struct ApplyOptions {
     pub keep_orphans: bool,
     /// Build images even when one of the same files exists.
     pub rebuild: bool,
+    /// Take the project over from another agent on the same engine: its containers are replaced.
+    pub adopt: bool,
     /// Longest wait for health, in seconds, over what the project says.
     pub wait_timeout_seconds: Option<u64>,
 }

@@ -15,6 +15,7 @@ pub use fields::Fields;
 pub use parse::{parse, parse_all};
 pub use scalar::{Resolved, format_float, resolve};
 
+use super::limits::EXCERPT_CHARS_MAX;
 use super::{Diagnostic, Location};
 
 /// A place in a file that is still in memory; cheap to copy, one per node.
@@ -32,9 +33,6 @@ struct Source {
     /// Where each line begins, so that a thousand problems do not read the file a thousand times.
     lines: Vec<usize>,
 }
-
-/// Characters of a line that are kept with a problem.
-const EXCERPT_CHARS_MAX: usize = 400;
 
 impl Source {
     fn new(file: &str, text: &str) -> Self {

@@ -1,7 +1,7 @@
 //! Builds the tree from the parser's events. Owns anchors, merge keys, duplicate keys and the
 //! limits. Face: `parse`, `parse_all`. Never recurses over the input's nesting.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
@@ -100,7 +100,7 @@ struct Measured {
 #[derive(Default)]
 struct Builder {
     stack: Vec<Open>,
-    anchors: HashMap<usize, Measured>,
+    anchors: BTreeMap<usize, Measured>,
     documents: Vec<Node>,
     problems: Vec<Diagnostic>,
     nodes: usize,

@@ -37,7 +37,7 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(values.len(), KEYS.len());
     for key in KEYS.iter().filter(|key| !key.default.starts_with('(')) {
         let (section, name) = key.path.split_once('.').unwrap();
-        let text = format!("state_dir: /s\n{section}: {{{name}: {}}}", key.default);
+        let text = format!("state_dir: /s\n{section}:\n  {name}: {}\n", key.default);
         let written = read("agent.yaml", &text, None).unwrap();
         assert_eq!(written.values()[key.path], values[key.path], "{}", key.path);
     }

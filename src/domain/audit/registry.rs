@@ -8,6 +8,8 @@ keyed! {
     pub enum EventType: "audit event type" {
         /// A run was accepted.
         RunQueued = "operation_run.queued",
+        /// What a run is doing was asked for once more.
+        RunAskedAgain = "operation_run.asked_again",
         /// The first attempt of a run began.
         RunStarted = "operation_run.started",
         /// A run was done, wholly or in part.

@@ -43,15 +43,20 @@ impl Loader<'_> {
     /// Takes out the services whose profiles are not active; answers their names.
     fn drop_inactive(&mut self, model: &mut Map, variables: &Variables) -> BTreeSet<String> {
         let set = variables.get("COMPOSE_PROFILES").unwrap_or_default();
-        let active: BTreeSet<&str> = match self.options.profiles.as_slice() {
-            [] => set.split(',').map(str::trim).collect(),
-            given => given.iter().map(String::as_str).collect(),
+        let mut active: BTreeSet<String> = match self.options.profiles.as_slice() {
+            [] => set.split(',').map(|name| name.trim().to_owned()).collect(),
+            given => given.iter().cloned().collect(),
         };
         let mut disabled = BTreeSet::new();
         let Some(Value::Map(services)) = model.get_mut("services").map(|node| &mut node.value)
         else {
             return disabled;
         };
+        for name in &self.options.services {
+            let profiles = services.get(name).and_then(|service| service.as_map()?.get("profiles"));
+            let names = profiles.and_then(Node::as_seq).unwrap_or_default().iter();
+            active.extend(names.filter_map(Node::as_scalar).map(|name| name.text.clone()));
+        }
         services.0.retain(|(key, service)| {
             let Some(map) = service.as_map() else {
                 let message = format!("service `{}` must be a mapping", key.text);

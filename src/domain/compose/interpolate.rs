@@ -5,10 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::limits::SUBSTITUTED_BYTES_MAX;
-
-/// Deepest nesting of one expression.
-const NESTING_MAX: usize = 32;
+use crate::base::limits::{EXPRESSION_DEPTH_MAX, SUBSTITUTED_BYTES_MAX};
 
 /// Why a text cannot be interpolated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +22,7 @@ pub(super) enum SubstituteError {
         message: String,
     },
     /// Nested too deep.
-    #[error("the expression is nested more than {NESTING_MAX} levels deep")]
+    #[error("the expression is nested more than {EXPRESSION_DEPTH_MAX} levels deep")]
     TooDeep,
     /// The values add up to too much.
     #[error("variables add more than {} MiB", SUBSTITUTED_BYTES_MAX >> 20)]
@@ -117,7 +114,7 @@ pub(super) fn substitute(text: &str, variables: &Variables) -> Result<String, Su
 }
 
 fn expand(text: &str, variables: &Variables, depth: usize) -> Result<String, SubstituteError> {
-    if depth > NESTING_MAX {
+    if depth > EXPRESSION_DEPTH_MAX {
         return Err(SubstituteError::TooDeep);
     }
     let mut output = String::with_capacity(text.len());

@@ -31,6 +31,9 @@ pub struct Options {
     pub profiles: Vec<String>,
     /// `-p`.
     pub project_name: Option<String>,
+    /// Services that are named on the command line: their profiles are active.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
 }
 
 /// What the caller found at a path.

@@ -293,6 +293,20 @@ fn environment_wins_over_env_files_and_later_files_over_earlier_ones() {
 }
 
 #[test]
+fn a_service_that_is_named_brings_its_profiles_and_no_others() {
+    let text = "services:\n  web: {image: i}\n  debug: {image: d, profiles: [dev]}\n  \
+                proxy: {image: p, profiles: [dev, edge]}\n  job: {image: j, profiles: [batch]}\n";
+    let files = [("compose.yaml", text), (".env", "COMPOSE_PROFILES=batch\n")];
+    let mut case = case(&files);
+    let names = |case: &Case<'_>| -> Vec<String> {
+        case.load().unwrap().services().map(|(name, _)| name.to_owned()).collect()
+    };
+    assert_eq!(names(&case), ["web", "job"]);
+    case.options.services = vec!["debug".to_owned(), "nobody".to_owned()];
+    assert_eq!(names(&case), ["web", "debug", "proxy", "job"]);
+}
+
+#[test]
 fn profiles_choose_services_and_unused_resources_go() {
     let text = "services:\n  web:\n    image: i\n  debug:\n    image: d\n    profiles: [dev]\n    \
                 volumes: ['vol:/v']\nvolumes:\n  vol:\n  w:\n";

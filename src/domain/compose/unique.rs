@@ -10,7 +10,7 @@ pub(super) fn without_doubles(items: Vec<Node>, unique: Unique) -> Vec<Node> {
     if unique == Unique::No {
         return items;
     }
-    let mut places = std::collections::HashMap::new();
+    let mut places = std::collections::BTreeMap::new();
     let mut kept: Vec<Node> = Vec::new();
     for item in items {
         let Some(identity) = identity(&item, unique) else {

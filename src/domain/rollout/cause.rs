@@ -66,6 +66,11 @@ pub enum Cause {
     },
     /// A container that carries Compose's labels is as declared: it only has to be noted down.
     AdoptionMatches,
+    /// Another agent made it, and we were asked to take the project over.
+    OtherAgent {
+        /// The other agent's id.
+        agent: String,
+    },
     /// An earlier replacement of this container was interrupted.
     ReplacementInterrupted,
     /// It replaces, or is replaced by, another container; the cause is named at the creation.
@@ -114,6 +119,7 @@ impl Cause {
             Self::ParentReplaced { .. } => "parent_replaced",
             Self::AdoptionDiffers { .. } => "adoption_differs",
             Self::AdoptionMatches => "adoption_matches",
+            Self::OtherAgent { .. } => "other_agent",
             Self::ReplacementInterrupted => "replacement_interrupted",
             Self::Replacement => "replacement",
             Self::NeverStarted => "never_started",
@@ -156,6 +162,7 @@ impl fmt::Display for Cause {
                 write!(f, "made by somebody else, and different: {}", Fields(fields))
             }
             Self::AdoptionMatches => f.write_str("made by somebody else, exactly as declared"),
+            Self::OtherAgent { agent } => write!(f, "taken over from agent {agent}"),
             Self::ReplacementInterrupted => f.write_str("an earlier replacement was interrupted"),
             Self::Replacement => f.write_str("part of the replacement"),
             Self::NeverStarted => f.write_str("not started yet"),

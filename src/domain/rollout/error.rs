@@ -68,6 +68,18 @@ pub enum PlanError {
         /// Declared containers.
         replicas: u32,
     },
+    /// Another agent on the same engine keeps the project.
+    #[error(
+        "{} belong{} to another agent on this engine, {agent}",
+        .containers.join(", "),
+        if .containers.len() == 1 { "s" } else { "" }
+    )]
+    OtherAgent {
+        /// The other agent's id.
+        agent: String,
+        /// Names of its containers.
+        containers: Vec<String>,
+    },
     /// A number that has no exact form.
     #[error("service {service:?} declares a number that is too large")]
     NumberTooLarge {
@@ -89,6 +101,7 @@ impl PlanError {
             Self::NameTaken { .. } => "name_taken",
             Self::ImageMissing { .. } => "image_missing",
             Self::NameForSeveral { .. } => "name_for_several",
+            Self::OtherAgent { .. } => "other_agent",
             Self::NumberTooLarge { .. } => "number_too_large",
         }
     }
@@ -106,6 +119,7 @@ impl PlanError {
             | Self::NetworkInUse { network, .. } => network.clone(),
             Self::ExternalVolumeMissing { volume } => volume.clone(),
             Self::NameTaken { name } => name.clone(),
+            Self::OtherAgent { containers, .. } => containers.join(", "),
         }
     }
 
@@ -121,6 +135,10 @@ impl PlanError {
             Self::NameTaken { .. } => "remove or rename that container",
             Self::ImageMissing { .. } => "load the image, or allow it to be pulled",
             Self::NameForSeveral { .. } => "remove container_name, or declare one container",
+            Self::OtherAgent { .. } => {
+                "let that agent remove the project, or take all of it over with \
+                 `wharf up --adopt`, which replaces its containers"
+            }
             Self::NumberTooLarge { .. } => "declare a number below 2^53",
         }
     }
@@ -129,6 +147,13 @@ impl PlanError {
 /// Everything that stands in the way of a plan. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanErrors(pub Vec<PlanError>);
+
+impl PlanErrors {
+    /// Is it refused, rather than impossible?
+    pub fn is_refusal(&self) -> bool {
+        self.0.iter().any(|error| matches!(error, PlanError::OtherAgent { .. }))
+    }
+}
 
 impl fmt::Display for PlanErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

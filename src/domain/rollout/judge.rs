@@ -135,13 +135,19 @@ impl<'a> Judge<'a> {
     }
 
     fn may_take(&self, container: &ContainerFacts) -> bool {
-        self.options.adopt || self.observed.is_ours(container)
+        match self.observed.other_owner(container) {
+            Some(_) => self.options.take_over,
+            None => self.options.adopt || self.observed.is_ours(container),
+        }
     }
 
     /// Why the container cannot stay.
     fn cause_to_replace(&self, unit: &ServiceUnit, container: &ContainerFacts) -> Option<Cause> {
         if container.state == ContainerState::Dead {
             return Some(Cause::Unusable);
+        }
+        if let Some(agent) = self.observed.other_owner(container) {
+            return Some(Cause::OtherAgent { agent: agent.to_owned() });
         }
         let is_fresh = self.options.fresh_containers.contains(&container.id);
         if self.options.force_recreate && !is_fresh {

@@ -10,9 +10,11 @@ mod graph;
 mod host_paths;
 mod images;
 mod judge;
+mod layers;
 mod naming;
 mod networks;
 mod observed;
+mod owners;
 mod plan;
 mod planner;
 mod removal;
@@ -29,12 +31,14 @@ pub use contract::{CONTRACT_PARTS, Contract};
 pub use error::{PlanError, PlanErrors};
 pub use graph::{Bond, parents};
 pub use host_paths::{Caller, HostPathPolicy, HostPathRefusal, HostPathUse, host_paths};
+pub use layers::{Revision, layered};
 pub use naming::{
     CONTEXT_LABEL, container_name, image_reference, is_replacement_name, replacement_name,
 };
 pub use observed::{Exit, Observed, PlanOptions, Trigger};
+pub use owners::{owner_id, refuse_other_agents};
 pub use plan::{Action, Notice, Plan, Step, StepId, Target};
 pub use planner::{networks_in_order, plan};
 pub use removal::{RemovalOptions, plan_removal};
 pub use restarting::plan_restart;
-pub use start::{Wanted, wants_start};
+pub use start::{EXITED_BY_SIGNAL, Wanted, wants_start};

@@ -145,6 +145,11 @@ impl World {
             Action::StartContainer { container } | Action::RestartContainer { container } => {
                 self.start(desired, container);
             }
+            Action::UnpauseContainer { container } => {
+                let found = self.find(desired, container);
+                assert_eq!(found.state, ContainerState::Paused, "{} is not frozen", found.name);
+                found.state = ContainerState::Running;
+            }
             Action::WaitFor { container, condition } => self.check(desired, container, *condition),
         }
     }

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::Contract;
+use crate::base::keyed::keyed;
 use crate::facts::{ContainerFacts, ImageFacts, NetworkFacts, VolumeFacts};
 
 /// Everything a plan depends on, read in one bounded set of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
+    /// The id of the agent that looks.
+    pub owner: String,
     /// Containers that carry the project's name in Compose's label, one-off ones included.
     pub containers: Vec<ContainerFacts>,
     /// Networks of the project, and declared external ones, by name on the engine.
@@ -21,6 +22,9 @@ pub struct Observed {
     pub surplus_networks: Vec<NetworkFacts>,
     /// Volumes of the project, and declared ones, by name on the engine.
     pub volumes: BTreeMap<String, VolumeFacts>,
+    /// Anonymous volumes that exist and that an earlier removal was about to remove: it may have
+    /// ended between a container and its volumes.
+    pub doomed_volumes: BTreeSet<String>,
     /// Images by the reference that was asked for; an absent key is an absent image.
     pub images: BTreeMap<String, ImageFacts>,
     /// Ids of containers of others, by a name that the project needs.
@@ -34,16 +38,16 @@ pub struct Observed {
     pub files_missing: BTreeSet<String>,
 }
 
-/// How a container ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exit {
-    /// Its program ended.
-    OnItsOwn,
-    /// Somebody stopped or killed it.
-    ByHand,
-    /// The engine, or its host, stopped.
-    WithTheEngine,
+keyed! {
+    /// How a container ended.
+    pub enum Exit: "kind of exit" {
+        /// Its program ended.
+        OnItsOwn = "on_its_own",
+        /// Somebody stopped or killed it.
+        ByHand = "by_hand",
+        /// The engine, or its host, stopped.
+        WithTheEngine = "with_the_engine",
+    }
 }
 
 /// Who wants the plan, which decides how much may be done.
@@ -67,6 +71,8 @@ pub struct PlanOptions {
     pub remove_orphans: bool,
     /// Containers that somebody else made with Compose may be adopted or replaced.
     pub adopt: bool,
+    /// Containers that another agent made are replaced; otherwise they stand in the way.
+    pub take_over: bool,
     /// Containers are replaced even when nothing changed.
     pub force_recreate: bool,
     /// Images are built even when one of the same files exists.
@@ -89,6 +95,7 @@ impl PlanOptions {
             services: None,
             remove_orphans: true,
             adopt: true,
+            take_over: false,
             force_recreate: false,
             rebuild: false,
             wait_healthy: true,
@@ -130,6 +137,9 @@ impl Observed {
     /// The contract that a container was made from or adopted under; `None` for one that is not
     /// ours.
     pub fn contract_of(&self, container: &ContainerFacts) -> Option<Contract> {
+        if self.other_owner(container).is_some() {
+            return None;
+        }
         Contract::from_labels(container).or_else(|| self.adoptions.get(&container.id).cloned())
     }
 

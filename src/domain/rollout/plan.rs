@@ -129,6 +129,11 @@ pub enum Action {
         /// The container.
         container: Target,
     },
+    /// Lets a frozen container go on.
+    UnpauseContainer {
+        /// The container.
+        container: Target,
+    },
     /// Gives a container its name.
     RenameContainer {
         /// The container.
@@ -183,6 +188,7 @@ impl Action {
             Self::StartContainer { .. } => "start",
             Self::StopContainer { .. } => "stop",
             Self::RestartContainer { .. } => "restart",
+            Self::UnpauseContainer { .. } => "unpause",
             Self::RenameContainer { .. } => "rename",
             Self::RemoveContainer { .. } => "remove container",
             Self::AdoptContainer { .. } => "adopt",
@@ -211,6 +217,7 @@ impl Action {
             Self::StartContainer { .. } => "stop it",
             Self::StopContainer { .. } => "start it",
             Self::RestartContainer { .. } | Self::WaitFor { .. } => "nothing to undo",
+            Self::UnpauseContainer { .. } => "pause it",
             Self::RenameContainer { .. } => "give it its old name",
             Self::RemoveContainer { .. } => {
                 "apply the former revision; the volumes are still there"
@@ -245,15 +252,33 @@ pub struct Notice {
     pub message: String,
 }
 
+impl Step {
+    /// Does it only ask a registry whether its image is still the same? `pull_policy: always` does
+    /// so at every `up`, and only a new image is a change.
+    pub fn only_asks(&self) -> bool {
+        self.cause == Cause::PullAlways
+    }
+
+    /// Does it change something on the engine, as far as is known before?
+    pub fn writes_to_engine(&self) -> bool {
+        self.action.writes_to_engine() && !self.only_asks()
+    }
+}
+
 impl Plan {
-    /// Is everything as declared?
+    /// Is there nothing to do?
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
+    /// Is something known not to be as declared?
+    pub fn has_changes(&self) -> bool {
+        self.steps.iter().any(|step| !step.only_asks())
+    }
+
     /// Steps that change something on the engine.
     pub fn engine_writes(&self) -> usize {
-        self.steps.iter().filter(|step| step.action.writes_to_engine()).count()
+        self.steps.iter().filter(|step| step.writes_to_engine()).count()
     }
 
     /// The step with this id.

@@ -24,6 +24,7 @@ use super::images::{ImageNeed, Subject, image_need};
 use super::judge::{Judge, Judged};
 use super::naming::image_reference;
 use super::networks::network_differences;
+use super::owners::refuse_others;
 use super::{Contract, Observed, Plan, PlanError, PlanErrors, PlanOptions};
 use crate::base::HashKey;
 use crate::facts::{
@@ -47,7 +48,12 @@ pub fn plan(
         return Err(PlanErrors(errors));
     }
     let changed_networks = changed_networks(desired, observed);
-    let selected = selected(desired, options, &changed_networks);
+    let selected = selected(desired, observed, options, &changed_networks);
+    refuse_others(observed, |container| {
+        let Some(instance) = &container.instance else { return true };
+        let is_declared = desired.services.contains_key(&instance.service);
+        !is_declared || (options.take_over && selected.contains(&instance.service))
+    })?;
     let judged = BTreeMap::new();
     let mut judge = Judge { desired, observed, options, contracts, changed_networks, judged };
     let order: Vec<_> = order.into_iter().filter(|name| selected.contains(*name)).collect();
@@ -132,9 +138,11 @@ fn changed_networks(desired: &ProjectSpec, observed: &Observed) -> BTreeMap<Stri
     compared.collect()
 }
 
-/// The services that were asked for, those they need, and those that a changed network drags in.
+/// The services that were asked for, those they need, and those that a changed network drags in:
+/// what runs in it has to leave it, and nothing is made for its sake that was not there.
 fn selected(
     desired: &ProjectSpec,
+    observed: &Observed,
     options: &PlanOptions,
     changed_networks: &BTreeMap<String, Vec<String>>,
 ) -> BTreeSet<String> {
@@ -148,7 +156,10 @@ fn selected(
     };
     let dragged_in = desired.services.iter().filter(|(_, unit)| is_dragged_in(unit));
     let dragged_in = dragged_in.map(|(name, _)| name.clone()).collect();
-    selected.extend(graph::closure(desired, &dragged_in));
+    let instances = observed.containers.iter().filter_map(|found| found.instance.as_ref());
+    let existing: BTreeSet<&String> = instances.map(|instance| &instance.service).collect();
+    let dragged_in = graph::closure(desired, &dragged_in).into_iter();
+    selected.extend(dragged_in.filter(|service| existing.contains(service)));
     selected
 }
 

@@ -148,6 +148,10 @@ impl Removal<'_> {
         });
         let mut names: BTreeSet<&String> = own.map(|(name, _)| name).collect();
         names.extend(leaving.iter().flat_map(|container| container.anonymous_volumes.values()));
+        let is_leaving = |c: &&ContainerFacts| leaving.iter().any(|gone| gone.id == c.id);
+        let staying = self.observed.containers.iter().filter(|c| !is_leaving(c));
+        let used: BTreeSet<&String> = staying.flat_map(|c| c.anonymous_volumes.values()).collect();
+        names.extend(self.observed.doomed_volumes.iter().filter(|name| !used.contains(name)));
         for name in names {
             let step = self.draft.add(Action::RemoveVolume, name.clone(), Cause::Requested);
             self.draft.need(step, removed.values().copied());

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::drafting::{Draft, Drafted};
 use super::graph;
 use super::planner::existing;
-use super::{Action, Cause, Observed, Plan, PlanError, PlanErrors};
+use super::{Action, Cause, Observed, Plan, PlanError, PlanErrors, refuse_other_agents};
 use crate::facts::{ContainerFacts, ContainerState, ProjectSpec, RestartPolicy};
 
 /// The steps that restart the given services, or all.
 ///
 /// # Errors
-/// A service that the project does not declare, or services that wait for each other.
+/// A service that the project does not declare, services that wait for each other, or containers
+/// of another agent.
 pub fn plan_restart(
     desired: &ProjectSpec,
     observed: &Observed,
@@ -24,6 +25,7 @@ pub fn plan_restart(
     if !errors.is_empty() {
         return Err(PlanErrors(errors));
     }
+    refuse_other_agents(observed)?;
     let order = graph::dependency_order(desired)
         .map_err(|services| PlanErrors(vec![PlanError::DependencyCycle { services }]))?;
     let mut draft = Draft::default();

@@ -11,18 +11,19 @@ pub enum Wanted {
     AsItIs,
     /// Start it, for this cause.
     Start(Cause),
-    /// Stop and start it, for this cause.
-    Restart(Cause),
+    /// Let it go on where it was frozen, for this cause.
+    Unpause(Cause),
 }
 
 /// Exit statuses of a program that was killed from outside: 128 and SIGINT, SIGKILL or SIGTERM.
-const EXITED_BY_SIGNAL: [i64; 3] = [130, 137, 143];
+pub const EXITED_BY_SIGNAL: [i64; 3] = [130, 137, 143];
 
 /// What `container`, whose declaration fits, needs.
 ///
 /// A service that ended with status 0 under `no` or `on-failure` has done its work, so that the
 /// second `up` of a project with a migration does nothing. Whoever stops a server by hand means to
-/// stop it only until the agent looks again, unless the project is paused. A program that failed
+/// stop it only until the agent looks again, unless the project is paused; the same holds for who
+/// freezes one, and it goes on where it was, with all that it has in memory. A program that failed
 /// by itself under `no` is left alone by the agent, because nobody asked for another try; an
 /// explicit `up` asks.
 pub fn wants_start(container: &ContainerFacts, exit: Option<Exit>, trigger: Trigger) -> Wanted {
@@ -30,8 +31,7 @@ pub fn wants_start(container: &ContainerFacts, exit: Option<Exit>, trigger: Trig
         ContainerState::Running | ContainerState::Restarting | ContainerState::Removing => {
             Wanted::AsItIs
         }
-        ContainerState::Paused if trigger == Trigger::Explicit => Wanted::Restart(Cause::Paused),
-        ContainerState::Paused => Wanted::AsItIs,
+        ContainerState::Paused => Wanted::Unpause(Cause::Paused),
         ContainerState::Created => Wanted::Start(Cause::NeverStarted),
         ContainerState::Exited | ContainerState::Dead => after_exit(container, exit, trigger),
     }

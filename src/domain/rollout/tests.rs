@@ -2,6 +2,8 @@
 //! projects, crashes and perturbations.
 
 mod causes;
+mod layering;
+mod owning;
 mod printed;
 mod properties;
 mod starting;

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::payload::Hosted;
-use super::{RunType, Subject};
+use super::{RunType, Subject, Wanted};
 use crate::base::Digest;
 use crate::base::ids::{ConnectionId, RevisionId};
 use crate::base::keyed::keyed;
@@ -57,6 +57,9 @@ pub struct DeployProject {
     /// Only these services and what they depend on; empty for all.
     #[serde(default)]
     pub services: Vec<String>,
+    /// Which services the project is kept with, and as which revision declares them.
+    #[serde(default)]
+    pub wanted: Wanted,
     /// Why.
     pub cause: DeployCause,
     /// Replace containers even when nothing changed.
@@ -68,7 +71,8 @@ pub struct DeployProject {
     /// Build images even when one with the context's hash exists.
     #[serde(default)]
     pub rebuild: bool,
-    /// Take over containers that Docker Compose created, without recreating them.
+    /// Take the project over from another agent on the same engine: its containers are replaced.
+    /// What Docker Compose made is taken over without being asked, and without a recreate.
     #[serde(default)]
     pub adopt: bool,
     /// Longest wait for health, in seconds, over what the project says.
@@ -133,7 +137,7 @@ pub struct Details {
     /// The engine that the run worked on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_connection_id: Option<ConnectionId>,
-    /// The digest of the plan that was executed.
+    /// The digest of the plan that the run began with; a later round plans anew what is left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<Digest>,
     /// How each service stands at the end.

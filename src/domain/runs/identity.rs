@@ -46,6 +46,7 @@ fn normalised(inputs: &Inputs) -> Value {
             "project": deploy.project,
             "revision": deploy.revision_digest,
             "services": sorted(&deploy.services),
+            "wanted": deploy.wanted,
             "force_recreate": deploy.force_recreate,
             "keep_orphans": deploy.keep_orphans,
             "rebuild": deploy.rebuild,

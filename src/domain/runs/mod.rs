@@ -13,6 +13,7 @@ mod state;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,7 @@ pub use state::{
     Waiting, WaitsFor, after_crash,
 };
 pub use steps::{Attempt, AttemptEnd, StepRecord, StepStatus, Undo};
+pub use wanted::{Layer, Wanted};
 
 /// Everything long-running is one of these: what was asked, by whom, how far it is, how it ended.
 #[derive(Debug, Clone, PartialEq)]

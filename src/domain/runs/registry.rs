@@ -89,6 +89,8 @@ keyed! {
         PortInUse = "port.in_use",
         /// A name is taken by something that is not ours.
         NameInUse = "name.in_use",
+        /// Another agent on the same engine keeps the project.
+        OwnedElsewhere = "project.owned_elsewhere",
         /// A host path of a mount is missing or not allowed.
         MountRefused = "mount.refused",
         /// A container ended although it should run.

@@ -76,6 +76,7 @@ fn deploy(services: &[&str], revision: u128, force_recreate: bool) -> Digest {
         project: "shop".to_owned(),
         revision_id: RevisionId::from_u128(revision),
         revision_digest: Digest::of(b"files"),
+        wanted: Wanted::default(),
         services: services.iter().map(|name| (*name).to_owned()).collect(),
         cause: DeployCause::Apply,
         force_recreate,

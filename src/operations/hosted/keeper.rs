@@ -34,6 +34,7 @@ impl Hosted {
                 }
             };
             tokio::select! {
+                biased;
                 () = self.room().keeper_wanted() => {}
                 () = sleep(pause) => {}
             }

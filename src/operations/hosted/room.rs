@@ -2,7 +2,7 @@
 //! left. Face: `Room`, `Seat`, `Reserved`, `Held`. Never looks at the store: a claimant who waits
 //! costs nothing until there may be something for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,9 +28,9 @@ pub(in crate::operations) struct Room {
 struct State {
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
-    by_type: HashMap<RunType, BTreeSet<u64>>,
+    by_type: BTreeMap<RunType, BTreeSet<u64>>,
     /// How often there may have been work of a type; `all` of any type.
-    news: HashMap<RunType, u64>,
+    news: BTreeMap<RunType, u64>,
     all: u64,
     /// Work that nobody heard of: its claimants left.
     owed: Vec<Claimed>,

@@ -87,6 +87,9 @@ impl<'a> Acting<'a> {
                 let grace = self.grace(container);
                 plain(engine.restart_container(&self.id(container)?, grace).await)
             }
+            Action::UnpauseContainer { container } => {
+                plain(engine.unpause_container(&self.id(container)?).await)
+            }
             Action::RenameContainer { container, name } => {
                 plain(engine.rename_container(&self.id(container)?, name).await)
             }
@@ -139,9 +142,7 @@ impl<'a> Acting<'a> {
         let Some(digest) = self.declared.contexts.get(service).copied() else {
             return Err(ActError::Undeclared(format!("build context of {service}")));
         };
-        let contexts = self.rollout.contexts.clone();
-        let context = tokio::task::spawn_blocking(move || contexts.read(&digest)).await;
-        let context = context.map_err(ActError::Lost)?.map_err(ActError::Context)?;
+        let context = self.rollout.contexts.read(&digest).await.map_err(ActError::Context)?;
         let mut build = declared.clone();
         if let Some(digest) = build.context_digest {
             build.labels.insert(CONTEXT_LABEL.to_owned(), digest.to_string());
@@ -176,7 +177,8 @@ impl<'a> Acting<'a> {
         let network = project.networks.get(key);
         let network = network.ok_or_else(|| ActError::Undeclared(format!("network {key}")))?;
         let run = self.run.run().id;
-        let labels = keyed_labels(&project.name, run, labels::COMPOSE_NETWORK, key);
+        let labels =
+            keyed_labels((&project.name, &self.rollout.owner()), run, labels::COMPOSE_NETWORK, key);
         let created = self.rollout.engine.create_network(network, &labels).await;
         created.map(drop).map_err(ActError::Engine)
     }
@@ -186,7 +188,8 @@ impl<'a> Acting<'a> {
         let volume = project.volumes.get(key);
         let volume = volume.ok_or_else(|| ActError::Undeclared(format!("volume {key}")))?;
         let run = self.run.run().id;
-        let labels = keyed_labels(&project.name, run, labels::COMPOSE_VOLUME, key);
+        let labels =
+            keyed_labels((&project.name, &self.rollout.owner()), run, labels::COMPOSE_VOLUME, key);
         plain(self.rollout.engine.create_volume(volume, &labels).await)
     }
 
@@ -201,13 +204,12 @@ impl<'a> Acting<'a> {
     }
 
     async fn write_files(&self, service: &str) -> Result<(), ActError> {
-        let wanted = self.unit(service)?.files.clone();
-        let (files, key) = (self.rollout.files.clone(), self.rollout.key.clone());
-        let project = self.declared.spec.name.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            wanted.values().try_for_each(|file| files.write(&project, &name_of(file, &key), file))
-        });
-        written.await.map_err(ActError::Lost)?.map_err(ActError::File)
+        let (files, key) = (&self.rollout.files, &self.rollout.key);
+        for file in self.unit(service)?.files.values() {
+            let written = files.write(&self.declared.spec.name, name_of(file, key), file).await;
+            written.map_err(ActError::File)?;
+        }
+        Ok(())
     }
 
     async fn adopt(&self, container: &Target) -> Result<(), ActError> {

@@ -2,25 +2,27 @@
 //! further round helps. Face: `carry_out`, `Carried`. Never repeats a step whose outcome is
 //! unknown: it looks first and plans anew.
 
+use std::collections::BTreeSet;
+
 use super::engine_loss::{GivenUp, wait_for_engine};
 use super::execute::{Executed, How, count, execute};
 use super::report::ActError;
 use super::wait::{WaitError, last_words};
 use super::{Declared, Preview, PreviewError, Rollout, failures_of};
+use crate::base::limits::{DEPLOY_REFUSALS_MAX, DEPLOY_ROUNDS_MAX};
 use crate::domain::rollout::{Action, Observed, Plan, PlanErrors, PlanOptions, Step, Target};
-use crate::domain::runs::{CountKey, Failure, ReasonCode};
+use crate::domain::runs::{CountKey, Details, Failure, ReasonCode};
 use crate::facts::{ContainerState, labels};
-use crate::operations::{RunContext, Stop};
-
-/// Rounds in one attempt. Each round after the first has a reason: images that were fetched, an
-/// engine that went away, somebody else's change.
-const ROUNDS_MAX: usize = 12;
+use crate::operations::{RunContext, Stop, store_failure};
+use crate::store::StoreError;
 
 /// How a project was carried.
 #[derive(Debug)]
 pub enum Carried {
     /// Nothing is left to do; this is how the project was found then.
     Done(Box<Observed>),
+    /// Nothing was done, because it must not be; the run was told why.
+    Refused,
     /// Something is in the way; the run was told what.
     Failed {
         /// Did any step of this attempt succeed?
@@ -43,8 +45,9 @@ pub async fn carry_out(
     make_plan: MakePlan<'_>,
 ) -> Carried {
     let options = PlanOptions { inactive_services: declared.inactive.clone(), ..options };
-    let mut rounds = Rounds { run, rollout, declared, options, partly: false, last: None };
-    for _ in 0..ROUNDS_MAX {
+    let mut rounds =
+        Rounds { run, rollout, declared, options, partly: false, last: None, refusals: 0 };
+    for _ in 0..DEPLOY_ROUNDS_MAX {
         if let Some(carried) = rounds.next(make_plan).await {
             return carried;
         }
@@ -61,6 +64,8 @@ struct Rounds<'a> {
     partly: bool,
     /// The plan that was executed last, and what came of it.
     last: Option<(Plan, Executed)>,
+    /// How often in a row the engine failed to carry out that plan.
+    refusals: u32,
 }
 
 impl Rounds<'_> {
@@ -69,9 +74,16 @@ impl Rounds<'_> {
         let preview = match self.look(make_plan).await {
             Ok(preview) => preview,
             Err(PreviewError::Engine(error)) if error.is_outcome_unknown() => {
+                // Whatever it refused before, it was on its way out.
+                self.refusals = 0;
                 return self.engine_returns().await;
             }
-            Err(error) => return Some(self.fail(failures_of(&error, &self.declared.spec.name))),
+            Err(error) => {
+                let failed = self.fail(failures_of(&error, &self.declared.spec.name));
+                let is_refused =
+                    matches!(&error, PreviewError::Plan(errors) if errors.is_refusal());
+                return Some(if is_refused && !self.partly { Carried::Refused } else { failed });
+            }
         };
         if preview.plan.is_empty() {
             return Some(Carried::Done(Box::new(preview.observed)));
@@ -82,6 +94,13 @@ impl Rounds<'_> {
         }
         if self.last.is_none() {
             count(self.run, CountKey::Total, preview.plan.steps.len());
+            // A plan has no number without an exact form, so it has a digest.
+            let digest = preview.plan.digest().ok();
+            let note = |told: &mut Details| told.plan_digest = told.plan_digest.or(digest);
+            self.run.describe(note);
+        }
+        if let Err(error) = self.doom_volumes(&preview).await {
+            return Some(self.fail(vec![store_failure(&error)]));
         }
         self.run.log(preview.plan.to_string().trim_end());
         let executed = execute(self.run, self.rollout, self.declared, &preview).await;
@@ -90,9 +109,17 @@ impl Rounds<'_> {
         match executed.how {
             How::Stopped(stop) => Some(Carried::Stopped(stop)),
             How::Failed => Some(self.fail(executed.failures)),
-            How::Wholly | How::ImagesOnly | How::EngineLost | How::Outrun => {
+            How::Wholly | How::ImagesOnly | How::Outrun => {
                 self.last = Some((preview.plan, executed));
+                self.refusals = 0;
                 None
+            }
+            How::EngineLost => {
+                let is_same = self.last.as_ref().is_some_and(|(plan, _)| *plan == preview.plan);
+                self.refusals = if is_same { self.refusals + 1 } else { 1 };
+                self.last = Some((preview.plan, executed));
+                // Waits a little even when it answers: it may be about to go.
+                self.engine_returns().await
             }
         }
     }
@@ -106,6 +133,23 @@ impl Rounds<'_> {
         self.options.fresh_containers = made.map(|container| container.id.clone()).collect();
         let plan = make_plan(&observed, &self.options).map_err(PreviewError::Plan)?;
         Ok(Preview { plan, observed })
+    }
+
+    /// Remembers the anonymous volumes that the plan removes: when the agent dies between a
+    /// container and its volumes, nothing else tells whose they are.
+    async fn doom_volumes(&self, preview: &Preview) -> Result<(), StoreError> {
+        let containers = preview.observed.containers.iter();
+        let anonymous: BTreeSet<&String> =
+            containers.flat_map(|container| container.anonymous_volumes.values()).collect();
+        let steps = preview.plan.steps.iter();
+        let removed = steps.filter(|step| step.action == Action::RemoveVolume);
+        let doomed = removed.map(|step| &step.subject).filter(|name| anonymous.contains(name));
+        let doomed: Vec<String> = doomed.cloned().collect();
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        let project = self.declared.spec.name.clone();
+        self.rollout.store.doom_volumes(self.run.run().workspace_id, project, doomed).await
     }
 
     async fn engine_returns(&self) -> Option<Carried> {
@@ -126,6 +170,9 @@ impl Rounds<'_> {
         match executed.how {
             // Nobody outran us: the engine refuses what the plan wants.
             How::Outrun if is_same => executed.failures.clone(),
+            How::EngineLost if is_same && self.refusals >= DEPLOY_REFUSALS_MAX => {
+                executed.failures.clone()
+            }
             How::Wholly => {
                 let ended = self.ended_at_once(plan, preview).await;
                 if ended.is_empty() && is_same { still_needed(plan) } else { ended }
@@ -176,7 +223,8 @@ impl Rounds<'_> {
     }
 
     fn exhausted(self) -> Carried {
-        let message = format!("the project is still not as wanted after {ROUNDS_MAX} rounds");
+        let message =
+            format!("the project is still not as wanted after {DEPLOY_ROUNDS_MAX} rounds");
         let code = ReasonCode::DeadlineExceeded;
         let mut failures = vec![Failure::new(code, &self.declared.spec.name, message)];
         failures.extend(self.last.iter().flat_map(|(_, executed)| executed.failures.clone()));

@@ -96,7 +96,8 @@ impl Making<'_> {
             .iter()
             .map(|(name, on)| format!("{name}:{}:{}", condition(on.condition), on.restart))
             .collect();
-        let mut all = project_labels(&instance.project, self.run);
+        let owner = self.rollout.owner();
+        let mut all = project_labels(&instance.project, &owner, self.run);
         all.extend(contract.labels());
         let compose = [
             (labels::COMPOSE_SERVICE, instance.service.clone()),
@@ -124,9 +125,10 @@ fn condition(condition: Condition) -> &'static str {
     }
 }
 
-/// The labels of everything that a run makes for a project.
-pub(super) fn project_labels(project: &str, run: RunId) -> BTreeMap<String, String> {
+/// The labels of everything that a run of this agent makes for a project.
+fn project_labels(project: &str, owner: &str, run: RunId) -> BTreeMap<String, String> {
     BTreeMap::from([
+        (labels::OWNER.to_owned(), owner.to_owned()),
         (labels::COMPOSE_PROJECT.to_owned(), project.to_owned()),
         (labels::PROJECT.to_owned(), project.to_owned()),
         (labels::RUN.to_owned(), run.to_string()),
@@ -135,12 +137,12 @@ pub(super) fn project_labels(project: &str, run: RunId) -> BTreeMap<String, Stri
 
 /// The labels of a network or volume: those of the project, and its key in the compose file.
 pub(super) fn keyed_labels(
-    project: &str,
+    (project, owner): (&str, &str),
     run: RunId,
     label: &str,
     key: &str,
 ) -> BTreeMap<String, String> {
-    let mut all = project_labels(project, run);
+    let mut all = project_labels(project, owner, run);
     all.insert(label.to_owned(), key.to_owned());
     all.insert(labels::COMPOSE_VERSION.to_owned(), COMPOSE_VERSION.to_owned());
     all

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::base::limits::ENGINE_RETURN_TIMEOUT;
 use crate::operations::{RunContext, Stop};
 use crate::world::docker::{Engine, EngineError};
 
-/// How long a run waits for its engine: an upgrade of the engine takes less.
-const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(300);
 /// First pause between two attempts to reach it; doubles up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Last pause between two attempts.

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use super::act::Acting;
-use super::report::ActError;
+use super::report::{ActError, failure_of};
 use super::{Declared, Preview, Rollout};
 use crate::base::limits::DEPLOY_PARALLEL_CALLS_MAX;
 use crate::domain::rollout::{Action, Plan, Step, StepId};
@@ -171,7 +171,7 @@ impl<'a> Execution<'a> {
                 self.is_engine_lost |= error.loses_engine();
                 self.is_outrun |= error.is_stale();
                 run.log(format!("{} {}: {error}", step.action.title(), step.subject));
-                self.failures.push(error.failure(&step.subject));
+                self.failures.push(failure_of(step, &error));
                 Progress::Failed
             }
             Err(StepError::NotRecorded(error)) => {
@@ -227,7 +227,9 @@ fn counted(action: &Action) -> Option<CountKey> {
         | Action::CreateVolume { .. }
         | Action::CreateContainer { replaces: None, .. } => Some(CountKey::Created),
         Action::CreateContainer { replaces: Some(_), .. } => Some(CountKey::Recreated),
-        Action::StartContainer { .. } | Action::RestartContainer { .. } => Some(CountKey::Started),
+        Action::StartContainer { .. }
+        | Action::RestartContainer { .. }
+        | Action::UnpauseContainer { .. } => Some(CountKey::Started),
         Action::StopContainer { .. } => Some(CountKey::Stopped),
         Action::RemoveNetwork
         | Action::RemoveVolume

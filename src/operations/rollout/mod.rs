@@ -7,13 +7,10 @@ mod carry;
 mod create;
 mod engine_loss;
 mod execute;
-mod exits;
 mod observe;
 #[cfg(test)]
 mod proofs;
 mod report;
-#[cfg(test)]
-pub(crate) mod stage;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,15 +20,17 @@ use std::sync::Arc;
 use crate::base::ids::{RevisionId, WorkspaceId};
 use crate::base::{Diagnostics, Digest, HashKey};
 use crate::domain::compose::{Bundle, load_bundle, lower};
-use crate::domain::rollout::{Observed, Plan, PlanErrors, PlanOptions, plan};
+use crate::domain::rollout::{
+    Observed, Plan, PlanErrors, PlanOptions, Revision, layered, owner_id, plan,
+};
+use crate::domain::runs::{DeployCause, DeployProject, Wanted};
 use crate::facts::{MountKind, ProjectSpec, ServiceUnit};
-use crate::store::{Store, StoreError};
+use crate::store::{Project, Store, StoreError};
 use crate::world::content_files::{ContentFileError, ContentFiles, name_of};
 use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
 
 pub use carry::{Carried, MakePlan, carry_out};
-pub use exits::ExitLog;
 pub use report::{failures_of, plan_failures};
 
 /// What every operation on a project works with. Cheap to clone.
@@ -47,8 +46,6 @@ pub struct Rollout {
     pub files: Arc<dyn ContentFiles>,
     /// The build contexts that clients sent.
     pub contexts: Arc<Contexts>,
-    /// How containers ended, as far as somebody watched.
-    pub exits: Arc<ExitLog>,
 }
 
 /// A project as its files declare it.
@@ -64,6 +61,8 @@ pub struct Declared {
     pub inactive: BTreeSet<String>,
     /// The archive of each service that is built, by service.
     pub contexts: BTreeMap<String, Digest>,
+    /// The services that are kept; `None` for all.
+    pub wanted: Option<BTreeSet<String>>,
 }
 
 /// A plan that was not carried out, and what it was made from.
@@ -121,11 +120,29 @@ impl Declared {
             working_dir: project.directory,
             inactive: project.inactive,
             contexts,
+            wanted: None,
         })
+    }
+
+    /// A project of which nothing but the name is known.
+    pub fn unknown(name: &str) -> Self {
+        Self {
+            spec: ProjectSpec { name: name.to_owned(), ..ProjectSpec::default() },
+            config_files: Vec::new(),
+            working_dir: String::new(),
+            inactive: BTreeSet::new(),
+            contexts: BTreeMap::new(),
+            wanted: None,
+        }
     }
 }
 
 impl Rollout {
+    /// The id of this agent, which everything that it makes carries on a label.
+    pub fn owner(&self) -> String {
+        owner_id(&self.key)
+    }
+
     /// The project that a stored revision declares.
     ///
     /// # Errors
@@ -136,6 +153,62 @@ impl Rollout {
         let bundle: Bundle =
             serde_json::from_slice(content.expose()).map_err(PreviewError::Bundle)?;
         Declared::from_bundle(&bundle).map_err(PreviewError::Files)
+    }
+
+    /// The deploy that keeps a project at what was applied last, if anything was. It leaves alone
+    /// what nobody asked it to change.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn deploy_as_applied(
+        &self,
+        project: &Project,
+    ) -> Result<Option<DeployProject>, StoreError> {
+        deploy_as_applied(&*self.store, project).await
+    }
+
+    /// The project with each wanted service as the newest revision that was asked for it declares
+    /// it.
+    ///
+    /// # Errors
+    /// When an earlier revision cannot be read or no longer makes a project.
+    pub async fn layered(
+        &self,
+        mut newest: Declared,
+        wanted: &Wanted,
+    ) -> Result<Declared, PreviewError> {
+        if wanted.is_whole() {
+            return Ok(newest);
+        }
+        let asked = |services: &[String]| services.iter().cloned().collect();
+        let mut contexts = vec![newest.contexts.clone()];
+        let (spec, services) = (std::mem::take(&mut newest.spec), asked(&wanted.services));
+        let mut revisions = vec![Revision { spec, services }];
+        for layer in &wanted.beneath {
+            let declared = self.declared(layer.revision_id).await?;
+            contexts.push(declared.contexts);
+            revisions.push(Revision { spec: declared.spec, services: asked(&layer.services) });
+        }
+        let (spec, places) = layered(revisions);
+        for (service, place) in &places {
+            if let Some(digest) = contexts.get(*place).and_then(|known| known.get(service)) {
+                newest.contexts.insert(service.clone(), *digest);
+            }
+        }
+        newest.inactive.retain(|service| !places.contains_key(service));
+        newest.spec = spec;
+        newest.wanted = Some(places.into_keys().collect());
+        Ok(newest)
+    }
+
+    /// What is kept of a project; `None` when nothing was applied.
+    ///
+    /// # Errors
+    /// When a revision cannot be read or no longer makes a project.
+    pub async fn kept(&self, project: &Project) -> Result<Option<Declared>, PreviewError> {
+        let Some(revision) = project.revision_id else { return Ok(None) };
+        let newest = self.declared(revision).await?;
+        self.layered(newest, &project.wanted).await.map(Some)
     }
 
     /// Looks at the project and plans, without changing anything.
@@ -192,4 +265,26 @@ impl Rollout {
         let name = Digest::from_hex(path.rsplit('/').next()?)?;
         (self.files.path(project, &name) == Path::new(path)).then_some(name)
     }
+}
+
+/// What `Rollout::deploy_as_applied` answers.
+pub(super) async fn deploy_as_applied(
+    store: &dyn Store,
+    project: &Project,
+) -> Result<Option<DeployProject>, StoreError> {
+    let Some(revision_id) = project.revision_id else { return Ok(None) };
+    let revision = store.revision(revision_id).await?;
+    Ok(revision.map(|revision| DeployProject {
+        project: project.name.clone(),
+        revision_id,
+        revision_digest: revision.digest,
+        services: Vec::new(),
+        wanted: project.wanted.clone(),
+        cause: DeployCause::Convergence,
+        force_recreate: false,
+        keep_orphans: true,
+        rebuild: false,
+        adopt: false,
+        wait_timeout_seconds: None,
+    }))
 }

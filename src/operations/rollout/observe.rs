@@ -19,7 +19,7 @@ use crate::facts::{VolumeFacts, labels};
 use crate::store::ContainerExit;
 use crate::world::docker::{Answer, ContainerFilter, Engine, EngineError};
 
-/// How far the times of the engine and of the agent may be apart.
+/// How far the time of an end, as an event tells it, may be from the one that the container tells.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 impl Rollout {
@@ -33,40 +33,26 @@ impl Rollout {
         spec: &ProjectSpec,
     ) -> Result<Observed, PreviewError> {
         let project = spec.name.clone();
-        let (adoptions, exits) = futures_util::future::try_join(
+        let (adoptions, exits, doomed) = futures_util::future::try_join3(
             self.store.adoptions(workspace, project.clone()),
-            self.store.exits(workspace, project),
+            self.store.exits(workspace, project.clone()),
+            self.store.doomed_volumes(workspace, project),
         )
         .await
         .map_err(PreviewError::Store)?;
         let mut observed = self.look(spec).await.map_err(PreviewError::Engine)?;
+        let doomed =
+            each(&*self.engine, doomed.into_iter().collect(), |engine, name| engine.volume(name));
+        let doomed = doomed.await.map_err(PreviewError::Engine)?;
+        observed.doomed_volumes = doomed.into_keys().collect();
+        observed.owner = self.owner();
         observed.adoptions = adoptions
             .into_iter()
             .map(|kept| (kept.container_id, Contract::of_digest(kept.spec_hash)))
             .collect();
-        observed.exits = self.known_exits(&observed, &exits);
+        observed.exits = known_exits(&observed, &exits);
         observed.files_missing = self.files_missing(spec);
         Ok(observed)
-    }
-
-    /// What was watched in this process; else what an earlier one recorded, which are exits that
-    /// nobody asked for. A record of an earlier end than the container's last says nothing.
-    fn known_exits(
-        &self,
-        observed: &Observed,
-        recorded: &[ContainerExit],
-    ) -> BTreeMap<String, Exit> {
-        let is_of_last_end = |exit: &ContainerExit, container: &ContainerFacts| {
-            let seen_at = after(exit.seen_at, CLOCK_TOLERANCE);
-            exit.container_id == container.id
-                && container.finished_at.is_none_or(|at| at <= seen_at)
-        };
-        let known = observed.containers.iter().filter_map(|container| {
-            let is_recorded = recorded.iter().any(|exit| is_of_last_end(exit, container));
-            let exit = self.exits.get(&container.id);
-            Some((container.id.clone(), exit.or(is_recorded.then_some(Exit::OnItsOwn))?))
-        });
-        known.collect()
     }
 
     async fn look(&self, spec: &ProjectSpec) -> Result<Observed, EngineError> {
@@ -158,8 +144,40 @@ impl Rollout {
             }
         }
         let found = each(&*self.engine, names, |engine, name| engine.container(name)).await?;
-        Ok(found.into_iter().map(|(name, container)| (name, container.id)).collect())
+        // One of the project's own was made since they were listed: the next look finds it.
+        let is_own = |found: &ContainerFacts| {
+            found.all_labels.get(labels::COMPOSE_PROJECT) == Some(&spec.name)
+        };
+        let others = found.into_iter().filter(|(_, container)| !is_own(container));
+        Ok(others.map(|(name, container)| (name, container.id)).collect())
     }
+}
+
+/// How containers ended, as far as somebody watched and wrote it down. A record of an earlier end
+/// than the container's last says nothing: the container was started since, or is said to have ended
+/// later than the event may lag, or with another status. An engine that goes ends its containers
+/// later than it is seen to go, some only when it comes back: there it counts alone that the
+/// container was not started since.
+fn known_exits(observed: &Observed, recorded: &[ContainerExit]) -> BTreeMap<String, Exit> {
+    let is_of_last_end = |exit: &ContainerExit, container: &ContainerFacts| {
+        let is_started_since = container.started_at.is_some_and(|at| at >= exit.seen_at);
+        let may_end_until = after(exit.seen_at, CLOCK_TOLERANCE);
+        let is_in_time = container.finished_at.is_none_or(|at| at <= may_end_until);
+        // Of a container that somebody ended, the engine does not always tell the status.
+        let is_its_status = exit.exit_code == container.exit_code;
+        exit.container_id == container.id
+            && !is_started_since
+            && match exit.ended {
+                Exit::OnItsOwn => is_in_time && is_its_status,
+                Exit::ByHand => is_in_time,
+                Exit::WithTheEngine => true,
+            }
+    };
+    let known = observed.containers.iter().filter_map(|container| {
+        let exit = recorded.iter().find(|exit| is_of_last_end(exit, container))?;
+        Some((container.id.clone(), exit.ended))
+    });
+    known.collect()
 }
 
 /// A read by name.

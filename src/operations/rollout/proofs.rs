@@ -1,16 +1,18 @@
 //! Proves what operations on projects promise through crashes, losses and cancellation, on an
 //! engine in memory and agents that can be killed.
 
-mod host;
+mod keeping;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use self::host::{Agent, Ended, Host, bundle, image};
 use super::Declared;
 use crate::domain::audit::Actor;
 use crate::domain::runs::Outcome;
 use crate::facts::{ContainerState, MountKind, Protocol, labels};
+use crate::operations::harness::{Agent, Ended, Host, bundle, bundle_with_context, image};
+use crate::operations::projects::ApplyChoices;
+use crate::store::{AuditFilter, PageRequest};
 use crate::world::docker::fake::{Behaviour, FakeEngine, HealthCourse};
 use crate::world::docker::{Engine as _, EngineErrorKind, NewContainer};
 
@@ -57,6 +59,10 @@ fn shop_host() -> Host {
     host
 }
 
+fn forced(force_recreate: bool) -> ApplyChoices {
+    ApplyChoices { force_recreate, ..ApplyChoices::default() }
+}
+
 fn written(engine: &FakeEngine) -> Vec<&'static str> {
     engine.writes().iter().map(|call| call.method).collect()
 }
@@ -95,9 +101,15 @@ async fn a_first_deploy_brings_everything_up_in_order() {
     assert_eq!(standing["db"], "healthy");
     assert_eq!(standing["migrate"], "completed");
     assert_eq!(standing["web"], "running");
-    let scope = agent.rollout.store.scope().workspace_id;
-    let project = agent.rollout.store.project(scope, "shop".to_owned()).await.unwrap().unwrap();
+    let scope = agent.store.scope().workspace_id;
+    let project = agent.store.project(scope, "shop".to_owned()).await.unwrap().unwrap();
     assert_eq!(project.deployed_revision_id, project.revision_id);
+    // The run and its last event name the plan that it began with: the images to be fetched.
+    let digest = ended.run.context.details.plan_digest.expect("a digest");
+    let filter =
+        AuditFilter { operation_run_id: Some(ended.run.id), ..AuditFilter::workspace(scope) };
+    let told = agent.store.audit(filter, PageRequest::first(1)).await.unwrap();
+    assert_eq!(told.items[0].event.context.plan_digest, Some(digest));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,15 +166,18 @@ async fn a_deploy_after_which_nothing_runs_has_failed() {
 async fn a_failed_migration_says_its_last_words_and_starts_once() {
     let mut host = Host::new();
     host.engine.behave("migrate", exits(1, 3));
-    let ended = host.start().await.up(SHOP).await;
-    ended.assert(Outcome::PartiallySucceeded);
-    let [(code, message)] = ended.failures()[..] else { panic!("{:?}", ended.failures()) };
-    assert_eq!(code, "container.exited");
-    assert!(message.contains("status 3") && message.contains("no such table"), "{message}");
-    assert_eq!(ended.standing()["migrate"], "failed");
-    assert_eq!(ended.standing()["web"], "not_started");
-    let starts = ended.keys().into_iter().filter(|key| *key == "start:shop-migrate-1");
-    assert_eq!(starts.count(), 1);
+    let agent = host.start().await;
+    // Nobody asked for another try of the second run, which says all the same what is missing.
+    for (ended, tries) in [(agent.up(SHOP).await, 1), (agent.converge().await, 0)] {
+        assert_ne!(ended.run.outcome(), Outcome::Succeeded);
+        let [(code, message)] = ended.failures()[..] else { panic!("{:?}", ended.failures()) };
+        assert_eq!(code, "container.exited");
+        assert!(message.contains("status 3") && message.contains("no such table"), "{message}");
+        assert_eq!(ended.standing()["migrate"], "failed");
+        assert_eq!(ended.standing()["web"], "not_started");
+        let starts = ended.keys().into_iter().filter(|key| *key == "start:shop-migrate-1");
+        assert_eq!(starts.count(), tries);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,10 +208,27 @@ async fn a_program_that_ends_at_once_counts_by_its_status() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_engine_that_always_refuses_is_believed_soon_and_one_that_mends_is_not() {
+    for (refusals, outcome) in [(2, Outcome::Succeeded), (50, Outcome::Failed)] {
+        let mut host = Host::new();
+        for _ in 0..refusals {
+            host.engine.fail_next("start_container", EngineErrorKind::Internal);
+        }
+        let alone = "services:\n  one: { image: 'app:1', command: [serve] }\n";
+        let ended = host.start().await.up(alone).await;
+        ended.assert(outcome);
+        let starts = ended.keys().into_iter().filter(|key| *key == "start:shop-one-1").count();
+        assert!(starts <= 4, "{:?}", ended.keys());
+        let codes: Vec<&str> = ended.failures().iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, if refusals > 2 { &["engine.refused"][..] } else { &[] });
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_outlasts_an_engine_that_goes_away() {
     let mut host = shop_host();
     let agent = host.start().await;
-    let id = agent.submit(SHOP, None, |_| {}).await;
+    let id = agent.submit(SHOP).await;
     agent.steps_taken(id, 6).await;
     host.engine.set_unreachable(true);
     tokio::time::sleep(Duration::from_secs(100)).await;
@@ -222,7 +254,7 @@ async fn a_lost_answer_is_looked_up_and_not_repeated() {
         let mut host = shop_host();
         host.engine.lose_answer(method);
         let agent = host.start().await;
-        let id = agent.submit(SHOP, None, |inputs| inputs.force_recreate = true).await;
+        let id = agent.apply(&bundle(SHOP), forced(true)).await;
         let ended = agent.ended(id).await;
         ended.assert(Outcome::Succeeded);
         let made = written(&host.engine).into_iter().filter(|made| *made == "create_container");
@@ -246,9 +278,9 @@ async fn what_the_engine_keeps_refusing_ends_the_run_with_its_words() {
 async fn a_cancelled_run_stops_between_steps() {
     let mut host = shop_host();
     let agent = host.start().await;
-    let id = agent.submit(SHOP, None, |_| {}).await;
+    let id = agent.submit(SHOP).await;
     agent.steps_taken(id, 5).await;
-    let scope = agent.rollout.store.scope();
+    let scope = agent.store.scope();
     let actor = Actor::human(scope.owner_id, &scope.owner_name);
     agent.door.cancel(scope.workspace_id, id, actor).await.unwrap();
     let ended = agent.ended(id).await;
@@ -284,7 +316,8 @@ async fn configs_are_files_that_containers_mount_until_nobody_needs_them() {
     let first = sources(&agent.look().await);
     assert_eq!(first[0], first[1], "one content, one file");
     let blue = compose.replace("red", "blue");
-    let id = agent.submit(&blue, None, |inputs| inputs.services = vec!["one".to_owned()]).await;
+    let only_one = ApplyChoices { services: vec!["one".to_owned()], ..ApplyChoices::default() };
+    let id = agent.apply(&bundle(&blue), only_one).await;
     agent.ended(id).await.assert(Outcome::Succeeded);
     let kept = |path: &str| {
         agent
@@ -316,8 +349,8 @@ async fn a_removal_goes_the_other_way() {
     ended.place("remove_volume:shop_data");
     let left = agent.look().await;
     assert!(left.containers.is_empty() && left.networks.is_empty() && left.volumes.is_empty());
-    let scope = agent.rollout.store.scope().workspace_id;
-    assert_eq!(agent.rollout.store.project(scope, "shop".to_owned()).await.unwrap(), None);
+    let scope = agent.store.scope().workspace_id;
+    assert_eq!(agent.store.project(scope, "shop".to_owned()).await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -354,12 +387,13 @@ async fn an_image_is_built_and_its_container_made_from_it() {
     let archive = tar::Builder::new(Vec::new()).into_inner().unwrap();
     let digest = context_digest(&[]);
     agent.rollout.contexts.put(&digest, &archive).unwrap();
-    let id = agent.submit(BUILT, Some(digest), |_| {}).await;
+    let bundle = bundle_with_context(BUILT, digest);
+    let id = agent.apply(&bundle, ApplyChoices::default()).await;
     let ended = agent.ended(id).await;
     ended.assert(Outcome::Succeeded);
     assert!(ended.keys()[0].starts_with("build_image:"), "{:?}", ended.keys());
     host.engine.forget_calls();
-    let id = agent.submit(BUILT, Some(digest), |_| {}).await;
+    let id = agent.apply(&bundle, ApplyChoices::default()).await;
     agent.ended(id).await.assert(Outcome::Succeeded);
     assert_eq!(written(&host.engine), [""; 0]);
 }
@@ -370,7 +404,7 @@ async fn an_adoption_writes_nothing_to_the_engine() {
     let agent = host.start().await;
     let engine = &host.engine;
     engine.add_image(image("app:1"));
-    let declared = Declared::from_bundle(&bundle(PAIR, None)).unwrap();
+    let declared = Declared::from_bundle(&bundle(PAIR)).unwrap();
     let project = (labels::COMPOSE_PROJECT.to_owned(), "shop".to_owned());
     let owned = BTreeMap::from([project]);
     for network in declared.spec.networks.values() {
@@ -427,7 +461,7 @@ services:
     let health = HealthCourse::HealthyAfter(30);
     host.engine.behave("db", Behaviour { health, ..Behaviour::default() });
     let agent = host.start().await;
-    let id = agent.submit(one, None, |_| {}).await;
+    let id = agent.submit(one).await;
     agent.steps_taken(id, 5).await;
     agent.kill().await;
     let ended = host.start().await.ended(id).await;
@@ -462,7 +496,7 @@ async fn a_killed_agent_goes_on_where_the_host_is() {
         if seed % 2 == 1 {
             agent.up(SHOP).await.assert(Outcome::Succeeded);
         }
-        let id = agent.submit(&blue, None, |inputs| inputs.force_recreate = seed % 4 == 3).await;
+        let id = agent.apply(&bundle(&blue), forced(seed % 4 == 3)).await;
         for life in 1..=3 {
             // No two seeds die at the same times: the numbers have no common divisor.
             let lives_for = (seed * 37 + life * 59) % 211;
@@ -493,4 +527,27 @@ async fn assert_as_declared(agent: &Agent, when: &str) {
     ]);
     assert_eq!(standing, expect, "{when}");
     assert_eq!(found.containers.len(), 3, "{when}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_always_pulled_is_asked_for_and_nothing_else_is_written() {
+    let always = "
+services:
+  one: { image: 'app:1', command: [serve], pull_policy: always }
+";
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(always).await.assert(Outcome::Succeeded);
+    host.engine.forget_calls();
+    let again = agent.up(always).await;
+    again.assert(Outcome::Succeeded);
+    assert_eq!(again.keys(), ["pull_image:app:1"]);
+    assert_eq!(written(&host.engine), ["pull_image"], "the container stays");
+
+    host.engine.fail_next("pull_image", EngineErrorKind::ImageUnavailable);
+    let refused = agent.up(always).await;
+    let [(code, message)] = refused.failures()[..] else { panic!("{:?}", refused.failures()) };
+    assert_eq!(code, "image.missing");
+    assert!(message.contains("`pull_policy: missing`"), "{message}");
+    assert_eq!(refused.standing()["one"], "running");
 }

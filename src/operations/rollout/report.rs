@@ -5,7 +5,7 @@
 use super::PreviewError;
 use super::wait::WaitError;
 use crate::base::chain;
-use crate::domain::rollout::PlanErrors;
+use crate::domain::rollout::{PlanErrors, Step};
 use crate::domain::runs::{Failure, ReasonCode};
 use crate::operations::{Stop, store_failure};
 use crate::world::content_files::ContentFileError;
@@ -33,9 +33,6 @@ pub(super) enum ActError {
     /// What was to be kept could not be recorded.
     #[error("the adoption could not be recorded")]
     Store(#[source] crate::store::StoreError),
-    /// A thread of the agent ended before its work did.
-    #[error("the work was lost")]
-    Lost(#[source] tokio::task::JoinError),
 }
 
 impl ActError {
@@ -87,9 +84,16 @@ impl ActError {
                 Failure::new(code, subject, format!("{}; {hint}", chain(error)))
             }
             Self::File(error) => {
-                let hint = "look at the space and the owner of the agent's state directory";
-                let message = format!("{}; {hint}", chain(error));
-                let full = chain(error).contains("No space left");
+                let said = chain(error);
+                // What chown(2) answers to everybody but root.
+                let hint = if said.contains("Operation not permitted") {
+                    "leave out `uid` and `gid` of the config or secret: only an agent that runs as \
+                     root can give files away"
+                } else {
+                    "look at the space and the owner of the agent's state directory"
+                };
+                let message = format!("{said}; {hint}");
+                let full = said.contains("No space left");
                 let code = if full { ReasonCode::DiskFull } else { ReasonCode::Internal };
                 Failure::new(code, subject, message)
             }
@@ -97,10 +101,23 @@ impl ActError {
                 let message = format!("{}; run `wharf up` again to send it", chain(error));
                 Failure::new(ReasonCode::NotFound, subject, message)
             }
-            Self::Undeclared(_) | Self::Lost(_) => {
-                Failure::new(ReasonCode::Internal, subject, chain(self))
-            }
+            Self::Undeclared(_) => Failure::new(ReasonCode::Internal, subject, chain(self)),
         }
+    }
+}
+
+/// Why a step failed. An image that is there and only had to be asked for is named as such: what
+/// runs was not touched.
+pub(super) fn failure_of(step: &Step, error: &ActError) -> Failure {
+    match error {
+        ActError::Engine(engine) if step.only_asks() => {
+            let message = format!(
+                "{engine}; `pull_policy: always` asks the registry at every `up`: make it \
+                 answer, or declare `pull_policy: missing` to use the image that is on this host"
+            );
+            Failure::new(engine_failure(engine, "").reason_code, &step.subject, message)
+        }
+        _ => error.failure(&step.subject),
     }
 }
 
@@ -125,6 +142,7 @@ pub fn plan_failures(errors: &PlanErrors) -> Vec<Failure> {
     let failure = |error: &crate::domain::rollout::PlanError| {
         let code = match error.code() {
             "image_missing" => ReasonCode::ImageMissing,
+            "other_agent" => ReasonCode::OwnedElsewhere,
             "name_taken" | "foreign_network" => ReasonCode::NameInUse,
             _ => ReasonCode::InputInvalid,
         };
@@ -144,5 +162,26 @@ pub fn failures_of(error: &PreviewError, project: &str) -> Vec<Failure> {
         PreviewError::Revision { .. } | PreviewError::Bundle(_) => {
             one(ReasonCode::NotFound, format!("{}; run `wharf up` again", chain(error)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_has_the_fitting_remedy() {
+        let check = |os_error: i32, code: ReasonCode, word: &str| {
+            let source = std::io::Error::from_raw_os_error(os_error);
+            let path = std::path::PathBuf::from("/state/files/x");
+            let error = ActError::File(ContentFileError { attempt: "write", path, source });
+            let failure = error.failure("web");
+            assert_eq!(failure.reason_code, code);
+            assert!(failure.message.to_string().contains(word), "{:?}", failure.message);
+        };
+        // EPERM, ENOSPC, EACCES.
+        check(1, ReasonCode::Internal, "leave out `uid` and `gid`");
+        check(28, ReasonCode::DiskFull, "look at the space");
+        check(13, ReasonCode::Internal, "the owner of the agent's state directory");
     }
 }

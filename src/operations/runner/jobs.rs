@@ -195,8 +195,9 @@ async fn record(runner: &Runner, context: &JobContext, end: Option<JobEnd>) {
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
+            biased;
             () = runner.abandon.cancelled() => return,
+            () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
         }
     }
 }

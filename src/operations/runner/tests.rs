@@ -3,34 +3,18 @@ mod queue;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use tempfile::TempDir;
-
 use super::*;
-use crate::base::crash_points::NoCrashPoints;
-use crate::base::entropy::SeededEntropy;
 use crate::base::ids::RunId;
 use crate::base::limits::{FOLLOW_EVENTS_MAX, RUN_ATTEMPTS_MAX};
-use crate::base::{Clock, Timestamp};
 use crate::domain::runs::{
     CountKey, End, Inputs, Outcome as RunOutcome, ReasonCode, RestartProject, Source, Status,
     StepStatus, Undo, Waiting, WaitsFor,
 };
+use crate::operations::harness::{Agent, Host};
 use crate::operations::{
     Admitted, Answer, CancelError, Followed, Request, RunEnd, Step, StepError,
 };
-use crate::store::keys::Keys;
-use crate::store::sqlite::{self, Mode, Opening};
 use crate::store::{AuditFilter, PageRequest};
-use crate::world::tasks::Supervisor;
-
-/// A clock that moves with tokio's paused time.
-struct PausedClock(tokio::time::Instant);
-
-impl Clock for PausedClock {
-    fn now(&self) -> Timestamp {
-        after("2026-01-01T00:00:00Z".parse().unwrap(), self.0.elapsed())
-    }
-}
 
 /// What a scripted operation does, by project.
 #[derive(Debug, Clone, Copy)]
@@ -134,140 +118,74 @@ impl Operation for Scripted {
     }
 }
 
-/// One process: a runner on a store, with an operation that follows a script.
-struct Process {
-    store: Arc<dyn Store>,
-    ambient: Ambient,
-    runner: Arc<Runner>,
-    door: Door,
-    scripted: Arc<Scripted>,
-    supervisor: Supervisor,
-}
-
-/// What outlives a process.
-struct Host {
-    dir: TempDir,
-    ambient: Ambient,
-    starts: u64,
-    on_crash: fn(RunType) -> OnCrash,
+/// A host whose agents do what scripts say.
+struct Scripts {
+    host: Host,
     scripts: BTreeMap<&'static str, Script>,
     others: Vec<(RunType, Arc<dyn Operation>)>,
+    /// The operation of the last start.
+    scripted: Arc<Scripted>,
 }
 
-impl Host {
+impl Scripts {
     fn new(scripts: &[(&'static str, Script)]) -> Self {
-        let ambient = Ambient {
-            clock: Arc::new(PausedClock(tokio::time::Instant::now())),
-            entropy: Arc::new(SeededEntropy::new(1)),
-            crash_points: Arc::new(NoCrashPoints),
-        };
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            ambient,
-            starts: 0,
-            on_crash: |_| OnCrash::Resume,
-            scripts: scripts.iter().copied().collect(),
-            others: Vec::new(),
-        }
+        let mut host = Host::new();
+        host.on_crash = Some(|_| OnCrash::Resume);
+        let scripts = scripts.iter().copied().collect();
+        Self { host, scripts, others: Vec::new(), scripted: Arc::default() }
     }
 
-    /// Starts a process; it recovers, and serves.
-    async fn start(&mut self) -> (Process, Recovered) {
-        self.starts += 1;
-        let keys = Keys::open_or_create(self.dir.path(), &*self.ambient.entropy).unwrap();
-        let opened = sqlite::open(Opening {
-            state_dir: self.dir.path(),
-            keys: &keys,
-            ambient: &self.ambient,
-            os_user: "ada",
-            hostname: "host-1",
-            agent_version: "0.0.0",
-            mode: Mode::Inline,
-        });
-        let store: Arc<dyn Store> = opened.unwrap().store;
-        let scripted = Arc::new(Scripted { scripts: self.scripts.clone(), ..Scripted::default() });
-        let supervisor = Supervisor::new();
-        let mut options = RunnerOptions::new(format!("start-{}", self.starts));
-        options.on_crash = self.on_crash;
-        let mut operations =
-            Operations::default().with(RunType::RestartProject, Arc::clone(&scripted) as _);
-        for (run_type, operation) in &self.others {
-            operations = operations.with(*run_type, Arc::clone(operation));
-        }
-        let runner = Runner::new(
-            Arc::clone(&store),
-            self.ambient.clone(),
-            operations,
-            Arc::new(supervisor.clone()),
-            options,
-        );
-        let recovered = runner.start().await.unwrap();
-        let _served = supervisor.spawn("runner", Arc::clone(&runner).serve().boxed());
-        let door = runner.door();
-        let ambient = self.ambient.clone();
-        (Process { store, ambient, runner, door, scripted, supervisor }, recovered)
+    async fn start(&mut self) -> Agent {
+        let scripted = Scripted { scripts: self.scripts.clone(), ..Scripted::default() };
+        self.scripted = Arc::new(scripted);
+        let others = self.others.iter().cloned();
+        let ours = Operations::default().with(RunType::RestartProject, self.scripted.clone());
+        let operations = others.fold(ours, |all, (run_type, other)| all.with(run_type, other));
+        self.host.start_with(|_| operations).await
     }
 }
 
-impl Process {
-    fn request(&self, project: &str) -> Request {
-        let inputs = Inputs::RestartProject(RestartProject {
-            project: project.to_owned(),
-            services: Vec::new(),
-        });
-        Request::by_owner(&self.store.scope(), Source::Cli, inputs)
-    }
+fn request(agent: &Agent, project: &str, services: &[&str]) -> Request {
+    let inputs = Inputs::RestartProject(RestartProject {
+        project: project.to_owned(),
+        services: services.iter().map(|service| (*service).to_owned()).collect(),
+    });
+    Request::by_owner(&agent.store.scope(), Source::Cli, inputs)
+}
 
-    async fn submit(&self, project: &str) -> OperationRun {
-        match self.door.submit(self.request(project)).await.unwrap() {
-            Admitted::New(run) => run,
-            Admitted::Existing(run) => panic!("run {} asks for the same", run.id),
-        }
+async fn submit(agent: &Agent, project: &str) -> OperationRun {
+    match agent.door.submit(request(agent, project, &[])).await.unwrap() {
+        Admitted::New(run) => run,
+        Admitted::Existing(run) => panic!("run {} asks for the same", run.id),
     }
+}
 
-    async fn read(&self, id: RunId) -> OperationRun {
-        self.store.run(id).await.unwrap().unwrap()
-    }
+/// A run of the project `shop`, in its first step.
+async fn begun(agent: &Agent) -> OperationRun {
+    let run = submit(agent, "shop").await;
+    agent.steps_taken(run.id, 1).await;
+    run
+}
 
-    /// Waits until the run is as the test wants it.
-    async fn until(&self, id: RunId, wanted: impl Fn(&OperationRun) -> bool) -> OperationRun {
-        let wait = async {
-            loop {
-                let run = self.read(id).await;
-                if wanted(&run) {
-                    return run;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        match tokio::time::timeout(Duration::from_secs(600), wait).await {
-            Ok(run) => run,
-            Err(_) => panic!("the run never got there: {:?}", self.read(id).await),
-        }
-    }
+/// The life after the one in which the agent was killed in a step that would never have ended. Now
+/// the run would take its steps.
+async fn killed_in_a_step(on_crash: fn(RunType) -> OnCrash) -> (Scripts, Agent, OperationRun) {
+    let mut host = Scripts::new(&[("shop", Script::Hangs)]);
+    host.host.on_crash = Some(on_crash);
+    let agent = host.start().await;
+    let run = begun(&agent).await;
+    agent.kill().await;
+    host.scripts.insert("shop", Script::Steps);
+    let agent = host.start().await;
+    (host, agent, run)
+}
 
-    async fn ended(&self, id: RunId) -> OperationRun {
-        self.until(id, |run| run.state.is_completed()).await
-    }
-
-    async fn step_taken(&self, id: RunId) {
-        while self.store.steps(id).await.unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// The types of a run's audit events, first first.
-    async fn events(&self, id: RunId) -> Vec<&'static str> {
-        let mut filter = AuditFilter::workspace(self.store.scope().workspace_id);
-        filter.operation_run_id = Some(id);
-        let page = self.store.audit(filter, PageRequest::default()).await.unwrap();
-        page.items.iter().rev().map(|record| record.event.event_type.key()).collect()
-    }
-
-    /// Every task stops where it is, as when the process is killed.
-    async fn kill(self) {
-        self.supervisor.shut_down(Duration::ZERO).await;
-    }
+/// The types of a run's audit events, first first.
+async fn events(agent: &Agent, id: RunId) -> Vec<&'static str> {
+    let mut filter = AuditFilter::workspace(agent.store.scope().workspace_id);
+    filter.operation_run_id = Some(id);
+    let page = agent.store.audit(filter, PageRequest::default()).await.unwrap();
+    page.items.iter().rev().map(|record| record.event.event_type.key()).collect()
 }
 
 fn resumed(count: usize) -> Recovered {
@@ -276,18 +194,18 @@ fn resumed(count: usize) -> Recovered {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_is_executed_recorded_and_ended() {
-    let (process, _) = Host::new(&[("shop", Script::Steps)]).start().await;
-    let run = process.submit("shop").await;
-    let mut follower = process.door.follow(run.id);
-    let run = process.ended(run.id).await;
+    let agent = Scripts::new(&[("shop", Script::Steps)]).start().await;
+    let run = submit(&agent, "shop").await;
+    let mut follower = agent.door.follow(run.id);
+    let run = agent.ended(run.id).await.run;
     assert_eq!(run.outcome(), RunOutcome::Succeeded);
     assert_eq!(run.summary_counts.get(CountKey::Started), 3);
-    let steps = process.store.steps(run.id).await.unwrap();
+    let steps = agent.store.steps(run.id).await.unwrap();
     let told: Vec<_> = steps.iter().map(|step| (step.key.as_str(), step.status)).collect();
     let succeeded = StepStatus::Succeeded;
     assert_eq!(told, [("one", succeeded), ("two", succeeded), ("three", succeeded)]);
     let expect = ["operation_run.queued", "project.restart_started", "project.restarted"];
-    assert_eq!(process.events(run.id).await, expect);
+    assert_eq!(events(&agent, run.id).await, expect);
     let mut news = Vec::new();
     while let Followed::News(heard) = follower.next().await {
         news.push(match &heard.what {
@@ -307,91 +225,83 @@ async fn a_run_is_executed_recorded_and_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn runs_of_one_subject_follow_each_other_and_others_run_beside_them() {
-    let (process, _) = Host::new(&[("shop", Script::Steps), ("blog", Script::Steps)]).start().await;
-    let first = process.submit("shop").await;
+    let mut host = Scripts::new(&[("shop", Script::Steps), ("blog", Script::Steps)]);
+    let agent = host.start().await;
+    let first = submit(&agent, "shop").await;
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let mut narrower = process.request("shop");
-    narrower.inputs = Inputs::RestartProject(RestartProject {
-        project: "shop".to_owned(),
-        services: vec!["web".to_owned()],
-    });
-    let second = process.door.submit(narrower).await.unwrap().run().clone();
-    let other = process.submit("blog").await;
+    let narrower = request(&agent, "shop", &["web"]);
+    let second = agent.door.submit(narrower).await.unwrap().run().clone();
+    let other = submit(&agent, "blog").await;
     let [first, second, other] = [
-        process.ended(first.id).await,
-        process.ended(second.id).await,
-        process.ended(other.id).await,
+        agent.ended(first.id).await.run,
+        agent.ended(second.id).await.run,
+        agent.ended(other.id).await.run,
     ];
     assert!(second.started_at >= first.completed_at, "one after the other");
     assert!(other.started_at < first.completed_at, "side by side");
-    assert_eq!(process.scripted.live.lock().unwrap().1, 2);
+    assert_eq!(host.scripted.live.lock().unwrap().1, 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn asking_for_the_same_returns_the_active_run() {
-    let (process, _) = Host::new(&[("shop", Script::Steps)]).start().await;
-    let first = process.submit("shop").await;
-    let again = process.door.submit(process.request("shop")).await.unwrap();
+    let agent = Scripts::new(&[("shop", Script::Steps)]).start().await;
+    let first = submit(&agent, "shop").await;
+    let again = agent.door.submit(request(&agent, "shop", &[])).await.unwrap();
     assert!(matches!(&again, Admitted::Existing(run) if run.id == first.id), "{again:?}");
-    process.ended(first.id).await;
-    process.submit("shop").await;
+    agent.ended(first.id).await;
+    submit(&agent, "shop").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_fails_its_run_only() {
-    let (process, _) =
-        Host::new(&[("shop", Script::Panics), ("blog", Script::Steps)]).start().await;
-    let panics = process.submit("shop").await;
-    let lives = process.submit("blog").await;
-    let panicked = process.ended(panics.id).await;
+    let agent = Scripts::new(&[("shop", Script::Panics), ("blog", Script::Steps)]).start().await;
+    let panics = submit(&agent, "shop").await;
+    let lives = submit(&agent, "blog").await;
+    let panicked = agent.ended(panics.id).await.run;
     assert_eq!(panicked.outcome(), RunOutcome::Failed);
     assert_eq!(panicked.failure_summary[0].reason_code, ReasonCode::RunPanicked);
-    assert_eq!(process.ended(lives.id).await.outcome(), RunOutcome::Succeeded);
+    assert_eq!(agent.ended(lives.id).await.run.outcome(), RunOutcome::Succeeded);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_with_its_step_and_its_event() {
-    let (process, _) = Host::new(&[("shop", Script::Fails)]).start().await;
-    let run = process.submit("shop").await;
-    let run = process.ended(run.id).await;
+    let agent = Scripts::new(&[("shop", Script::Fails)]).start().await;
+    let run = submit(&agent, "shop").await;
+    let run = agent.ended(run.id).await.run;
     assert_eq!(run.failure_summary[0].message.as_str(), "a planted failure");
-    let steps = process.store.steps(run.id).await.unwrap();
+    let steps = agent.store.steps(run.id).await.unwrap();
     assert_eq!(steps[0].detail.as_ref().unwrap().as_str(), "a planted failure");
-    assert_eq!(process.events(run.id).await.last(), Some(&"project.restart_failed"));
+    assert_eq!(events(&agent, run.id).await.last(), Some(&"project.restart_failed"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_type_without_an_operation_fails_with_the_reason() {
-    let (process, _) = Host::new(&[]).start().await;
-    let mut request = process.request("shop");
+    let agent = Scripts::new(&[]).start().await;
+    let mut request = request(&agent, "shop", &[]);
     request.inputs = Inputs::RemoveProject(crate::domain::runs::RemoveProject {
         project: "shop".to_owned(),
         volumes: false,
     });
-    let run = process.door.submit(request).await.unwrap().run().clone();
-    let run = process.ended(run.id).await;
+    let run = agent.door.submit(request).await.unwrap().run().clone();
+    let run = agent.ended(run.id).await.run;
     assert_eq!(run.failure_summary[0].reason_code, ReasonCode::RunTypeUnsupported);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_running_run_is_cancelled_between_steps_and_a_queued_one_at_once() {
-    let (process, _) = Host::new(&[("shop", Script::Steps)]).start().await;
-    let workspace = process.store.scope().workspace_id;
-    let cancel = async |id| process.door.cancel(workspace, id, Actor::agent()).await;
-    let running = process.submit("shop").await;
-    process.step_taken(running.id).await;
-    let mut other = process.request("shop");
-    other.inputs = Inputs::RestartProject(RestartProject {
-        project: "shop".to_owned(),
-        services: vec!["db".to_owned()],
-    });
-    let queued = process.door.submit(other).await.unwrap().run().clone();
+    let agent = Scripts::new(&[("shop", Script::Steps)]).start().await;
+    let workspace = agent.store.scope().workspace_id;
+    let cancel = async |id| agent.door.cancel(workspace, id, Actor::agent()).await;
+    let running = submit(&agent, "shop").await;
+    agent.steps_taken(running.id, 1).await;
+    let other = request(&agent, "shop", &["db"]);
+    let queued = agent.door.submit(other).await.unwrap().run().clone();
     assert_eq!(cancel(queued.id).await.unwrap().outcome(), RunOutcome::Cancelled);
     assert_eq!(cancel(running.id).await.unwrap().status(), Status::Running);
     cancel(running.id).await.expect("asking twice changes nothing");
-    let run = process.ended(running.id).await;
+    let run = agent.ended(running.id).await.run;
     assert_eq!(run.outcome(), RunOutcome::Cancelled);
-    assert_eq!(process.store.steps(run.id).await.unwrap().len(), 1, "no step began after it");
+    assert_eq!(agent.store.steps(run.id).await.unwrap().len(), 1, "no step began after it");
     assert!(matches!(cancel(run.id).await, Err(CancelError::Ended(_))));
     assert!(matches!(cancel(RunId::from_u128(9)).await, Err(CancelError::NotFound(_))));
     let expect = [
@@ -400,56 +310,47 @@ async fn a_running_run_is_cancelled_between_steps_and_a_queued_one_at_once() {
         "operation_run.cancel_requested",
         "operation_run.cancelled",
     ];
-    assert_eq!(process.events(run.id).await, expect);
+    assert_eq!(events(&agent, run.id).await, expect);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drained_run_stops_at_a_safe_step_and_goes_on_at_the_next_start() {
-    let mut host = Host::new(&[("shop", Script::Steps)]);
-    let (process, _) = host.start().await;
-    let run = process.submit("shop").await;
-    process.step_taken(run.id).await;
-    process.runner.drain(Duration::from_secs(30)).await;
-    assert_eq!(process.read(run.id).await.state, RunState::Ready);
-    let closed = process.door.submit(process.request("shop")).await;
+    let mut host = Scripts::new(&[("shop", Script::Steps)]);
+    let agent = host.start().await;
+    let run = begun(&agent).await;
+    agent.runner.drain(Duration::from_secs(30)).await;
+    assert_eq!(agent.run(run.id).await.state, RunState::Ready);
+    let closed = agent.door.submit(request(&agent, "shop", &[])).await;
     assert!(matches!(closed, Err(crate::operations::SubmitError::Closed)));
-    process.kill().await;
+    agent.kill().await;
 
-    let (process, recovered) = host.start().await;
-    assert_eq!(recovered, Recovered::default(), "it was left in order");
-    let run = process.ended(run.id).await;
+    let agent = host.start().await;
+    assert_eq!(agent.recovered, Recovered::default(), "it was left in order");
+    let run = agent.ended(run.id).await.run;
     assert_eq!((run.outcome(), run.attempt), (RunOutcome::Succeeded, 2));
-    assert_eq!(*process.scripted.purposes.lock().unwrap(), [Purpose::Resume]);
+    assert_eq!(*host.scripted.purposes.lock().unwrap(), [Purpose::Resume]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_does_not_reach_a_safe_step_in_time_is_left_where_it_is() {
-    let mut host = Host::new(&[("shop", Script::Hangs)]);
-    let (process, _) = host.start().await;
-    let run = process.submit("shop").await;
-    process.step_taken(run.id).await;
+    let mut host = Scripts::new(&[("shop", Script::Hangs)]);
+    let agent = host.start().await;
+    let run = begun(&agent).await;
     let asked_at = tokio::time::Instant::now();
-    process.runner.drain(Duration::from_secs(30)).await;
+    agent.runner.drain(Duration::from_secs(30)).await;
     assert!(asked_at.elapsed() < Duration::from_secs(31));
-    let steps = process.store.steps(run.id).await.unwrap();
+    let steps = agent.store.steps(run.id).await.unwrap();
     assert_eq!(steps[0].status, StepStatus::Unknown, "it may have acted");
-    assert_eq!(process.read(run.id).await.state, RunState::Ready);
+    assert_eq!(agent.run(run.id).await.state, RunState::Ready);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_run_is_taken_over_at_once_and_its_open_step_is_unknown() {
-    let mut host = Host::new(&[("shop", Script::Hangs)]);
-    let (process, _) = host.start().await;
-    let run = process.submit("shop").await;
-    process.step_taken(run.id).await;
-    process.kill().await;
-
-    host.scripts.insert("shop", Script::Steps);
-    let (process, recovered) = host.start().await;
-    assert_eq!(recovered, resumed(1));
-    let run = process.ended(run.id).await;
+    let (_, agent, run) = killed_in_a_step(|_| OnCrash::Resume).await;
+    assert_eq!(agent.recovered, resumed(1));
+    let run = agent.ended(run.id).await.run;
     assert_eq!((run.outcome(), run.attempt), (RunOutcome::Succeeded, 2));
-    let steps = process.store.steps(run.id).await.unwrap();
+    let steps = agent.store.steps(run.id).await.unwrap();
     assert_eq!((steps[0].attempt, steps[0].status), (1, StepStatus::Unknown));
     let expect = [
         "operation_run.queued",
@@ -458,99 +359,98 @@ async fn a_killed_run_is_taken_over_at_once_and_its_open_step_is_unknown() {
         "operation_run.retried",
         "project.restarted",
     ];
-    assert_eq!(process.events(run.id).await, expect);
-    assert_eq!(process.store.verify_audit().await.unwrap().breaks, []);
+    assert_eq!(events(&agent, run.id).await, expect);
+    assert_eq!(agent.store.verify_audit().await.unwrap().breaks, []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_type_that_is_undone_after_a_crash_is_undone() {
-    let mut host = Host::new(&[("shop", Script::Hangs)]);
-    host.on_crash = |_| OnCrash::Undo;
-    let (process, _) = host.start().await;
-    let run = process.submit("shop").await;
-    process.step_taken(run.id).await;
-    process.kill().await;
-    host.scripts.insert("shop", Script::Steps);
-    let (process, _) = host.start().await;
-    process.ended(run.id).await;
-    assert_eq!(*process.scripted.purposes.lock().unwrap(), [Purpose::Undo]);
+    let (host, agent, run) = killed_in_a_step(|_| OnCrash::Undo).await;
+    agent.ended(run.id).await;
+    assert_eq!(*host.scripted.purposes.lock().unwrap(), [Purpose::Undo]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_type_that_asks_after_a_crash_waits_for_the_answer() {
-    let mut host = Host::new(&[("shop", Script::Hangs)]);
-    host.on_crash = |_| OnCrash::Ask;
-    let (process, _) = host.start().await;
-    let run = process.submit("shop").await;
-    process.step_taken(run.id).await;
-    process.kill().await;
-    host.scripts.insert("shop", Script::Steps);
-    let (process, recovered) = host.start().await;
-    assert_eq!(recovered.asking, 1);
+    let (_, agent, run) = killed_in_a_step(|_| OnCrash::Ask).await;
+    assert_eq!(agent.recovered.asking, 1);
     tokio::time::sleep(Duration::from_secs(3_600)).await;
-    let waiting = process.read(run.id).await;
+    let waiting = agent.run(run.id).await;
     assert_eq!(waiting.waiting().map(|waiting| waiting.waits_for), Some(WaitsFor::Answer));
-    let workspace = process.store.scope().workspace_id;
-    let answer = process.door.answer(workspace, run.id, Answer::Continue, Actor::agent());
+    let workspace = agent.store.scope().workspace_id;
+    let answer = agent.door.answer(workspace, run.id, Answer::Continue, Actor::agent());
     answer.await.unwrap();
-    assert_eq!(process.ended(run.id).await.outcome(), RunOutcome::Succeeded);
-    let late = process.door.answer(workspace, run.id, Answer::Continue, Actor::agent());
+    assert_eq!(agent.ended(run.id).await.run.outcome(), RunOutcome::Succeeded);
+    let late = agent.door.answer(workspace, run.id, Answer::Continue, Actor::agent());
     assert!(matches!(late.await, Err(CancelError::NotAsking(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_kills_the_agent_again_and_again_is_given_up() {
-    let mut host = Host::new(&[("shop", Script::Hangs)]);
-    let (mut process, _) = host.start().await;
-    let run = process.submit("shop").await;
+    let mut host = Scripts::new(&[("shop", Script::Hangs)]);
+    let mut agent = host.start().await;
+    let run = submit(&agent, "shop").await;
     for start in 1..=RUN_ATTEMPTS_MAX {
-        process.until(run.id, |run| run.attempt == start).await;
-        process.kill().await;
-        (process, _) = host.start().await;
+        agent.until(run.id, |run| run.attempt == start).await;
+        agent.kill().await;
+        agent = host.start().await;
     }
-    let run = process.read(run.id).await;
+    let run = agent.run(run.id).await;
     assert_eq!(run.outcome(), RunOutcome::Failed);
     assert_eq!(run.failure_summary[0].reason_code, ReasonCode::RunAttemptsExhausted);
     assert_eq!(run.attempt, RUN_ATTEMPTS_MAX);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancellation_survives_the_crash_of_the_process_that_took_it() {
-    let mut host = Host::new(&[("shop", Script::Hangs)]);
-    let (process, _) = host.start().await;
-    let run = process.submit("shop").await;
-    process.step_taken(run.id).await;
-    let workspace = process.store.scope().workspace_id;
-    process.door.cancel(workspace, run.id, Actor::agent()).await.unwrap();
-    process.kill().await;
-    let (process, recovered) = host.start().await;
-    assert_eq!(recovered.ended, 1);
-    assert_eq!(process.read(run.id).await.outcome(), RunOutcome::Cancelled);
+async fn a_cancellation_survives_the_crash_of_the_agent_that_took_it() {
+    let mut host = Scripts::new(&[("shop", Script::Hangs)]);
+    let agent = host.start().await;
+    let run = begun(&agent).await;
+    let workspace = agent.store.scope().workspace_id;
+    agent.door.cancel(workspace, run.id, Actor::agent()).await.unwrap();
+    agent.kill().await;
+    let agent = host.start().await;
+    assert_eq!(agent.recovered.ended, 1);
+    assert_eq!(agent.run(run.id).await.outcome(), RunOutcome::Cancelled);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_waits_gives_up_its_worker_and_goes_on_in_time() {
-    let (process, _) = Host::new(&[("shop", Script::BacksOff)]).start().await;
-    let run = process.submit("shop").await;
-    let waiting = process.until(run.id, |run| run.waiting().is_some()).await;
+    let agent = Scripts::new(&[("shop", Script::BacksOff)]).start().await;
+    let run = submit(&agent, "shop").await;
+    let waiting = agent.until(run.id, |run| run.waiting().is_some()).await;
     assert_eq!(waiting.status(), Status::Running);
-    let ended = process.ended(run.id).await;
+    let ended = agent.ended(run.id).await.run;
     assert_eq!((ended.outcome(), ended.attempt), (RunOutcome::Succeeded, 2));
     let took = between(ended.created_at, ended.completed_at.unwrap());
     assert!(took >= Duration::from_secs(63) && took < Duration::from_secs(65), "{took:?}");
-    let events = process.events(run.id).await;
+    let events = events(&agent, run.id).await;
     assert_eq!(events[2..4], ["operation_run.waiting", "operation_run.woken"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_lags_is_told() {
-    let (process, _) = Host::new(&[]).start().await;
+    let agent = Scripts::new(&[]).start().await;
     let run = RunId::from_u128(1);
-    let mut follower = process.door.follow(run);
+    let mut follower = agent.door.follow(run);
     for _ in 0..=FOLLOW_EVENTS_MAX {
         let line = Happened::Log("a line".into());
-        process.runner.signals.publish(run, process.ambient.now(), line);
+        agent.runner.signals.publish(run, agent.ambient.now(), line);
     }
     assert_eq!(follower.next().await, Followed::Lagged);
     assert!(matches!(follower.next().await, Followed::News(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_loop_that_turns_proves_that_it_does() {
+    let agent = Scripts::new(&[("shop", Script::Hangs)]).start().await;
+    let run = submit(&agent, "shop").await;
+    agent.steps_taken(run.id, 1).await;
+    let soon = Duration::from_secs(1);
+    // A worker that hangs is no reason to stop the agent.
+    tokio::time::timeout(soon, agent.runner.turn()).await.unwrap();
+    let runner = Arc::clone(&agent.runner);
+    agent.kill().await;
+    let stands_still = tokio::time::timeout(Duration::from_secs(600), runner.turn()).await;
+    assert!(stands_still.is_err(), "a loop that is gone proved itself");
 }

@@ -55,8 +55,9 @@ pub(super) async fn work(runner: Arc<Runner>, run: OperationRun, cancel: Cancell
             _ => {
                 error!(run_id = %run.id, error = %chain(&error), "recording the end again soon");
                 tokio::select! {
-                    () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
+                    biased;
                     () = runner.abandon.cancelled() => {}
+                    () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
                 }
             }
         }
@@ -82,8 +83,9 @@ async fn prepared(
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
+            biased;
             () = runner.abandon.cancelled() => return None,
+            () = tokio::time::sleep(STORE_RETRY_INTERVAL) => {}
         }
     }
 }
@@ -136,6 +138,7 @@ impl Ending {
     fn of(runner: &Runner, context: &RunContext, end: RunEnd) -> Self {
         let progress = context.take_progress();
         let mut run = context.run().clone();
+        run.context.details = context.details();
         run.failure_summary.extend(progress.failures.iter().cloned());
         let retries = context.definition().is_some_and(|it| it.retry.attempts_max > 0);
         let (write, event, state) = match end.verdict {
@@ -207,8 +210,7 @@ fn completed(
     let actor = Actor::agent();
     let mut event = run_event(&runner.ambient, run, event_type, end.into(), actor, summary);
     event.context.reason_code = run.failure_summary.first().map(|failure| failure.reason_code);
-    event.context.plan_digest =
-        progress.details.as_ref().unwrap_or(&run.context.details).plan_digest;
+    event.context.plan_digest = run.context.details.plan_digest;
     event.context.items_succeeded = counted(run, progress, CountKey::Processed);
     event.context.items_failed = counted(run, progress, CountKey::Failed);
     (write, Some(event), RunState::Completed(end))
@@ -270,6 +272,7 @@ async fn fail_instead(
     let message = format!("the result could not be recorded: {}", chain(refused));
     progress.failures.push(Failure::new(ReasonCode::Internal, "store", message));
     let mut run = context.run().clone();
+    run.context.details = context.details();
     run.failure_summary.extend(progress.failures.iter().cloned());
     let summary = describe_end(&run, End::Failed);
     let (write, event, state) = completed(runner, &run, End::Failed, &summary, &progress);

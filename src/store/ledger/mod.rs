@@ -155,6 +155,10 @@ impl Ledger {
     /// When a record is not in the state that the write expects. The set is of no use then.
     pub(super) fn apply(&mut self, write: &Write) -> Result<(), Conflict> {
         match write {
+            Write::ExpectActive { run_id } => match self.run(*run_id)?.state.is_completed() {
+                true => Err(Conflict::Ended(*run_id)),
+                false => Ok(()),
+            },
             Write::InsertRun(run) => self.insert(run, false),
             Write::InsertBulk(bulk) => self.insert_bulk(bulk),
             Write::StartAttempt(start) => self.start_attempt(start),
@@ -191,9 +195,13 @@ impl Ledger {
             | Write::PutRevision(_)
             | Write::Schedule(_)
             | Write::Alert(_)
-            | Write::PutProject(_)
+            | Write::ExpectProject { .. }
+            | Write::ExpectNoProject { .. }
+            | Write::ApplyProject { .. }
+            | Write::KeepProject { .. }
             | Write::NoteDeployed { .. }
             | Write::ForgetProject { .. }
+            | Write::ForgetVolumes { .. }
             | Write::PutAdoption(_)
             | Write::DropAdoptions { .. } => Ok(()),
         }

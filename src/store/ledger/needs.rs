@@ -99,7 +99,8 @@ impl Ledger {
             | Write::WaitRun { run_id, progress, .. } => {
                 self.need_progress(*run_id, progress, needs);
             }
-            Write::WakeRun { run_id }
+            Write::ExpectActive { run_id }
+            | Write::WakeRun { run_id }
             | Write::RequestCancel { run_id, .. }
             | Write::DismissRun { run_id } => {
                 let _ = self.need_run(*run_id, needs);
@@ -136,9 +137,13 @@ impl Ledger {
             | Write::PutRevision(_)
             | Write::Schedule(_)
             | Write::Alert(_)
-            | Write::PutProject(_)
+            | Write::ExpectProject { .. }
+            | Write::ExpectNoProject { .. }
+            | Write::ApplyProject { .. }
+            | Write::KeepProject { .. }
             | Write::NoteDeployed { .. }
             | Write::ForgetProject { .. }
+            | Write::ForgetVolumes { .. }
             | Write::PutAdoption(_)
             | Write::DropAdoptions { .. } => {}
         }

@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 
 use super::PostgresStore;
 use super::batch::Work;
+use super::columns::delivery as delivery_columns;
 use super::fault::Fault;
 use super::flush::{Calls, Owned};
 use super::rows::{
@@ -19,7 +20,7 @@ use super::rows::{
 use super::schedules::length;
 use super::serve::{answer, cut, texts};
 use super::server::Session;
-use super::statements::{Sql, delivery as delivery_columns};
+use super::statements::Sql;
 use crate::base::ids::{DeliveryId, ReceiverId, WorkspaceId};
 use crate::base::{Secret, Timestamp};
 use crate::domain::alerts::{

@@ -49,6 +49,10 @@ pub(super) enum Work {
     Heartbeat { instance: String, at: Timestamp, lease_until: Timestamp },
     /// A container exited.
     Exit(ContainerExit),
+    /// Containers run again whose exits were remembered.
+    ForgetExits { workspace: WorkspaceId, project: String, container_ids: Vec<String> },
+    /// Anonymous volumes are about to be removed.
+    DoomVolumes { workspace: WorkspaceId, project: String, names: Vec<String> },
     /// Deliveries to be sent.
     TakeDeliveries(TakeDeliveries),
     /// What came of a try.
@@ -75,15 +79,20 @@ pub(super) struct Sealed {
 }
 
 impl Work {
-    /// Whether it is done with statements of its own, that cannot be taken back alone: it has the
-    /// transaction for itself.
+    /// Whether it is done with statements of its own, that cannot be taken back alone or that look
+    /// at rows which nobody else may have changed before: it has the transaction for itself.
     pub(super) fn is_alone(&self) -> bool {
         let (writes, sealed) = match self {
             Self::Commit { writes, sealed, .. } => (writes, sealed),
             Self::Admit(admit) => (&admit.writes, &admit.sealed),
             _ => return false,
         };
-        !sealed.receivers.is_empty() || writes.iter().any(has_own_statements)
+        let is_own = |write: &Write| {
+            use Write::{ExpectNoProject, ExpectProject};
+            has_own_statements(write)
+                || matches!(write, ExpectProject { .. } | ExpectNoProject { .. })
+        };
+        !sealed.receivers.is_empty() || !sealed.revisions.is_empty() || writes.iter().any(is_own)
     }
 }
 
@@ -335,6 +344,12 @@ async fn decide<'a>(
             pending.heartbeat(instance, *at, *lease_until);
         }
         Work::Exit(exit) => pending.put_exit(host, exit),
+        Work::ForgetExits { workspace, project, container_ids } => {
+            pending.forget_exits(host, (*workspace, project), container_ids);
+        }
+        Work::DoomVolumes { workspace, project, names } => {
+            pending.doom_volumes(host, (*workspace, project), names);
+        }
         Work::TakeDeliveries(take) => {
             let (deliveries, is_changed) = alerts::take(session, host, *take).await?;
             if is_changed {
@@ -361,6 +376,7 @@ async fn apply(
     writes: &[Write],
     sealed: &Sealed,
 ) -> Result<(), Fault> {
+    projects::expect(session, host, writes, &sealed.revisions).await?;
     for receiver in &sealed.receivers {
         alerts::put_receiver(session, host, receiver).await?;
         pending.touch();
@@ -454,9 +470,11 @@ fn own_rows(writes: &[Write]) -> Vec<&Write> {
             Write::PutHostedType(_)
                 | Write::PutQueueControl(_)
                 | Write::DropQueueControl { .. }
-                | Write::PutProject(_)
+                | Write::ApplyProject { .. }
+                | Write::KeepProject { .. }
                 | Write::NoteDeployed { .. }
                 | Write::ForgetProject { .. }
+                | Write::ForgetVolumes { .. }
                 | Write::PutAdoption(_)
                 | Write::DropAdoptions { .. }
         )
@@ -493,6 +511,8 @@ pub(super) fn acts(work: &Work) -> Vec<Act<'_>> {
         | Work::RegisterAgent(_)
         | Work::Heartbeat { .. }
         | Work::Exit(_)
+        | Work::ForgetExits { .. }
+        | Work::DoomVolumes { .. }
         | Work::TakeDeliveries(_)
         | Work::ReportDelivery { .. } => Vec::new(),
     }

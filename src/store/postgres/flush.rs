@@ -12,7 +12,7 @@ use super::projects::{self, SealedRevision};
 use super::rows::{nanos, optional_nanos, signed, to_json};
 use super::statements::Sql;
 use crate::base::Timestamp;
-use crate::base::ids::RunId;
+use crate::base::ids::{RunId, WorkspaceId};
 use crate::domain::alerts::AlertEvent;
 use crate::domain::runs::{Agent, Attempt, Job, JobState, OperationRun, StepRecord, Subject};
 use crate::store::ledger::{
@@ -186,7 +186,7 @@ impl Pending {
                 self.last.add(Sql::DropQueueControl, values);
                 (self.has_controls, self.wakes_others) = (true, true);
             }
-            write => projects::write(&mut self.last, host, write),
+            write => projects::write(&mut self.last, host, write)?,
         }
         Ok(())
     }
@@ -242,6 +242,16 @@ impl Pending {
     /// A container exited.
     pub(super) fn put_exit(&mut self, host: &str, exit: &ContainerExit) {
         projects::record_exit(&mut self.last, host, exit);
+    }
+
+    /// Containers run again whose exits were remembered.
+    pub(super) fn forget_exits(&mut self, host: &str, of: (WorkspaceId, &str), ids: &[String]) {
+        projects::note_names(&mut self.last, Sql::ForgetExits, host, of, ids);
+    }
+
+    /// Anonymous volumes are about to be removed.
+    pub(super) fn doom_volumes(&mut self, host: &str, of: (WorkspaceId, &str), names: &[String]) {
+        projects::note_names(&mut self.last, Sql::DoomVolumes, host, of, names);
     }
 
     /// The statements that write it all out; nothing is pending then.

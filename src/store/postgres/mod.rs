@@ -7,6 +7,7 @@ mod audit;
 mod batch;
 mod cache;
 mod claims;
+mod columns;
 mod fault;
 mod flush;
 mod loads;
@@ -33,7 +34,7 @@ use self::fault::Fault;
 use self::reader::Readers;
 use self::writer::{Job, Link, Writer};
 use super::keys::Keys;
-use super::{Migrated, Scope, StoreError, host};
+use super::{CommitObserver, Migrated, Scope, StoreError, host};
 use crate::base::Ambient;
 use crate::base::ids::HostId;
 use crate::base::limits::{STORE_QUEUE_MAX, STORE_TRANSACTION_TIMEOUT};
@@ -41,7 +42,7 @@ use crate::base::limits::{STORE_QUEUE_MAX, STORE_TRANSACTION_TIMEOUT};
 pub use server::{Host, Server};
 
 /// What a store needs to open.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Opening {
     /// Where the database is.
     pub server: Server,
@@ -61,6 +62,8 @@ pub struct Opening {
     pub hostname: String,
     /// The version of the agent, for the ledger of migrations.
     pub agent_version: String,
+    /// Hears of every commit.
+    pub on_commit: Option<CommitObserver>,
 }
 
 /// An open store, and what happened to the database on the way.
@@ -154,6 +157,7 @@ fn start(
             host_id: opening.host_id,
             ambient: opening.ambient,
             link,
+            on_commit: opening.on_commit,
             flight: Vec::new(),
             sent: None,
         };

@@ -6,11 +6,14 @@ use tokio_postgres::Row;
 
 use super::fault::Fault;
 use super::flush::{Calls, Owned};
-use super::rows::{digest, nanos, optional_parsed, parsed, signed, small, text, time, unsigned};
+use super::rows::{
+    digest, json, nanos, optional_parsed, parsed, signed, small, text, time, to_json, unsigned,
+};
+use super::server::{Session, Value};
 use super::statements::Sql;
 use crate::base::ids::WorkspaceId;
 use crate::base::limits::REVISIONS_KEPT_MAX;
-use crate::store::{Adoption, ContainerExit, Project, Revision, Write};
+use crate::store::{Adoption, Conflict, ContainerExit, Project, Revision, Write};
 
 /// A revision with its content sealed: what may leave this host.
 #[derive(Debug)]
@@ -55,14 +58,37 @@ pub(super) fn drop_old_revisions(calls: &mut Calls, host: &str, sealed: &SealedR
 }
 
 /// Writes a row that no other write looks at; nothing for a write of another kind.
-pub(super) fn write(calls: &mut Calls, host: &str, write: &Write) {
+pub(super) fn write(calls: &mut Calls, host: &str, write: &Write) -> Result<(), Fault> {
     let mut of_host = |sql, values: Vec<Owned>| {
         let mut all: Vec<Owned> = vec![Box::new(host.to_owned())];
         all.extend(values);
         calls.add(sql, all);
     };
     match write {
-        Write::PutProject(project) => of_host(Sql::PutProject, project_values(project)),
+        Write::ApplyProject { workspace_id, tenant_id, name, revision_id, wanted, at } => of_host(
+            Sql::ApplyProject,
+            vec![
+                Box::new(workspace_id.to_string()),
+                Box::new(name.clone()),
+                Box::new(tenant_id.map(|id| id.to_string())),
+                Box::new(revision_id.to_string()),
+                Box::new(to_json(wanted, "wanted services")?),
+                Box::new(nanos(*at)),
+            ],
+        ),
+        Write::KeepProject { workspace_id, name, desired, at } => of_host(
+            Sql::KeepProject,
+            vec![
+                Box::new(workspace_id.to_string()),
+                Box::new(name.clone()),
+                Box::new(desired.key()),
+                Box::new(nanos(*at)),
+            ],
+        ),
+        Write::ForgetVolumes { workspace_id, project } => of_host(
+            Sql::ForgetVolumes,
+            vec![Box::new(workspace_id.to_string()), Box::new(project.clone())],
+        ),
         Write::NoteDeployed { workspace_id, name, revision_id, spec_digest, at } => of_host(
             Sql::NoteDeployed,
             vec![
@@ -95,20 +121,7 @@ pub(super) fn write(calls: &mut Calls, host: &str, write: &Write) {
         ),
         _ => {}
     }
-}
-
-fn project_values(project: &Project) -> Vec<Owned> {
-    vec![
-        Box::new(project.workspace_id.to_string()),
-        Box::new(project.name.clone()),
-        Box::new(project.tenant_id.map(|id| id.to_string())),
-        Box::new(project.desired.key()),
-        Box::new(project.revision_id.map(|id| id.to_string())),
-        Box::new(project.deployed_revision_id.map(|id| id.to_string())),
-        Box::new(project.spec_digest.map(|digest| digest.to_string())),
-        Box::new(nanos(project.created_at)),
-        Box::new(nanos(project.updated_at)),
-    ]
+    Ok(())
 }
 
 /// Housekeeping: the latest exit of a container.
@@ -123,8 +136,66 @@ pub(super) fn record_exit(calls: &mut Calls, host: &str, exit: &ContainerExit) {
         Box::new(exit.exit_code),
         Box::new(signed(exit.count)),
         Box::new(nanos(exit.seen_at)),
+        Box::new(exit.ended.key()),
     ];
     calls.add(Sql::RecordExit, values);
+}
+
+/// Checks the conditions among the writes of a caller that are on projects, and that no equal files
+/// are stored already. The host's projects have one writer, and this transaction is the caller's
+/// own.
+pub(super) async fn expect(
+    session: &Session,
+    host: &str,
+    writes: &[Write],
+    revisions: &[SealedRevision],
+) -> Result<(), Fault> {
+    let changed = |noun, id| Fault::from(Conflict::Changed { noun, id });
+    for SealedRevision { revision, .. } in revisions {
+        let workspace = revision.workspace_id.to_string();
+        let digest = revision.digest.to_string();
+        let values: [Value<'_>; 4] = [&host, &workspace, &revision.project, &digest];
+        if let Some(equal) = session.query(Sql::RevisionByDigest, &values).await?.first() {
+            return Err(changed("revision", text(equal, 0)?));
+        }
+    }
+    for write in writes {
+        let (workspace, name) = match write {
+            Write::ExpectProject { workspace_id, name, .. }
+            | Write::ExpectNoProject { workspace_id, name } => (workspace_id.to_string(), name),
+            _ => continue,
+        };
+        let found = session.query(Sql::Project, &[&host, &workspace, name]).await?;
+        let found = found.first().map(project).transpose()?;
+        let is_so = match (write, found) {
+            (Write::ExpectProject { desired, revision_id, wanted, .. }, Some(found)) => {
+                (found.desired, found.revision_id) == (*desired, *revision_id)
+                    && found.wanted == *wanted
+            }
+            (_, found) => matches!(write, Write::ExpectNoProject { .. }) && found.is_none(),
+        };
+        if !is_so {
+            return Err(changed("project", name.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Housekeeping about containers and volumes of a project: these names, for that statement.
+pub(super) fn note_names(
+    calls: &mut Calls,
+    sql: Sql,
+    host: &str,
+    (workspace, project): (WorkspaceId, &str),
+    names: &[String],
+) {
+    let values: Vec<Owned> = vec![
+        Box::new(host.to_owned()),
+        Box::new(workspace.to_string()),
+        Box::new(project.to_owned()),
+        Box::new(names.to_vec()),
+    ];
+    calls.add(sql, values);
 }
 
 pub(super) fn revision(row: &Row) -> Result<Revision, Fault> {
@@ -149,6 +220,7 @@ pub(super) fn project(row: &Row) -> Result<Project, Fault> {
         spec_digest: row.try_get::<_, Option<&str>>(6)?.map(digest).transpose()?,
         created_at: time(row, 7)?,
         updated_at: time(row, 8)?,
+        wanted: json(row, 9, "wanted services")?,
     })
 }
 
@@ -197,5 +269,6 @@ pub(super) fn exit(
         exit_code: row.try_get(3)?,
         count: unsigned(row, 4)?,
         seen_at: time(row, 5)?,
+        ended: parsed(row, 6, "kind of exit")?,
     })
 }

@@ -4,12 +4,12 @@
 
 use tokio_postgres::Row;
 
+use super::columns::run as run_columns;
 use super::fault::Fault;
 use super::rows::{
     digest, flag, json, nanos, number, optional_json, optional_parsed, optional_time, parsed,
     small, text, time, unsigned,
 };
-use super::statements::run as run_columns;
 use crate::base::Timestamp;
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
@@ -18,7 +18,7 @@ use crate::domain::runs::{
 };
 use crate::store::filter::{Bound, Marks, Restriction};
 use crate::store::ledger::{StateColumns, state_of};
-use crate::store::{Cursor, PageRequest, QueueDepth, RunFilter, StoreError};
+use crate::store::{Backlog, Cursor, PageRequest, QueueDepth, RunFilter, StoreError};
 
 /// Reads a run from the columns of `run!`.
 pub(super) fn run(row: &Row) -> Result<OperationRun, Fault> {
@@ -214,5 +214,13 @@ pub(super) fn queue_depth(row: &Row) -> Result<QueueDepth, Fault> {
         queued: unsigned(row, 1)?,
         running: unsigned(row, 2)?,
         oldest_queued_at: optional_time(row, 3)?,
+    })
+}
+
+pub(super) fn backlog(row: &Row) -> Result<Backlog, Fault> {
+    Ok(Backlog {
+        status: parsed(row, 0, "status")?,
+        runs: unsigned(row, 1)?,
+        oldest: time(row, 2)?,
     })
 }

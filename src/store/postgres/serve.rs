@@ -26,10 +26,10 @@ use crate::domain::runs::{
 };
 use crate::store::filter::{Bound, Marks, Restriction};
 use crate::store::{
-    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Change, Claim, Claimed,
-    Conflict, ContainerExit, Cursor, Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt,
-    Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
-    RunFilter, RunProgress, Scope, SignOfLife, Store, StoreError, Write,
+    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Backlog, Change, Claim,
+    Claimed, Conflict, ContainerExit, Cursor, Heard, JobFilter, Lost, NewRevision, Notice,
+    OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue,
+    ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Store, StoreError, Write,
 };
 
 impl PostgresStore {
@@ -103,6 +103,7 @@ impl PostgresStore {
         };
         let (keys, entropy) = (self.keys.clone(), Arc::clone(&self.ambient.entropy));
         let id = revision.id;
+        #[expect(clippy::disallowed_methods, reason = "a large bundle is sealed on a thread")]
         let sealed = spawn_blocking(move || keys.seal(id.as_bytes(), &content, &*entropy)).await;
         Ok(SealedRevision { revision, pieces: sealed.map_err(|_| StoreError::Stopped)?? })
     }
@@ -112,6 +113,7 @@ impl PostgresStore {
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // The thread ends when it has served everybody who was waiting.
+            #[expect(clippy::disallowed_methods, reason = "the database is waited for on a thread")]
             let ended = spawn_blocking(move || thread.join()).await;
             ended.map_err(|_| StoreError::Stopped)?.map_err(|_| StoreError::Stopped)?;
         }
@@ -194,7 +196,7 @@ impl PostgresStore {
             .equals("j.run_id", filter.run_id.to_string())
             .any_of("j.status", &filter.statuses)
             .more_than("j.number", after)
-            .query(super::statements::job!(), "j.number", limit + 1);
+            .query(super::columns::job!(), "j.number", limit + 1);
         let read = |row: &tokio_postgres::Row| {
             Ok((run_reads::job(row)?, Cursor(row.try_get::<_, i64>(14)?.to_string())))
         };
@@ -300,6 +302,30 @@ impl Store for PostgresStore {
         answer(async move { self.write("record the exit", Work::Exit(exit)).await.map(drop) })
     }
 
+    fn forget_exits(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        container_ids: Vec<String>,
+    ) -> Answer<'_, ()> {
+        answer(async move {
+            let work = Work::ForgetExits { workspace, project, container_ids };
+            self.write("forget the exits", work).await.map(drop)
+        })
+    }
+
+    fn doom_volumes(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        names: Vec<String>,
+    ) -> Answer<'_, ()> {
+        answer(async move {
+            let work = Work::DoomVolumes { workspace, project, names };
+            self.write("remember the volumes", work).await.map(drop)
+        })
+    }
+
     fn scope(&self) -> Scope {
         self.scope.clone()
     }
@@ -365,6 +391,10 @@ impl ReadRuns for PostgresStore {
             let read = |row: &tokio_postgres::Row| optional_time(row, 0);
             Ok(self.one("find due runs", Sql::NextDue, &[], read).await?.flatten())
         })
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        answer(self.many("count the runs", Sql::Backlog, &[], run_reads::backlog))
     }
 
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>> {
@@ -497,6 +527,14 @@ impl ReadProjects for PostgresStore {
             let values = texts([&self.scope.host_id, &workspace, &project]);
             let read = |row: &tokio_postgres::Row| projects::adoption(workspace, &project, row);
             self.many("list the adoptions", Sql::Adoptions, &values, read).await
+        })
+    }
+
+    fn doomed_volumes(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<String>> {
+        answer(async move {
+            let values = texts([&self.scope.host_id, &workspace, &project]);
+            let read = |row: &tokio_postgres::Row| super::rows::text(row, 0);
+            self.many("list the volumes", Sql::DoomedVolumes, &values, read).await
         })
     }
 

@@ -1,6 +1,11 @@
 //! Lists every statement that is not made for a filter. Owns the SQL of this dialect. Face: `Sql`.
 //! Never holds a value: values are bound. A test prepares each against a real server.
 
+use super::columns::{
+    attempt, delivery, hosted_type, job, lock, needed_by_runs, project, receiver, revision, run,
+    schedule,
+};
+
 /// Declares the statements: each is one line of the enum and its text.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $($text:expr),+;)+) => {
@@ -23,94 +28,6 @@ macro_rules! statements {
         }
     };
 }
-
-/// The columns of a run, in the order in which `run_reads::run` reads them.
-macro_rules! run {
-    () => {
-        "SELECT r.id, r.workspace_id, r.tenant_id, r.user_id, r.initiator_name, r.source,
-         r.subject, r.status, r.outcome, r.ready, r.waits_for, r.wait_until, r.attempt,
-         r.run_identity_hash, r.summary_counts, r.failure_summary, r.context,
-         r.cancel_requested_at, r.created_at, r.started_at, r.completed_at, r.priority, r.run_at,
-         r.host_id, r.retried_from, r.failures, r.is_dead_letter, r.jobs FROM runs r"
-    };
-}
-
-/// The columns of an attempt, as `run_reads::attempt` reads them.
-macro_rules! attempt {
-    () => {
-        "a.run_id, a.number, a.instance, a.host_id, a.boot_id, a.is_hosted, a.started_at,
-         a.heartbeat_at, a.lease_until, a.ended_at, a.\"end\""
-    };
-}
-
-/// The columns of a lock, as `loads::lock` reads them: the last says whether its scope is a host.
-macro_rules! lock {
-    () => {
-        "SELECT l.scope, l.subject, l.run_id, l.acquired_at, l.expires_at,
-         (SELECT count(*) FROM hosts h WHERE h.id = l.scope) FROM locks l"
-    };
-}
-
-/// The columns of a job, as `run_reads::job` reads them.
-macro_rules! job {
-    () => {
-        "SELECT j.run_id, j.key, j.tenant_id, j.payload, j.status, j.wait_until, j.attempt,
-         j.failures, j.interruptions, j.instance, j.host_id, j.boot_id, j.is_hosted,
-         j.lease_until, j.number FROM run_jobs j"
-    };
-}
-
-macro_rules! revision {
-    () => {
-        "SELECT id, workspace_id, project, digest, size_bytes, created_at FROM revisions"
-    };
-}
-
-macro_rules! project {
-    () => {
-        "SELECT workspace_id, tenant_id, name, desired, revision_id, deployed_revision_id,
-         spec_digest, created_at, updated_at FROM projects"
-    };
-}
-
-macro_rules! hosted_type {
-    () => {
-        "SELECT workspace_id, name, definition, registered_at, updated_at FROM hosted_types"
-    };
-}
-
-/// Runs that are not completed need the files that they name.
-macro_rules! needed_by_runs {
-    () => {
-        "SELECT context::json -> 'inputs' ->> 'revision_id' FROM runs
-         WHERE status <> 'completed' AND context::json -> 'inputs' ->> 'revision_id' IS NOT NULL"
-    };
-}
-
-macro_rules! schedule {
-    () => {
-        "SELECT id, workspace_id, tenant_id, name, expression, time_zone, task, jitter_max, missed,
-         missed_age_max, overlap, is_paused, created_at, updated_at, done_until, held, fired_at,
-         run_id FROM schedules"
-    };
-}
-
-macro_rules! receiver {
-    () => {
-        "SELECT id, workspace_id, name, target, header_names, is_signed, timeout, created_at,
-         updated_at, sealed FROM alert_receivers"
-    };
-}
-
-/// The columns of a delivery, as `alerts::delivery` reads them.
-macro_rules! delivery {
-    () => {
-        "SELECT d.id, d.receiver_id, d.event, d.status, d.due_at, d.ended_at, d.attempts, d.last
-         FROM alert_deliveries d"
-    };
-}
-
-pub(super) use {delivery, job, run};
 
 statements! {
     /// Tells other agents that there is work.
@@ -182,25 +99,33 @@ statements! {
             min(created_at) FILTER (WHERE status = 'queued')
         FROM runs WHERE workspace_id = $1 AND status <> 'completed' GROUP BY type ORDER BY type";
 
+    /// The runs that are not completed, by status.
+    Backlog = "SELECT status, count(*), min(created_at) FROM runs WHERE status <> 'completed'
+        GROUP BY status ORDER BY status";
+
     /// All projects of a workspace.
     Projects = project!(), " WHERE host_id = $1 AND workspace_id = $2 ORDER BY name";
     /// One project.
     Project = project!(), " WHERE host_id = $1 AND workspace_id = $2 AND name = $3";
-    /// Inserts or replaces a project; when it was first applied stays.
-    PutProject = "INSERT INTO projects (host_id, workspace_id, name, tenant_id, desired,
-            revision_id, deployed_revision_id, spec_digest, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    /// Keeps a project as these files declare; when it was first applied stays.
+    ApplyProject = "INSERT INTO projects (host_id, workspace_id, name, tenant_id, desired,
+            revision_id, wanted, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, 'running', $5, $6, $7, $7)
         ON CONFLICT (host_id, workspace_id, name) DO UPDATE SET
-            tenant_id = excluded.tenant_id, desired = excluded.desired,
-            revision_id = excluded.revision_id,
-            deployed_revision_id = excluded.deployed_revision_id,
-            spec_digest = excluded.spec_digest, updated_at = excluded.updated_at";
+            desired = excluded.desired, revision_id = excluded.revision_id,
+            wanted = excluded.wanted, updated_at = excluded.updated_at";
+    /// Changes what a project is kept at.
+    KeepProject = "UPDATE projects SET desired = $4, updated_at = $5
+        WHERE host_id = $1 AND workspace_id = $2 AND name = $3";
     /// What was brought up.
     NoteDeployed = "UPDATE projects SET deployed_revision_id = $4, spec_digest = $5, updated_at = $6
         WHERE host_id = $1 AND workspace_id = $2 AND name = $3";
     /// Forgets a project that is to be gone, with what belongs to it. One that was applied again
-    /// meanwhile stays.
-    ForgetProject = "WITH gone AS (
+    /// meanwhile stays, with nothing of it deployed.
+    ForgetProject = "WITH kept AS (
+            UPDATE projects SET deployed_revision_id = NULL, spec_digest = NULL
+            WHERE host_id = $1 AND workspace_id = $2 AND name = $3 AND desired <> 'removed'),
+        gone AS (
             DELETE FROM projects
             WHERE host_id = $1 AND workspace_id = $2 AND name = $3 AND desired = 'removed'
             RETURNING host_id, workspace_id, name),
@@ -227,15 +152,28 @@ statements! {
     /// The latest exit of a container: seen again, it is counted; a container that replaced it
     /// begins at its own count.
     RecordExit = "INSERT INTO container_exits AS e (host_id, workspace_id, project, service, number,
-            container_id, exit_code, count, seen_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            container_id, exit_code, count, seen_at, ended)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (host_id, workspace_id, project, service, number) DO UPDATE SET
             count = CASE WHEN e.container_id = excluded.container_id
                 THEN e.count + excluded.count ELSE excluded.count END,
             container_id = excluded.container_id, exit_code = excluded.exit_code,
-            seen_at = excluded.seen_at";
+            seen_at = excluded.seen_at, ended = excluded.ended";
+    /// Forgets how containers ended, because they run.
+    ForgetExits = "DELETE FROM container_exits WHERE host_id = $1 AND workspace_id = $2
+        AND project = $3 AND container_id = ANY($4)";
+    /// Remembers anonymous volumes that are about to be removed.
+    DoomVolumes = "INSERT INTO doomed_volumes (host_id, workspace_id, project, name)
+        SELECT $1, $2, $3, unnest($4::text[]) ON CONFLICT DO NOTHING";
+    /// Those of a project.
+    DoomedVolumes = "SELECT name FROM doomed_volumes
+        WHERE host_id = $1 AND workspace_id = $2 AND project = $3 ORDER BY name";
+    /// Forgets those of a project: they are removed.
+    ForgetVolumes = "DELETE FROM doomed_volumes
+        WHERE host_id = $1 AND workspace_id = $2 AND project = $3";
     /// The exits of a project.
-    Exits = "SELECT service, number, container_id, exit_code, count, seen_at FROM container_exits
+    Exits = "SELECT service, number, container_id, exit_code, count, seen_at, ended
+        FROM container_exits
         WHERE host_id = $1 AND workspace_id = $2 AND project = $3 ORDER BY service, number";
 
     /// Stores a bundle.
@@ -249,7 +187,9 @@ statements! {
         AND project = $3 AND id <> $4 AND id NOT IN (", needed_by_runs!(), ")
         AND id NOT IN (SELECT revision_id FROM projects WHERE revision_id IS NOT NULL
             UNION SELECT deployed_revision_id FROM projects
-            WHERE deployed_revision_id IS NOT NULL)
+            WHERE deployed_revision_id IS NOT NULL
+            UNION SELECT layer.value ->> 'revision_id' FROM projects,
+                json_array_elements(wanted::json -> 'beneath') AS layer)
         AND id NOT IN (SELECT id FROM revisions WHERE host_id = $1 AND workspace_id = $2
             AND project = $3 ORDER BY created_at DESC, id DESC LIMIT $5)";
     /// One bundle, without its content.

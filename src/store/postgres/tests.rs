@@ -63,6 +63,7 @@ impl Database {
             os_user: "ada".to_owned(),
             hostname: self.hostname.to_owned(),
             agent_version: "0.0.0".to_owned(),
+            on_commit: None,
         })
         .await
     }

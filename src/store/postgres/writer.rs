@@ -19,7 +19,7 @@ use super::statements::Sql;
 use crate::base::ids::HostId;
 use crate::base::limits::{STORE_AWAY_WAIT, STORE_BATCH_MAX, STORE_TRANSACTION_TIMEOUT};
 use crate::base::{Ambient, chain};
-use crate::store::StoreError;
+use crate::store::{CommitObserver, StoreError};
 
 /// The channel on which agents of one database tell each other that there is work.
 pub(super) const CHANNEL: &str = "wharf_work";
@@ -67,6 +67,8 @@ pub(super) struct Writer {
     pub(super) host_id: HostId,
     pub(super) ambient: Ambient,
     pub(super) link: Arc<Link>,
+    /// Hears of every commit.
+    pub(super) on_commit: Option<CommitObserver>,
     /// Callers whose change is under way.
     pub(super) flight: Vec<Job>,
     /// What they are to be told, once a commit was sent whose answer is missing.
@@ -185,10 +187,16 @@ impl Writer {
 
     /// One transaction for all callers under way.
     async fn transact(&mut self, session: &Session, state: &mut batch::State) -> Result<(), Fault> {
+        let before = state.batch;
         let works: Vec<&Work> = self.flight.iter().map(|job| &job.work).collect();
         let transaction = batch::execute(session, state, &works, &self.ambient, &mut self.sent);
         let done = timeout(STORE_TRANSACTION_TIMEOUT, transaction).await;
         let (told, wakes_others) = done.map_err(|_| Fault::Slow)??;
+        if let Some(observer) = &self.on_commit
+            && state.batch != before
+        {
+            observer(works.len());
+        }
         for (job, told) in self.flight.drain(..).zip(told) {
             // A caller that went away does not want to know.
             let _ = job.reply.send(told);

@@ -26,10 +26,16 @@ struct Migration {
 /// All forms of the database, first first. A released one is never edited; the checksum tells.
 const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, sql: include_str!("../sql/sqlite/0001_initial.sql") },
-    Migration { number: 2, sql: include_str!("../sql/sqlite/0002_queue.sql") },
-    Migration { number: 3, sql: include_str!("../sql/sqlite/0003_schedules.sql") },
-    Migration { number: 4, sql: include_str!("../sql/sqlite/0004_alerts.sql") },
+    Migration { number: 2, sql: include_str!("../sql/sqlite/0002_wanted_services.sql") },
+    Migration { number: 3, sql: include_str!("../sql/sqlite/0003_doomed_volumes.sql") },
+    Migration { number: 4, sql: include_str!("../sql/sqlite/0004_kinds_of_exit.sql") },
+    Migration { number: 5, sql: include_str!("../sql/sqlite/0005_queue.sql") },
+    Migration { number: 6, sql: include_str!("../sql/sqlite/0006_schedules.sql") },
+    Migration { number: 7, sql: include_str!("../sql/sqlite/0007_alerts.sql") },
 ];
+
+/// The form that first told hosts apart.
+const QUEUE: u32 = 5;
 
 /// The form that this program works with.
 const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].number;
@@ -138,7 +144,7 @@ fn apply(
     if from == 0 {
         settle_host(&transaction, opening, now)?;
     }
-    if from == 1 {
+    if (1..QUEUE).contains(&from) && to >= QUEUE {
         place_runs(&transaction, host_id)?;
     }
     check_references(&transaction)?;
@@ -284,11 +290,12 @@ pub(super) fn key_fits(connection: &Connection, fingerprint: Digest) -> Result<b
     Ok(stored == fingerprint.to_string())
 }
 
-/// A database of the first form, as its agent left it.
+/// A database of an older form, as its agent left it.
 #[cfg(test)]
-pub(super) fn create_first_form(
+pub(super) fn create_form(
     connection: &mut Connection,
     opening: &Opening<'_>,
+    form: u32,
 ) -> Result<(), Fault> {
-    apply(connection, (0, 1), opening, HostId::from_u128(0))
+    apply(connection, (0, form), opening, HostId::from_u128(0))
 }

@@ -3,6 +3,7 @@
 //! commits durably (WAL, `synchronous=FULL`) and in groups.
 
 mod alerts;
+mod apply;
 mod audit;
 mod claims;
 mod deliveries;
@@ -24,10 +25,9 @@ mod writer;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc};
@@ -35,16 +35,12 @@ use tokio::sync::{Semaphore, mpsc};
 use self::fault::{Fault, classify};
 use self::writer::{Order, Writer};
 use super::keys::Keys;
-use super::{Cursor, Migrated, Page, Scope, StoreError, host};
+use super::{CommitObserver, Cursor, Migrated, Page, Scope, StoreError, host};
 use crate::base::Ambient;
-use crate::base::limits::{STORE_QUEUE_MAX, STORE_READERS_MAX};
-
-/// How long a connection waits for another one's lock. Only a person with a database shell can
-/// hold one: the agent has a single writer.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::base::limits::{STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX};
 
 /// What a store needs to open.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Opening<'a> {
     /// Where the agent keeps its files; created when missing.
     pub state_dir: &'a Path,
@@ -60,6 +56,8 @@ pub struct Opening<'a> {
     pub agent_version: &'a str,
     /// Where statements run.
     pub mode: Mode,
+    /// Hears how many writes each durable commit held; none when nobody counts.
+    pub on_commit: Option<CommitObserver>,
 }
 
 /// Where statements run.
@@ -82,6 +80,8 @@ pub struct Opened {
 /// The store on SQLite. Dropping it without `close` loses nothing that was answered.
 pub struct SqliteStore {
     path: PathBuf,
+    /// The file that was opened, so that another one under its name is noticed.
+    file: (u64, u64),
     keys: Keys,
     ambient: Ambient,
     scope: Scope,
@@ -114,6 +114,7 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
     let agent_lock = host::lock(opening.state_dir)?;
     let path = opening.state_dir.join("wharf.db");
     let mut connection = connect(&path)?;
+    let file = identity(&path).map_err(|error| StoreError::file("look at", &path, error))?;
     let host_id = host::open_or_create(opening.state_dir, opening.ambient)?;
     let migrated = migrations::migrate(&mut connection, &path, &opening, host_id)?;
     match &migrated {
@@ -131,13 +132,15 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
     let scope = migrations::read_scope(&connection, host_id).map_err(told)?;
     let crash_points = Arc::clone(&opening.ambient.crash_points);
     let cache = load::Cache::default();
-    let writer = Writer { connection, path: path.clone(), crash_points, cache };
+    let on_commit = opening.on_commit.clone();
+    let writer = Writer { connection, path: path.clone(), crash_points, cache, on_commit };
     let engine = match opening.mode {
         Mode::Inline => Engine::Inline(Mutex::new(Some(writer))),
         Mode::Threaded => threaded(writer)?,
     };
     let store = Arc::new(SqliteStore {
         path,
+        file,
         keys: opening.keys.clone(),
         ambient: opening.ambient.clone(),
         scope,
@@ -162,6 +165,11 @@ fn threaded(writer: Writer) -> Result<Engine, StoreError> {
             free: Semaphore::new(STORE_READERS_MAX),
         }),
     })
+}
+
+/// Tells one file from another that takes its name: device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Opens the writing connection.
@@ -205,7 +213,7 @@ fn flags() -> OpenFlags {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_timeout(STORE_LOCK_TIMEOUT)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     // In KiB when negative: the agent's memory stays small.
     connection.pragma_update(None, "cache_size", -1024)?;

@@ -4,11 +4,12 @@
 use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
-use super::rows::{nanos, optional_parsed, parsed, signed, small, time, unsigned};
-use crate::base::ids::{RevisionId, WorkspaceId};
+use super::rows::{json, nanos, optional_parsed, parsed, signed, small, time, to_json, unsigned};
+use crate::base::ids::{RevisionId, TenantId, WorkspaceId};
 use crate::base::limits::REVISIONS_KEPT_MAX;
 use crate::base::{Digest, Timestamp};
-use crate::store::{Adoption, Conflict, ContainerExit, Project, Revision};
+use crate::domain::runs::Wanted;
+use crate::store::{Adoption, Conflict, ContainerExit, Desired, Project, Revision};
 
 /// A revision with its content sealed: what may go to the disk.
 pub(super) struct SealedRevision {
@@ -18,13 +19,23 @@ pub(super) struct SealedRevision {
 
 /// Runs that are not completed need the files that they name.
 const NEEDED_BY_RUNS: &str = "SELECT json_extract(context, '$.inputs.revision_id') FROM runs
-    WHERE status <> 'completed' AND json_extract(context, '$.inputs.revision_id') IS NOT NULL";
+    WHERE status <> 'completed' AND json_extract(context, '$.inputs.revision_id') IS NOT NULL
+    UNION SELECT json_extract(layer.value, '$.revision_id')
+    FROM runs, json_each(runs.context, '$.inputs.wanted.beneath') AS layer
+    WHERE status <> 'completed'";
 const NEEDED_BY_PROJECTS: &str = "SELECT revision_id FROM projects WHERE revision_id IS NOT NULL
-    UNION SELECT deployed_revision_id FROM projects WHERE deployed_revision_id IS NOT NULL";
+    UNION SELECT deployed_revision_id FROM projects WHERE deployed_revision_id IS NOT NULL
+    UNION SELECT json_extract(layer.value, '$.revision_id')
+    FROM projects, json_each(projects.wanted, '$.beneath') AS layer";
 
 /// Stores a bundle, and drops old ones of the project that nothing needs.
 pub(super) fn put_revision(connection: &Connection, sealed: &SealedRevision) -> Result<(), Fault> {
     let revision = &sealed.revision;
+    let equal =
+        revision_by_digest(connection, revision.workspace_id, &revision.project, revision.digest)?;
+    if let Some(equal) = equal {
+        return Err(Conflict::Changed { noun: "revision", id: equal.id.to_string() }.into());
+    }
     let id = revision.id.to_string();
     let workspace = revision.workspace_id.to_string();
     connection
@@ -124,7 +135,80 @@ pub(super) fn sealed_content(
     Ok(pieces)
 }
 
-/// Inserts or replaces a project; when it was first applied stays.
+/// A condition: the project is still kept at this, with these services of these files.
+pub(super) fn expect(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    name: &str,
+    desired: Desired,
+    (revision, wanted): (Option<RevisionId>, &Wanted),
+) -> Result<(), Fault> {
+    let found = find(connection, workspace, name)?;
+    let is_so = |found: Project| {
+        (found.desired, found.revision_id) == (desired, revision) && found.wanted == *wanted
+    };
+    if found.is_some_and(is_so) { Ok(()) } else { Err(changed(name)) }
+}
+
+/// A condition: there is still no such project.
+pub(super) fn expect_none(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    name: &str,
+) -> Result<(), Fault> {
+    if find(connection, workspace, name)?.is_none() { Ok(()) } else { Err(changed(name)) }
+}
+
+fn changed(name: &str) -> Fault {
+    Conflict::Changed { noun: "project", id: name.to_owned() }.into()
+}
+
+/// Keeps a project as these files declare; when it was first applied stays.
+pub(super) fn apply(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    tenant: Option<TenantId>,
+    name: &str,
+    (revision, wanted): (RevisionId, &Wanted),
+    at: Timestamp,
+) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "INSERT INTO projects (workspace_id, name, tenant_id, desired, revision_id, wanted,
+                 created_at, updated_at)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?6)
+             ON CONFLICT (workspace_id, name) DO UPDATE SET
+                 desired = excluded.desired, revision_id = excluded.revision_id,
+                 wanted = excluded.wanted, updated_at = excluded.updated_at",
+        )?
+        .execute(params![
+            workspace.to_string(),
+            name,
+            tenant.map(|id| id.to_string()),
+            revision.to_string(),
+            to_json(wanted, "wanted services")?,
+            nanos(at),
+        ])?;
+    Ok(())
+}
+
+/// Changes what a project is kept at.
+pub(super) fn keep(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    name: &str,
+    desired: Desired,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "UPDATE projects SET desired = ?, updated_at = ? WHERE workspace_id = ? AND name = ?",
+        )?
+        .execute(params![desired.key(), nanos(at), workspace.to_string(), name])?;
+    Ok(())
+}
+
+/// Notes down what of a project was brought up wholly.
 pub(super) fn note_deployed(
     connection: &Connection,
     workspace: WorkspaceId,
@@ -147,33 +231,8 @@ pub(super) fn note_deployed(
     Ok(())
 }
 
-pub(super) fn put(connection: &Connection, project: &Project) -> Result<(), Fault> {
-    connection
-        .prepare_cached(
-            "INSERT INTO projects (workspace_id, name, tenant_id, desired, revision_id,
-                 deployed_revision_id, spec_digest, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (workspace_id, name) DO UPDATE SET
-                 tenant_id = excluded.tenant_id, desired = excluded.desired,
-                 revision_id = excluded.revision_id,
-                 deployed_revision_id = excluded.deployed_revision_id,
-                 spec_digest = excluded.spec_digest, updated_at = excluded.updated_at",
-        )?
-        .execute(params![
-            project.workspace_id.to_string(),
-            project.name,
-            project.tenant_id.map(|id| id.to_string()),
-            project.desired.key(),
-            project.revision_id.map(|id| id.to_string()),
-            project.deployed_revision_id.map(|id| id.to_string()),
-            project.spec_digest.map(|digest| digest.to_string()),
-            nanos(project.created_at),
-            nanos(project.updated_at),
-        ])?;
-    Ok(())
-}
-
-/// Forgets a project that is to be gone. One that was applied again meanwhile stays.
+/// Forgets a project that is to be gone. One that was applied again meanwhile stays, with nothing
+/// of it deployed.
 pub(super) fn forget(
     connection: &Connection,
     workspace: WorkspaceId,
@@ -186,6 +245,12 @@ pub(super) fn forget(
         )?
         .execute(params![workspace, name])?;
     if gone == 0 {
+        connection
+            .prepare_cached(
+                "UPDATE projects SET deployed_revision_id = NULL, spec_digest = NULL
+                 WHERE workspace_id = ? AND name = ?",
+            )?
+            .execute(params![workspace, name])?;
         return Ok(());
     }
     for table in ["adoptions", "container_exits"] {
@@ -202,7 +267,7 @@ pub(super) fn forget(
 }
 
 const PROJECT: &str = "SELECT workspace_id, tenant_id, name, desired, revision_id,
-    deployed_revision_id, spec_digest, created_at, updated_at FROM projects";
+    deployed_revision_id, spec_digest, created_at, updated_at, wanted FROM projects";
 
 fn project(row: &Row<'_>) -> Result<Project, Fault> {
     Ok(Project {
@@ -215,6 +280,7 @@ fn project(row: &Row<'_>) -> Result<Project, Fault> {
         spec_digest: row.get::<_, Option<String>>(6)?.as_deref().map(digest).transpose()?,
         created_at: time(row, 7)?,
         updated_at: time(row, 8)?,
+        wanted: json(row, 9, "wanted services")?,
     })
 }
 
@@ -303,19 +369,61 @@ pub(super) fn adoptions(
     Ok(adoptions)
 }
 
+/// Housekeeping: anonymous volumes that are about to be removed.
+pub(super) fn doom_volumes(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    project: &str,
+    names: &[String],
+) -> Result<(), Fault> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO doomed_volumes (workspace_id, project, name) VALUES (?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )?;
+    for name in names {
+        insert.execute(params![workspace.to_string(), project, name])?;
+    }
+    Ok(())
+}
+
+/// Anonymous volumes that were to be removed.
+pub(super) fn doomed_volumes(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    project: &str,
+) -> Result<Vec<String>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name FROM doomed_volumes WHERE workspace_id = ? AND project = ? ORDER BY name",
+    )?;
+    let names = statement.query_map(params![workspace.to_string(), project], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// Forgets the anonymous volumes that were to be removed.
+pub(super) fn forget_volumes(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    project: &str,
+) -> Result<(), Fault> {
+    connection
+        .prepare_cached("DELETE FROM doomed_volumes WHERE workspace_id = ? AND project = ?")?
+        .execute(params![workspace.to_string(), project])?;
+    Ok(())
+}
+
 /// Housekeeping: the latest exit of a container. Seen again, it is counted; a container that
 /// replaced it begins at its own count.
 pub(super) fn record_exit(connection: &Connection, exit: &ContainerExit) -> Result<(), Fault> {
     connection
         .prepare_cached(
             "INSERT INTO container_exits (workspace_id, project, service, number, container_id,
-                 exit_code, count, seen_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                 exit_code, count, seen_at, ended)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (workspace_id, project, service, number) DO UPDATE SET
                  count = CASE WHEN container_id = excluded.container_id
                      THEN count + excluded.count ELSE excluded.count END,
                  container_id = excluded.container_id, exit_code = excluded.exit_code,
-                 seen_at = excluded.seen_at",
+                 seen_at = excluded.seen_at, ended = excluded.ended",
         )?
         .execute(params![
             exit.workspace_id.to_string(),
@@ -326,7 +434,24 @@ pub(super) fn record_exit(connection: &Connection, exit: &ContainerExit) -> Resu
             exit.exit_code,
             signed(exit.count),
             nanos(exit.seen_at),
+            exit.ended.key(),
         ])?;
+    Ok(())
+}
+
+/// Housekeeping: forgets how these containers ended, because they run.
+pub(super) fn forget_exits(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    project: &str,
+    container_ids: &[String],
+) -> Result<(), Fault> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM container_exits WHERE workspace_id = ? AND project = ? AND container_id = ?",
+    )?;
+    for id in container_ids {
+        delete.execute(params![workspace.to_string(), project, id])?;
+    }
     Ok(())
 }
 
@@ -337,7 +462,7 @@ pub(super) fn exits(
     name: &str,
 ) -> Result<Vec<ContainerExit>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT service, number, container_id, exit_code, count, seen_at FROM container_exits
+        "SELECT service, number, container_id, exit_code, count, seen_at, ended FROM container_exits
          WHERE workspace_id = ? AND project = ? ORDER BY service, number",
     )?;
     let mut rows = statement.query(params![workspace.to_string(), name])?;
@@ -352,6 +477,7 @@ pub(super) fn exits(
             exit_code: row.get(3)?,
             count: unsigned(row, 4)?,
             seen_at: time(row, 5)?,
+            ended: parsed(row, 6, "kind of exit")?,
         });
     }
     Ok(exits)

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use super::fault::Fault;
 use super::rows::{
     bound, json, nanos, optional_json, optional_parsed, optional_time, parsed, small, time,
+    unsigned,
 };
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
@@ -17,7 +18,9 @@ use crate::domain::runs::{
 };
 use crate::store::filter::{Bound, Marks, Restriction};
 use crate::store::ledger::{Lock, StateColumns, state_of};
-use crate::store::{Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError};
+use crate::store::{
+    Backlog, Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError,
+};
 
 /// The columns of a run, in the order in which `run` reads them.
 macro_rules! columns {
@@ -283,6 +286,19 @@ pub(super) const NEXT_DUE: &str = "SELECT min(due) FROM (
 pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Fault> {
     let found = collect(connection, NEXT_DUE, [], |row| optional_time(row, 0))?;
     Ok(found.into_iter().next().flatten())
+}
+
+/// The runs that are not completed, by status.
+pub(super) fn backlog(connection: &Connection) -> Result<Vec<Backlog>, Fault> {
+    let sql = "SELECT status, count(*), min(created_at) FROM runs WHERE status <> 'completed'
+        GROUP BY status ORDER BY status";
+    collect(connection, sql, [], |row| {
+        Ok(Backlog {
+            status: parsed(row, 0, "status")?,
+            runs: unsigned(row, 1)?,
+            oldest: time(row, 2)?,
+        })
+    })
 }
 
 /// Who holds a subject, and until when.

@@ -8,14 +8,13 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::task::{spawn_blocking, yield_now};
 
-use super::alerts::{self, SealedReceiver};
+use super::apply::{Prepared, apply};
 use super::fault::{Fault, classify};
 use super::load::Session;
 use super::projects::{self, SealedRevision};
 use super::writer::Order;
 use super::{
-    Engine, SqliteStore, audit, claims, connect_reader, job_reads, queue, run_reads, runs,
-    schedules,
+    Engine, SqliteStore, audit, claims, connect_reader, identity, job_reads, queue, run_reads, runs,
 };
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name, Secret, Timestamp};
@@ -25,18 +24,11 @@ use crate::domain::runs::{
 };
 use crate::store::ledger::{Act, Ledger};
 use crate::store::{
-    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Change, Claim, Claimed,
-    Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt, Page,
-    PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
+    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Backlog, Change, Claim,
+    Claimed, Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt,
+    Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
     RunFilter, RunProgress, Scope, SignOfLife, Store, StoreError, Write,
 };
-
-/// A write whose content is sealed.
-enum Prepared {
-    Plain(Write),
-    Revision(SealedRevision),
-    Receiver(SealedReceiver),
-}
 
 impl SqliteStore {
     /// Writes all that the statements say, or nothing; answers when it is on the disk.
@@ -49,6 +41,10 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&mut Session<'_>) -> Result<T, Fault> + Send + 'static,
     {
+        // SQLite goes on writing to a file that has no name any more: all of it would be lost.
+        if identity(&self.path).ok() != Some(self.file) {
+            return Err(StoreError::Replaced { path: self.path.clone() });
+        }
         let (reply, told) = oneshot::channel();
         // The answer lies here until it is known that what it tells is on the disk.
         let (slot, answer) = oneshot::channel();
@@ -96,6 +92,7 @@ impl SqliteStore {
         let _permit = readers.free.acquire().await.map_err(|_| StoreError::Stopped)?;
         let path = self.path.clone();
         let pool = Arc::clone(&readers);
+        #[expect(clippy::disallowed_methods, reason = "the database is waited for on a thread")]
         let read = spawn_blocking(move || {
             let idle = lock(&pool.idle).pop();
             let connection = match idle {
@@ -142,7 +139,12 @@ impl SqliteStore {
         let pieces = match &self.engine {
             Engine::Inline(_) => seal()?,
             Engine::Threaded { .. } => {
-                spawn_blocking(seal).await.map_err(|_| StoreError::Stopped)??
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the database is waited for on a thread"
+                )]
+                let sealing = spawn_blocking(seal);
+                sealing.await.map_err(|_| StoreError::Stopped)??
             }
         };
         Ok(SealedRevision { revision, pieces })
@@ -156,6 +158,10 @@ impl SqliteStore {
                 let thread = lock(thread).take();
                 if let Some(thread) = thread {
                     // The thread ends when it has served everybody who was waiting.
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the database is waited for on a thread"
+                    )]
                     let ended = spawn_blocking(move || thread.join()).await;
                     ended.map_err(|_| StoreError::Stopped)?.map_err(|_| StoreError::Stopped)?;
                 }
@@ -168,78 +174,6 @@ impl SqliteStore {
 
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Applies the writes of one caller in their order, and writes out what came of them.
-fn apply(session: &mut Session<'_>, ledger: &mut Ledger, writes: &[Prepared]) -> Result<(), Fault> {
-    for prepared in writes {
-        let write = match prepared {
-            Prepared::Revision(sealed) => {
-                session.flush(ledger)?;
-                projects::put_revision(session.connection, sealed)?;
-                continue;
-            }
-            Prepared::Receiver(sealed) => {
-                alerts::put_receiver(session.connection, sealed)?;
-                continue;
-            }
-            Prepared::Plain(write) => write,
-        };
-        session.load(ledger, Act::Write(write))?;
-        ledger.apply(write)?;
-        if apply_rows(session, ledger, write)? {
-            session.cache.invalidate();
-        }
-    }
-    session.flush(ledger)
-}
-
-/// Writes rows that the ledger knows nothing of; they may look at its runs. True when something
-/// changed that is kept in memory.
-fn apply_rows(
-    session: &mut Session<'_>,
-    ledger: &mut Ledger,
-    write: &Write,
-) -> Result<bool, Fault> {
-    let connection = session.connection;
-    match write {
-        Write::PutHostedType(hosted) => {
-            queue::put_hosted_type(connection, hosted)?;
-            return Ok(true);
-        }
-        Write::DropHostedType { workspace_id, name } => {
-            queue::drop_hosted_type(connection, *workspace_id, *name)?;
-            return Ok(true);
-        }
-        Write::PutQueueControl(control) => {
-            queue::put_control(connection, control)?;
-            return Ok(true);
-        }
-        Write::DropQueueControl { workspace_id, scope } => {
-            queue::drop_control(connection, *workspace_id, *scope)?;
-            return Ok(true);
-        }
-        Write::Schedule(write) => schedules::write(connection, write)?,
-        Write::Alert(write) => alerts::write(connection, write)?,
-        Write::PutProject(project) => projects::put(connection, project)?,
-        Write::NoteDeployed { workspace_id, name, revision_id, spec_digest, at } => {
-            let deployed = (*revision_id, *spec_digest);
-            projects::note_deployed(connection, *workspace_id, name, deployed, *at)?;
-        }
-        Write::ForgetProject { workspace_id, name } => {
-            session.flush(ledger)?;
-            projects::forget(connection, *workspace_id, name)?;
-        }
-        Write::PutAdoption(adoption) => projects::put_adoption(connection, adoption)?,
-        Write::DropAdoptions { workspace_id, project } => {
-            projects::drop_adoptions(connection, *workspace_id, project)?;
-        }
-        Write::PutRevision(_) => {
-            return Err(Fault::unreadable("revision", "its content is not sealed"));
-        }
-        _ => {}
-    }
-    Ok(false)
 }
 
 /// Boxes the future of an answer.
@@ -353,6 +287,28 @@ impl Store for SqliteStore {
         }))
     }
 
+    fn forget_exits(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        container_ids: Vec<String>,
+    ) -> Answer<'_, ()> {
+        answer(self.write("forget the exits", move |session| {
+            projects::forget_exits(session.connection, workspace, &project, &container_ids)
+        }))
+    }
+
+    fn doom_volumes(
+        &self,
+        workspace: WorkspaceId,
+        project: String,
+        names: Vec<String>,
+    ) -> Answer<'_, ()> {
+        answer(self.write("remember the volumes", move |session| {
+            projects::doom_volumes(session.connection, workspace, &project, &names)
+        }))
+    }
+
     fn scope(&self) -> Scope {
         self.scope.clone()
     }
@@ -409,6 +365,10 @@ impl ReadRuns for SqliteStore {
 
     fn next_due(&self) -> Answer<'_, Option<Timestamp>> {
         answer(self.read("find due runs", run_reads::next_due))
+    }
+
+    fn backlog(&self) -> Answer<'_, Vec<Backlog>> {
+        answer(self.read("count the runs", run_reads::backlog))
     }
 
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>> {
@@ -533,6 +493,12 @@ impl ReadProjects for SqliteStore {
     fn adoptions(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<Adoption>> {
         answer(self.read("list the adoptions", move |connection| {
             projects::adoptions(connection, workspace, &project)
+        }))
+    }
+
+    fn doomed_volumes(&self, workspace: WorkspaceId, project: String) -> Answer<'_, Vec<String>> {
+        answer(self.read("list the volumes", move |connection| {
+            projects::doomed_volumes(connection, workspace, &project)
         }))
     }
 

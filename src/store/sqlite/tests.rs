@@ -41,6 +41,7 @@ impl Files {
             hostname: "host-1",
             agent_version: "0.0.0",
             mode: self.mode,
+            on_commit: None,
         })?;
         *self.store.lock().unwrap() = Arc::downgrade(&opened.store);
         Ok(opened)

@@ -11,7 +11,7 @@ use super::fault::{Fault, classify};
 use super::load::{Cache, Session};
 use crate::base::CrashPoints;
 use crate::base::limits::STORE_BATCH_MAX;
-use crate::store::StoreError;
+use crate::store::{CommitObserver, StoreError};
 
 /// What is done to the database within the caller's savepoint.
 type Statements = Box<dyn FnOnce(&mut Session<'_>) -> Result<(), Fault> + Send>;
@@ -32,6 +32,7 @@ pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) crash_points: Arc<dyn CrashPoints>,
     pub(super) cache: Cache,
+    pub(super) on_commit: Option<CommitObserver>,
 }
 
 impl Writer {
@@ -104,6 +105,9 @@ impl Writer {
         self.crash_points.reached("store.commit.before");
         transaction.commit()?;
         self.crash_points.reached("store.commit.after");
+        if let Some(observer) = &self.on_commit {
+            observer(waiting.len());
+        }
         Ok(())
     }
 

@@ -48,6 +48,9 @@ macro_rules! conformance {
                 pages_meet_without_gap_or_overlap_while_runs_are_added
                 a_cursor_that_no_list_made_is_refused
                 filters_restrict
+                a_subject_never_gets_stuck
+                the_backlog_counts_what_is_not_completed
+                what_is_done_for_an_active_run_is_refused_once_it_has_ended
             }
             queue {
                 work_is_taken_by_priority_then_age_and_never_twice
@@ -89,6 +92,9 @@ macro_rules! conformance {
             projects {
                 stored_files_come_back_and_their_content_never_lies_open
                 old_files_go_except_those_that_something_needs
+                equal_files_are_stored_once
+                who_changes_one_thing_of_a_project_loses_nothing_else
+                what_was_decided_by_an_older_look_is_not_written
                 a_removed_project_is_forgotten_unless_it_was_applied_again
                 exits_of_one_container_add_up_and_a_new_container_starts_over
             }

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use super::Fixture;
+use crate::base::Entropy as _;
+use crate::base::entropy::SeededEntropy;
 use crate::base::ids::{RunId, TenantId};
 use crate::domain::runs::{
     AttemptEnd, CountKey, Details, End, Failure, OperationRun, ReasonCode, RunState, ServiceDetail,
     Status, StepRecord, StepStatus, Undo, Waiting, WaitsFor,
 };
-use crate::store::{Conflict, Cursor, PageRequest, RunFilter, RunProgress, StoreError, Write};
+use crate::store::{
+    Backlog, Conflict, Cursor, PageRequest, RunFilter, RunProgress, StoreError, Write,
+};
 
 fn step(run: &OperationRun, attempt: u32, index: u32, status: StepStatus) -> StepRecord {
     StepRecord {
@@ -237,4 +241,145 @@ pub(crate) async fn filters_restrict(fixture: Fixture) {
     assert_eq!(found(RunFilter { until, ..all.clone() }).await, [shop.id]);
     let from = Some(blog.created_at);
     assert_eq!(found(RunFilter { from, ..all }).await, [blog.id]);
+}
+
+/// Random histories of a few runs. Owns what a test may do to them.
+struct Histories {
+    fixture: Fixture,
+    dice: SeededEntropy,
+}
+
+impl Histories {
+    fn below(&self, sides: usize) -> usize {
+        usize::try_from(self.dice.next_u64() % sides as u64).unwrap()
+    }
+
+    async fn open_runs(&self) -> Vec<OperationRun> {
+        let mut filter = RunFilter::workspace(self.fixture.store.scope().workspace_id);
+        filter.statuses = vec![Status::Queued, Status::Running];
+        self.fixture.store.runs(filter, PageRequest::default()).await.unwrap().items
+    }
+
+    /// One of the runs in a state, as it is now.
+    async fn one(&self, is_meant: fn(RunState) -> bool) -> Option<OperationRun> {
+        let mut runs = self.open_runs().await;
+        runs.retain(|run| is_meant(run.state));
+        (!runs.is_empty()).then(|| runs.swap_remove(self.below(runs.len())))
+    }
+
+    async fn something_happens(&self) {
+        let fixture = &self.fixture;
+        match self.below(9) {
+            0 | 1 => {
+                let project = ["shop", "blog"][self.below(2)];
+                let service = self.dice.next_u64().to_string();
+                fixture.queue(project, &service).await;
+            }
+            2 | 3 => {
+                fixture.claim(1 + self.below(2)).await;
+            }
+            4 => fixture.clock.advance(Duration::from_secs([1, 1_000][self.below(2)])),
+            5 => {
+                if let Some(run) = self.one(|state| state == RunState::Running).await {
+                    fixture.complete(&run, run.attempt).await.unwrap();
+                }
+            }
+            6 => {
+                if let Some(run) = self.one(|state| state == RunState::Running).await {
+                    let end = [AttemptEnd::Interrupted, AttemptEnd::Released][self.below(2)];
+                    let (run_id, attempt, at) = (run.id, run.attempt, fixture.now());
+                    let progress = no_progress();
+                    let write = Write::InterruptAttempt { run_id, attempt, end, at, progress };
+                    fixture.commit(write).await.unwrap();
+                }
+            }
+            7 => {
+                if let Some(run) = self.one(|state| state == RunState::Running).await {
+                    let waiting = Waiting { waits_for: WaitsFor::Answer, until: None };
+                    let (run_id, attempt, at) = (run.id, run.attempt, fixture.now());
+                    let progress = no_progress();
+                    let write = Write::WaitRun { run_id, attempt, waiting, at, progress };
+                    fixture.commit(write).await.unwrap();
+                }
+            }
+            _ => {
+                if let Some(run) = self.one(|state| matches!(state, RunState::Waiting(_))).await {
+                    fixture.commit(Write::WakeRun { run_id: run.id }).await.unwrap();
+                }
+            }
+        }
+    }
+
+    /// Every subject that has a run which wants a worker offers one, unless another run has it.
+    /// Answers how many were offered.
+    async fn nobody_is_stuck(&self, story: &str) -> usize {
+        let open = self.open_runs().await;
+        let claimed = self.fixture.claim(100).await;
+        let wants = |run: &&OperationRun| matches!(run.state, RunState::Queued | RunState::Ready);
+        for run in open.iter().filter(wants) {
+            let same = |other: &&OperationRun| other.subject == run.subject;
+            let offered = open.iter().filter(same).filter(|run| claimed.contains(&run.id)).count();
+            let is_held = open.iter().filter(same).any(|other| !wants(&other));
+            assert!(offered == 1 || (is_held && offered == 0), "{story}: {offered} of {run:?}");
+        }
+        claimed.len()
+    }
+}
+
+pub(crate) async fn a_subject_never_gets_stuck(fixture: Fixture) {
+    for seed in 0..60 {
+        let (fixture, dice) = (fixture.another().await, SeededEntropy::new(seed));
+        let history = Histories { fixture, dice };
+        for _ in 0..=seed {
+            history.something_happens().await;
+        }
+        history.nobody_is_stuck(&format!("seed {seed}")).await;
+        // Whatever it came to: who works on goes on to the end, and everybody has his turn.
+        let mut left = history.open_runs().await;
+        while let Some(first) = left.first() {
+            for run in &left {
+                match run.state {
+                    RunState::Running => history.fixture.complete(run, run.attempt).await.unwrap(),
+                    RunState::Waiting(_) => {
+                        history.fixture.commit(Write::WakeRun { run_id: run.id }).await.unwrap();
+                    }
+                    _ => {}
+                }
+            }
+            let wanting = history.open_runs().await.len();
+            let offered = history.nobody_is_stuck(&format!("seed {seed}, at the end")).await;
+            assert!(offered > 0 || wanting == 0, "seed {seed}: {first:?} is stuck");
+            left = history.open_runs().await;
+        }
+    }
+}
+
+pub(crate) async fn the_backlog_counts_what_is_not_completed(fixture: Fixture) {
+    assert_eq!(fixture.store.backlog().await.unwrap(), []);
+    let first = fixture.queue("shop", "a").await;
+    let oldest = first.created_at;
+    fixture.clock.advance(Duration::from_secs(60));
+    let second = fixture.queue("shop", "b").await;
+    let queued = Backlog { status: Status::Queued, runs: 2, oldest };
+    assert_eq!(fixture.store.backlog().await.unwrap(), [queued]);
+    fixture.start(&first, 1).await.unwrap();
+    let running = Backlog { status: Status::Running, runs: 1, oldest };
+    let queued = Backlog { status: Status::Queued, runs: 1, oldest: second.created_at };
+    assert_eq!(fixture.store.backlog().await.unwrap(), [queued, running]);
+    fixture.complete(&first, 1).await.unwrap();
+    assert_eq!(fixture.store.backlog().await.unwrap(), [queued]);
+}
+
+pub(crate) async fn what_is_done_for_an_active_run_is_refused_once_it_has_ended(fixture: Fixture) {
+    let run = fixture.queue("shop", "a").await;
+    let beside = || {
+        let other = Write::InsertRun(Box::new(fixture.run("shop", "beside")));
+        vec![Write::ExpectActive { run_id: run.id }, other]
+    };
+    fixture.start(&run, 1).await.unwrap();
+    fixture.complete(&run, 1).await.unwrap();
+    let before = fixture.records().await;
+    let refused = fixture.store.commit(beside(), fixture.events()).await.unwrap_err();
+    assert_eq!(refused.conflict(), Some(&Conflict::Ended(run.id)));
+    assert_eq!(fixture.records().await, before, "nothing of it is recorded");
 }

@@ -4,10 +4,10 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::domain::audit::EventType;
-use crate::domain::runs::{End, Outcome, Source};
+use crate::domain::runs::{DeployCause, End, Inputs, Outcome, Source};
 use crate::domain::schedules::{Calendar, MissedPolicy, Overlap, Task};
 use crate::operations::schedules::ScheduleSpec;
-use crate::watchers::stage::{Lasting, Stage};
+use crate::watchers::stage::{Lasting, Stage, wanted};
 use crate::world::tasks::Spawn as _;
 
 const SHORT: Lasting = Lasting { time: Duration::from_secs(5), end: End::Succeeded };
@@ -165,10 +165,18 @@ async fn a_task_that_cannot_be_asked_for_is_refused_or_told() {
     let spec = ScheduleSpec { task: unknown, ..hourly(Overlap::Skip) };
     let refused = schedules.put("hourly".parse().unwrap(), spec, &stage.asker()).await;
     assert_eq!(refused.unwrap_err().to_string(), "the agent keeps no project none");
-    let nothing =
-        Task::DeployProject { project: "shop".to_owned(), force_recreate: false, rebuild: false };
-    let spec = ScheduleSpec { task: nothing, ..hourly(Overlap::Skip) };
-    let refused = schedules.put("hourly".parse().unwrap(), spec, &stage.asker()).await;
-    let said = "nothing of project shop was applied that could be deployed";
-    assert_eq!(refused.unwrap_err().to_string(), said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_by_schedule_brings_up_what_is_kept_and_nothing_else() {
+    let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+    let schedules = schedules(&stage);
+    let task =
+        Task::DeployProject { project: "shop".to_owned(), force_recreate: true, rebuild: false };
+    let spec = ScheduleSpec { task, ..hourly(Overlap::Skip) };
+    schedules.put("hourly".parse().unwrap(), spec, &stage.asker()).await.unwrap();
+    let admitted = schedules.run_now("hourly", &stage.asker()).await.unwrap();
+    let Inputs::DeployProject(deploy) = &admitted.run().context.inputs else { unreachable!() };
+    assert_eq!((&deploy.wanted, deploy.cause), (&wanted(), DeployCause::Apply));
+    assert!(deploy.force_recreate && deploy.keep_orphans && !deploy.adopt);
 }

@@ -1,5 +1,5 @@
 //! Translates what the client library or the engine said into an `EngineError`. Owns the rules by
-//! status and by message. Face: `translate`, `by_message`. Never lets a message of several lines
+//! status and by message. Face: `translate`, `absent`, `by_message`. Never lets a message of several lines
 //! through.
 
 use bollard::errors::Error;
@@ -38,6 +38,15 @@ fn root_cause(error: &Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+/// `None` in place of "there is none".
+pub(super) fn absent<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn by_status(status: u16, message: &str) -> Kind {

@@ -1,5 +1,5 @@
-//! Fetches and builds images. Owns the reading of the engine's progress reports. Face: `pull`,
-//! `build`. Never pulls all tags of a name, and never shows a build argument.
+//! Fetches, builds and removes images. Owns the calls on them, and the reading of the engine's
+//! progress reports. Face: one function per call. Never pulls all tags of a name, and never shows a build argument.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,15 +7,16 @@ use std::sync::Arc;
 use bollard::body_full;
 use bollard::errors::Error;
 use bollard::models::{BuildInfo, CreateImageInfo};
-use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
+use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, RemoveImageOptions};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
-use super::failure::{is_about_missing_image, one_line};
+use super::failure::{absent, is_about_missing_image, one_line};
+use super::request::segment;
 use super::session::{Connection, MANY_VALUES, Session};
-use super::{EngineError, EngineErrorKind};
+use super::{EngineError, EngineErrorKind, read_others};
 use crate::base::limits::{ENGINE_BUILD_TIMEOUT, ENGINE_PULL_TIMEOUT};
-use crate::facts::BuildSpec;
+use crate::facts::{BuildSpec, ImageFacts};
 
 /// Where progress goes, line by line.
 pub(super) type Progress<'a> = &'a (dyn Fn(String) + Send + Sync);
@@ -25,6 +26,27 @@ const TAR_END_BYTES: usize = 1024;
 
 /// Name of a Dockerfile that the compose file holds; it must not hide a file of the context.
 const INLINE_DOCKERFILE: &str = ".wharfinger.Dockerfile";
+
+pub(super) async fn find(
+    connection: &Connection,
+    reference: &str,
+) -> Result<Option<ImageFacts>, EngineError> {
+    let attempt = format!("inspect image {reference}");
+    let reference = segment(&attempt, reference)?;
+    let call = connection.read(&attempt, |session| async move {
+        absent(session.docker.inspect_image(reference).await)
+    });
+    Ok(call.await?.map(read_others::image))
+}
+
+pub(super) async fn remove(connection: &Connection, reference: &str) -> Result<(), EngineError> {
+    let attempt = format!("remove image {reference}");
+    let reference = segment(&attempt, reference)?;
+    let call = connection.write(&attempt, |session| async move {
+        session.docker.remove_image(reference, None::<RemoveImageOptions>, None).await
+    });
+    call.await.map(drop)
+}
 
 pub(super) async fn pull(
     connection: &Connection,
@@ -49,7 +71,7 @@ pub(super) async fn pull(
         Ok(())
     };
     let attempt = format!("pull image {reference}");
-    connection.write(&attempt, ENGINE_PULL_TIMEOUT, follow).await.map_err(|mut error| {
+    connection.once(&attempt, ENGINE_PULL_TIMEOUT, follow).await.map_err(|mut error| {
         // Whatever a registry answers, the image cannot be had from it.
         if matches!(error.kind, EngineErrorKind::Internal | EngineErrorKind::NotFound) {
             error.kind = EngineErrorKind::ImageUnavailable;
@@ -105,7 +127,7 @@ pub(super) async fn build(
         }
         Ok(id)
     };
-    let built = connection.write(&attempt, ENGINE_BUILD_TIMEOUT, follow).await;
+    let built = connection.once(&attempt, ENGINE_BUILD_TIMEOUT, follow).await;
     let id = built.map_err(as_build_failure)?;
     id.ok_or_else(|| {
         EngineError::new(EngineErrorKind::Internal, &attempt, "the engine named no image")

@@ -16,22 +16,28 @@ use crate::facts::{
     VolumeFacts, VolumeSpec,
 };
 
+mod address;
 mod client;
+mod containers;
 mod create;
 mod create_mounts;
 mod error;
 mod failure;
 pub mod fake;
 mod images;
+mod networks;
 mod observed;
 mod read;
 mod read_mounts;
 mod read_others;
+mod request;
 mod session;
 mod streams;
 mod version;
+mod volumes;
 
-pub use client::{DockerEngine, EngineAddress};
+pub use address::EngineAddress;
+pub use client::DockerEngine;
 pub use error::{EngineError, EngineErrorKind};
 pub use observed::{CallObserver, FinishedCall, ObservedEngine};
 
@@ -77,6 +83,8 @@ pub trait Engine: Send + Sync {
     fn stop_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
     /// Stops and starts it.
     fn restart_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
+    /// Lets a frozen container go on; it is no error for one that is not frozen.
+    fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
     /// Removes a stopped container (or any, with `force`), with its anonymous volumes on demand.
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()>;
     /// Gives it another name.

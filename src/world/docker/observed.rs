@@ -167,6 +167,10 @@ impl Engine for ObservedEngine {
         self.watch(writing!("restart_container"), id, self.inner.restart_container(id, grace))
     }
 
+    fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        self.watch(writing!("unpause_container"), id, self.inner.unpause_container(id))
+    }
+
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()> {
         self.watch(writing!("remove_container"), id, self.inner.remove_container(id, how))
     }

@@ -1,4 +1,4 @@
-//! Holds the way to an engine: its address, the negotiated API version, and the rule which calls
+//! Holds the way to an engine: the negotiated API version, and the rule which calls
 //! are tried again. Owns `Session`. Face: `Connection::read`, `Connection::write`. Never repeats a
 //! call that changes something.
 
@@ -7,22 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, body_full};
+use bollard::{BollardRequest, Docker, body_full};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 
 use super::failure::translate;
 use super::version::{ApiVersion, negotiate};
 use super::{EngineAddress, EngineError, EngineErrorKind};
-use crate::base::limits::{
-    ENGINE_BUILD_TIMEOUT, ENGINE_CALL_TIMEOUT, ENGINE_CONNECT_TIMEOUT, ENGINE_READ_RETRIES_MAX,
-};
+use crate::base::limits::{ENGINE_CALL_TIMEOUT, ENGINE_CONNECT_TIMEOUT, ENGINE_READ_RETRIES_MAX};
 
 /// The pause before the first repetition of a read; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-
-/// The library's own limit, which must not end a call before ours does.
-const LIBRARY_TIMEOUT_SECS: u64 = 2 * ENGINE_BUILD_TIMEOUT.as_secs();
 
 /// A client that speaks one version of the API. The library opens a connection for each call, so
 /// a restarted engine needs nothing but the next call.
@@ -72,16 +67,16 @@ impl Connection {
     pub(super) async fn write<T, F>(
         &self,
         attempt: &str,
-        limit: Duration,
         call: impl FnOnce(Arc<Session>) -> F,
     ) -> Result<T, EngineError>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.once(attempt, limit, call).await
+        self.once(attempt, ENGINE_CALL_TIMEOUT, call).await
     }
 
-    async fn once<T, F>(
+    /// The same, for a call that may take that long.
+    pub(super) async fn once<T, F>(
         &self,
         attempt: &str,
         limit: Duration,
@@ -139,21 +134,6 @@ impl Connection {
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Session>>> {
         self.session.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl EngineAddress {
-    fn client(&self) -> Result<Docker, Error> {
-        match self {
-            Self::Unix(path) => {
-                let path = path.to_string_lossy();
-                Docker::connect_with_unix(&path, LIBRARY_TIMEOUT_SECS, API_DEFAULT_VERSION)
-            }
-            Self::Tcp(host) => {
-                let address = format!("tcp://{host}");
-                Docker::connect_with_http(&address, LIBRARY_TIMEOUT_SECS, API_DEFAULT_VERSION)
-            }
-        }
     }
 }
 

@@ -63,6 +63,7 @@ impl HttpNotify {
     ) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, NotReceived> {
         let made = self.secure.get_or_try_init(|| async {
             let read = || HttpsConnectorBuilder::new().with_native_roots();
+            #[expect(clippy::disallowed_methods, reason = "the disk is waited for on a thread")]
             let read = tokio::task::spawn_blocking(read).await;
             let read = read.map_err(std::io::Error::other).flatten().map_err(|error| {
                 let mend = "install the package `ca-certificates`";

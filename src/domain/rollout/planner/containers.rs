@@ -45,17 +45,8 @@ impl<'a> Planner<'a> {
     }
 
     fn create(&mut self, unit: &'a ServiceUnit, judged: &'a Judged<'a>, cause: &Cause) {
-        let (instance, replaces) = (judged.instance.clone(), None);
-        let action = Action::CreateContainer { instance, replaces };
-        let step = self.draft.add(action, judged.name.clone(), cause.clone());
-        self.draft.need(step, self.made_with(unit, judged));
-        self.need_parents(unit, step);
-        for leftover in &judged.leftovers {
-            let removal = self.remove(leftover, Cause::ReplacementInterrupted);
-            self.draft.need(step, removal);
-        }
+        let step = self.make(unit, judged, None, cause);
         self.names.push((step, judged));
-        self.created.insert(judged.instance.clone(), step);
         let connected = self.connect_rest(unit, judged, step);
         let start = self.start(unit, judged, Cause::NeverStarted);
         self.draft.need(start, [step]);
@@ -69,8 +60,22 @@ impl<'a> Planner<'a> {
         old: &ContainerFacts,
         cause: &Cause,
     ) {
-        let (instance, replaces) = (judged.instance.clone(), Some(old.id.clone()));
-        let action = Action::CreateContainer { instance, replaces };
+        let step = self.make(unit, judged, Some(old.id.clone()), cause);
+        let mut ready = self.connect_rest(unit, judged, step);
+        ready.push(step);
+        let temporary = replacement_name(&old.id, &judged.name);
+        self.take_over(unit, judged, old, (temporary, ready));
+    }
+
+    /// The container itself, in place of that one or of none.
+    fn make(
+        &mut self,
+        unit: &'a ServiceUnit,
+        judged: &'a Judged<'a>,
+        replaces: Option<String>,
+        cause: &Cause,
+    ) -> Drafted {
+        let action = Action::CreateContainer { instance: judged.instance.clone(), replaces };
         let step = self.draft.add(action, judged.name.clone(), cause.clone());
         self.draft.need(step, self.made_with(unit, judged));
         self.need_parents(unit, step);
@@ -80,10 +85,7 @@ impl<'a> Planner<'a> {
             self.draft.need(step, removal);
         }
         self.created.insert(judged.instance.clone(), step);
-        let mut ready = self.connect_rest(unit, judged, step);
-        ready.push(step);
-        let temporary = replacement_name(&old.id, &judged.name);
-        self.take_over(unit, judged, old, (temporary, ready));
+        step
     }
 
     /// From the moment at which the new container exists beside the old one.
@@ -145,9 +147,10 @@ impl<'a> Planner<'a> {
                 let start = self.start(unit, judged, cause);
                 self.draft.need(start, ready);
             }
-            Wanted::Restart(cause) => {
-                let restart = self.restart(unit, judged, cause);
-                self.draft.need(restart, ready);
+            Wanted::Unpause(cause) => {
+                let action = Action::UnpauseContainer { container: self.target(judged) };
+                let unpause = self.started_by(unit, judged, action, cause);
+                self.draft.need(unpause, ready);
             }
             Wanted::AsItIs => {
                 self.restart_after_dependency(unit, judged, container);

@@ -24,8 +24,10 @@ impl<'a> Planner<'a> {
             if container.oneoff {
                 continue;
             }
-            let is_ours = self.observed().is_ours(container);
             let options = self.judge.options;
+            let is_taken_over =
+                options.take_over && self.observed().other_owner(container).is_some();
+            let is_ours = is_taken_over || self.observed().is_ours(container);
             match self.judge.desired.services.get(&instance.service) {
                 Some(unit) => {
                     let is_above = instance.number > unit.replicas || instance.number == 0;

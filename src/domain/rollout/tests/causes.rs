@@ -55,6 +55,8 @@ fn stops_and_removals_are_made_up_for() {
         (web.state, web.exit_code) = (ContainerState::Exited, 143);
     };
     check(stop, &["start shop-web-1: exited"]);
+    let freeze = |_: &mut ProjectSpec, w: &mut World| find(w, "web").state = ContainerState::Paused;
+    check(freeze, &["unpause shop-web-1: paused"]);
     let dead = |_: &mut ProjectSpec, w: &mut World| find(w, "web").state = ContainerState::Dead;
     check(dead, &["create replacement shop-web-1: unusable"]);
     let leave = |_: &mut ProjectSpec, world: &mut World| {
@@ -232,4 +234,18 @@ fn doubled_network_goes_and_the_one_in_use_stays() {
         assert_eq!(world.observed.networks["shop_back"].id, used.id);
     };
     check(double, &["remove network a: network_doubled"]);
+}
+
+#[test]
+fn asking_the_registry_is_no_change() {
+    let (mut desired, mut world) = (shop(), running_shop());
+    web(&mut desired).pull_policy = crate::facts::PullPolicy::Always;
+    let asks = planned(&desired, &world, &PlanOptions::explicit());
+    let [step] = asks.steps.as_slice() else { panic!("{asks}") };
+    assert_eq!((step.action.title(), step.cause.code()), ("pull image", "pull_always"));
+    assert!(!asks.has_changes() && !asks.is_empty() && asks.engine_writes() == 0);
+    assert!(planned(&desired, &world, &PlanOptions::convergence()).is_empty());
+    world.observed.images.remove("app:1");
+    world.observed.containers.clear();
+    assert!(planned(&desired, &world, &PlanOptions::explicit()).has_changes());
 }

@@ -53,10 +53,12 @@ fn failed_program_is_tried_again_when_policy_or_person_says_so() {
 }
 
 #[test]
-fn frozen_container_is_thawed_only_on_demand() {
+fn frozen_container_goes_on_where_it_was() {
     let mut frozen = ended(RestartPolicy::No, 0);
     frozen.state = ContainerState::Paused;
-    check(&frozen, None, false, true);
+    for trigger in [Trigger::Convergence, Trigger::Explicit] {
+        assert_eq!(wants_start(&frozen, None, trigger), Wanted::Unpause(Cause::Paused));
+    }
 }
 
 #[test]

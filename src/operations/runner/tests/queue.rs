@@ -94,19 +94,17 @@ impl Operation for Worker {
     }
 }
 
-/// A process that executes `test.work`, defined so.
-async fn process(definition: Definition) -> (Process, Arc<Worker>) {
+/// An agent that executes `test.work`, defined so.
+async fn agent(definition: Definition) -> (Agent, Arc<Worker>) {
     let worker = Arc::new(Worker::default());
-    let mut host = Host::new(&[]);
+    let mut host = Scripts::new(&[]);
     host.others = vec![(run_type(), Arc::clone(&worker) as _)];
-    let (process, _) = host.start().await;
-    process.register(definition).await;
-    // The folder goes with the process.
-    std::mem::forget(host.dir);
-    (process, worker)
+    let agent = host.start().await;
+    agent.register(definition).await;
+    (agent, worker)
 }
 
-impl Process {
+impl Agent {
     async fn register(&self, definition: Definition) {
         let RunType::Hosted(name) = run_type() else { unreachable!() };
         let hosted = HostedType {
@@ -137,9 +135,9 @@ impl Process {
 
 #[tokio::test(start_paused = true)]
 async fn a_type_that_retries_is_tried_again_with_growing_pauses() {
-    let (process, worker) = process(definition()).await;
-    let run = process.ask("a", "fail twice").await;
-    let ended = process.ended(run.id).await;
+    let (agent, worker) = agent(definition()).await;
+    let run = agent.ask("a", "fail twice").await;
+    let ended = agent.ended(run.id).await.run;
     assert_eq!((ended.outcome(), ended.failures), (RunOutcome::Succeeded, 2));
     let took = between(ended.created_at, ended.completed_at.unwrap());
     assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(32), "{took:?}");
@@ -152,34 +150,34 @@ async fn a_type_that_retries_is_tried_again_with_growing_pauses() {
         "operation_run.retried",
         "operation_run.completed",
     ];
-    assert_eq!(process.events(run.id).await, expect);
+    assert_eq!(events(&agent, run.id).await, expect);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_failed_and_the_last_one_leaves_a_dead_letter() {
-    let (process, worker) = process(definition()).await;
-    let run = process.ask("a", "sleep").await;
-    let ended = process.ended(run.id).await;
+    let (agent, worker) = agent(definition()).await;
+    let run = agent.ask("a", "sleep").await;
+    let ended = agent.ended(run.id).await.run;
     assert_eq!((ended.outcome(), ended.is_dead_letter), (RunOutcome::Failed, true));
     assert_eq!(ended.failure_summary.len(), 3);
     assert_eq!(ended.failure_summary[0].reason_code, ReasonCode::RunTimedOut);
     let took = between(ended.created_at, ended.completed_at.unwrap());
     assert!(took >= Duration::from_secs(45) && took < Duration::from_secs(48), "{took:?}");
 
-    let (workspace, asks) = (ended.workspace_id, process.asks("a", "sleep"));
-    let again = process.door.retry(workspace, run.id, false, &asks).await.unwrap();
+    let (workspace, asks) = (ended.workspace_id, agent.asks("a", "sleep"));
+    let again = agent.door.retry(workspace, run.id, false, &asks).await.unwrap();
     assert_eq!(again.retried_from, Some(run.id));
-    let refused = process.door.dismiss(workspace, run.id, Actor::agent()).await;
+    let refused = agent.door.dismiss(workspace, run.id, Actor::agent()).await;
     assert!(matches!(refused, Err(QueueError::NotDead(_))), "{refused:?}");
-    process.until(again.id, |run| run.failures == 1).await;
+    agent.until(again.id, |run| run.failures == 1).await;
     assert_eq!(worker.began.lock().unwrap().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_jobs_of_a_bulk_run_are_executed_tried_again_and_counted_once() {
-    let (process, worker) = process(definition()).await;
-    let run = process.ask("a", "jobs ok1 skip fail panic ok2").await;
-    let ended = process.ended(run.id).await;
+    let (agent, worker) = agent(definition()).await;
+    let run = agent.ask("a", "jobs ok1 skip fail panic ok2").await;
+    let ended = agent.ended(run.id).await.run;
     let jobs = JobCounts { succeeded: 2, skipped: 1, failed: 2, ..JobCounts::default() };
     assert_eq!((ended.outcome(), ended.jobs), (RunOutcome::PartiallySucceeded, Some(jobs)));
     assert_eq!(ended.summary_counts.get(CountKey::Total), 5);
@@ -187,12 +185,12 @@ async fn the_jobs_of_a_bulk_run_are_executed_tried_again_and_counted_once() {
     assert_eq!(ended.failure_summary[0].reason_code, ReasonCode::RunPanicked);
     assert_eq!(worker.began.lock().unwrap().len(), 1 + 3 + 3 + 3, "two jobs in three attempts");
     let expect = ["operation_run.queued", "operation_run.waiting", "operation_run.completed"];
-    assert_eq!(process.events(run.id).await, expect);
+    assert_eq!(events(&agent, run.id).await, expect);
 
     worker.began.lock().unwrap().clear();
-    let asks = process.asks("a", "");
-    let again = process.door.retry(run.workspace_id, run.id, true, &asks).await.unwrap();
-    process.ended(again.id).await;
+    let asks = agent.asks("a", "");
+    let again = agent.door.retry(run.workspace_id, run.id, true, &asks).await.unwrap();
+    agent.ended(again.id).await;
     let mut began = worker.began.lock().unwrap().clone();
     began.sort();
     assert_eq!(began, ["fail/1", "fail/2", "fail/3", "panic/1", "panic/2", "panic/3"]);
@@ -201,81 +199,99 @@ async fn the_jobs_of_a_bulk_run_are_executed_tried_again_and_counted_once() {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_bulk_run_stops_its_jobs_and_begins_no_further_ones() {
     let slow = Definition { timeout: None, ..definition() };
-    let (process, worker) = process(slow).await;
-    let run = process.ask("a", "jobs hang1 hang2 hang3 hang4 hang5 hang6").await;
-    process.until(run.id, |run| run.jobs.is_some_and(|jobs| jobs.running == 4)).await;
+    let (agent, worker) = agent(slow).await;
+    let run = agent.ask("a", "jobs hang1 hang2 hang3 hang4 hang5 hang6").await;
+    agent.until(run.id, |run| run.jobs.is_some_and(|jobs| jobs.running == 4)).await;
     let workspace = run.workspace_id;
-    process.door.cancel(workspace, run.id, Actor::agent()).await.unwrap();
-    let ended = process.ended(run.id).await;
+    agent.door.cancel(workspace, run.id, Actor::agent()).await.unwrap();
+    let ended = agent.ended(run.id).await.run;
     let jobs = JobCounts { cancelled: 6, ..JobCounts::default() };
     assert_eq!((ended.outcome(), ended.jobs), (RunOutcome::Cancelled, Some(jobs)));
     assert_eq!(worker.began.lock().unwrap().len(), 5, "as many jobs as workers");
     let filter = JobFilter { run_id: run.id, statuses: vec![JobStatus::Cancelled] };
-    let jobs = process.store.jobs(filter, PageRequest::default()).await.unwrap().items;
+    let jobs = agent.store.jobs(filter, PageRequest::default()).await.unwrap().items;
     assert!(jobs.iter().all(|job| job.state == JobState::Ended(JobEnd::Cancelled)));
-    let refused = process.door.cancel(workspace, run.id, Actor::agent()).await;
+    let refused = agent.door.cancel(workspace, run.id, Actor::agent()).await;
     assert!(matches!(refused, Err(CancelError::Ended(_))), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_type_begins_nothing_until_it_goes_on() {
-    let (process, worker) = process(definition()).await;
-    let workspace_id = process.store.scope().workspace_id;
+    let (agent, worker) = agent(definition()).await;
+    let workspace_id = agent.store.scope().workspace_id;
     let control = |is_paused| QueueControl {
         workspace_id,
         scope: QueueScope::Type(run_type()),
         is_paused,
         concurrency_max: None,
     };
-    process.door.control(control(true), Actor::agent()).await.unwrap();
-    let run = process.ask("a", "ok").await;
+    agent.door.control(control(true), Actor::agent()).await.unwrap();
+    let run = agent.ask("a", "ok").await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(process.read(run.id).await.status(), Status::Queued);
-    process.door.control(control(false), Actor::agent()).await.unwrap();
-    assert_eq!(process.ended(run.id).await.outcome(), RunOutcome::Succeeded);
+    assert_eq!(agent.run(run.id).await.status(), Status::Queued);
+    agent.door.control(control(false), Actor::agent()).await.unwrap();
+    assert_eq!(agent.ended(run.id).await.run.outcome(), RunOutcome::Succeeded);
     assert_eq!(*worker.began.lock().unwrap(), ["a/1"]);
-    assert_eq!(process.store.queue_controls(workspace_id).await.unwrap(), []);
+    assert_eq!(agent.store.queue_controls(workspace_id).await.unwrap(), []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_run_makes_an_older_one_of_its_subject_stop() {
     let newest_only = Definition { supersedes: true, timeout: None, ..definition() };
-    let (process, _) = process(newest_only).await;
+    let (agent, _) = agent(newest_only).await;
     let on_main = |key: &str, what: &str| {
-        let mut request = process.asks(key, what);
+        let mut request = agent.asks(key, what);
         if let Inputs::Hosted(hosted) = &mut request.inputs {
             hosted.subject = Some(crate::domain::runs::Subject::app("main"));
         }
         request
     };
-    let old = process.door.submit(on_main("a", "hang")).await.unwrap().run().clone();
-    process.until(old.id, |run| run.state == RunState::Running).await;
-    let new = process.door.submit(on_main("b", "ok")).await.unwrap().run().clone();
-    let old = process.ended(old.id).await;
+    let old = agent.door.submit(on_main("a", "hang")).await.unwrap().run().clone();
+    agent.until(old.id, |run| run.state == RunState::Running).await;
+    let new = agent.door.submit(on_main("b", "ok")).await.unwrap().run().clone();
+    let old = agent.ended(old.id).await.run;
     assert_eq!(old.outcome(), RunOutcome::Cancelled);
     assert_eq!(old.failure_summary[0].reason_code, ReasonCode::RunSuperseded);
-    assert_eq!(process.ended(new.id).await.outcome(), RunOutcome::Succeeded);
+    assert_eq!(agent.ended(new.id).await.run.outcome(), RunOutcome::Succeeded);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_of_ours_begins_in_the_transaction_that_accepts_it() {
-    let (process, _) = Host::new(&[("shop", Script::Steps), ("blog", Script::Steps)]).start().await;
+    let agent = Scripts::new(&[("shop", Script::Steps), ("blog", Script::Steps)]).start().await;
     // The runner has to be there before it has free workers.
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let run = process.submit("shop").await;
+    let run = submit(&agent, "shop").await;
     assert_eq!((run.state, run.attempt), (RunState::Running, 1));
-    assert_eq!(process.ended(run.id).await.outcome(), RunOutcome::Succeeded);
-    let mut later = process.request("blog");
-    later.run_at = Some(after(process.ambient.now(), Duration::from_secs(3600)));
-    let later = process.door.submit(later).await.unwrap().run().clone();
+    assert_eq!(agent.ended(run.id).await.run.outcome(), RunOutcome::Succeeded);
+    let mut later = request(&agent, "blog", &[]);
+    later.run_at = Some(after(agent.ambient.now(), Duration::from_secs(3600)));
+    let later = agent.door.submit(later).await.unwrap().run().clone();
     assert_eq!(later.state, RunState::Queued);
     tokio::time::sleep(Duration::from_secs(3500)).await;
-    assert_eq!(process.read(later.id).await.state, RunState::Queued);
+    assert_eq!(agent.run(later.id).await.state, RunState::Queued);
     tokio::time::sleep(Duration::from_secs(200)).await;
-    let ended = process.ended(later.id).await;
+    let ended = agent.ended(later.id).await.run;
     let waited = between(later.created_at, ended.started_at.unwrap());
     assert!(
         waited >= Duration::from_secs(3600) && waited < Duration::from_secs(3602),
         "{waited:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_names_the_new_run_is_not_recorded_for_one_that_does_the_same() {
+    let agent = Scripts::new(&[("shop", Script::Hangs)]).start().await;
+    let run = begun(&agent).await;
+    let mut again = request(&agent, "shop", &[]);
+    let what = (EventType::ProjectRestarted, Outcome::Info, Actor::agent());
+    again.events = vec![run_event(&agent.ambient, &run, what.0, what.1, what.2, "beside it")];
+    again.run_id = Some(RunId::from_u128(5));
+    let before = events(&agent, run.id).await;
+    let admitted = agent.door.submit(again.clone()).await.unwrap();
+    assert!(matches!(&admitted, Admitted::Existing(found) if found.id == run.id));
+    assert_eq!(events(&agent, run.id).await, before);
+    again.run_id = None;
+    agent.door.submit(again).await.unwrap();
+    let told = events(&agent, run.id).await;
+    assert_eq!(told[before.len()..], ["operation_run.asked_again", "project.restarted"]);
 }

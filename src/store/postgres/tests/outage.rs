@@ -44,9 +44,9 @@ async fn nothing_acknowledged_is_lost_when_the_server_dies_and_comes_back() {
     let disturb = async {
         for _ in 0..ROUNDS {
             tokio::time::sleep(Duration::from_millis(700)).await;
-            tokio::task::spawn_blocking(|| server.kill()).await.unwrap();
+            on_a_thread(|| server.kill()).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
-            tokio::task::spawn_blocking(|| server.start()).await.unwrap();
+            on_a_thread(|| server.start()).await;
         }
         tokio::time::sleep(Duration::from_millis(700)).await;
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -100,4 +100,9 @@ async fn a_server_that_is_away_is_asked_for_seldom_and_callers_hear_so() {
     server.start();
     store.check().await.unwrap();
     assert_eq!(store.next_due().await.unwrap(), None);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a script is waited for on a thread")]
+async fn on_a_thread(script: impl FnOnce() + Send + 'static) {
+    tokio::task::spawn_blocking(script).await.unwrap();
 }

@@ -257,6 +257,9 @@ CREATE TABLE projects (
     spec_digest          TEXT,
     created_at           BIGINT NOT NULL,
     updated_at           BIGINT NOT NULL,
+    -- Which services are kept, and as which revision declares them: JSON, `{}` for all of the
+    -- newest revision.
+    wanted               TEXT NOT NULL,
     PRIMARY KEY (host_id, workspace_id, name),
     FOREIGN KEY (tenant_id, workspace_id) REFERENCES tenants (id, workspace_id)
 );
@@ -283,7 +286,19 @@ CREATE TABLE container_exits (
     exit_code    BIGINT NOT NULL,
     count        BIGINT NOT NULL CHECK (count >= 1),
     seen_at      BIGINT NOT NULL,
+    -- By itself, by somebody's hand, or with its engine.
+    ended        TEXT NOT NULL CHECK (ended IN ('on_its_own', 'by_hand', 'with_the_engine')),
     PRIMARY KEY (host_id, workspace_id, project, service, number)
+);
+
+-- Anonymous volumes that a removal is about to remove, or was: once their container is gone, nothing
+-- on the engine tells whose they were.
+CREATE TABLE doomed_volumes (
+    host_id      TEXT NOT NULL REFERENCES hosts (id),
+    workspace_id TEXT NOT NULL REFERENCES workspaces (id),
+    project      TEXT NOT NULL,
+    name         TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (host_id, workspace_id, project, name)
 );
 
 CREATE TABLE run_jobs (

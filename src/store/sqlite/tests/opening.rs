@@ -88,3 +88,22 @@ async fn the_writer_waits_for_the_disk() {
         assert_eq!((ask("synchronous").unwrap(), ask("foreign_keys").unwrap()), (2, 1));
     });
 }
+
+/// A write into a file without a name would be acknowledged, and lost with the process.
+#[tokio::test]
+async fn nothing_is_written_to_a_database_that_was_taken_away() {
+    for mode in [Mode::Inline, Mode::Threaded] {
+        let files = Files::new(mode);
+        let fixture = Fixture::on(Arc::clone(&files) as _).await;
+        let (path, aside) = (files.database(), files.dir.path().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        let refused = fixture.store.check().await.unwrap_err();
+        assert!(matches!(refused, StoreError::Replaced { .. }), "{refused}");
+        fs::write(&path, "another").unwrap();
+        let run = fixture.run("shop", "a");
+        let refused = fixture.commit(Write::InsertRun(Box::new(run))).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Replaced { .. }), "{refused}");
+        fs::rename(&aside, &path).unwrap();
+        fixture.store.check().await.unwrap();
+    }
+}

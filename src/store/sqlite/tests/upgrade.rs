@@ -4,10 +4,13 @@ use crate::base::ids::RunId;
 use crate::base::time::TestClock;
 use crate::domain::runs::{CountKey, RunState, WaitsFor};
 use crate::store::suite::ambient;
+use crate::store::{AuditFilter, PageRequest};
 
-/// What an agent of the first form left: a run that waits for an answer with its lock, one that a
+/// What an agent of an older form left: a project, a run that waits for an answer with its lock, one that a
 /// worker had, one that has ended.
-const FIRST_FORM: &str = "
+const OLD_RECORDS: &str = "
+    INSERT INTO projects (workspace_id, name, desired, created_at, updated_at)
+        SELECT workspace_id, 'shop', 'running', 0, 0 FROM host;
     INSERT INTO runs SELECT '00000000-0000-0000-0000-0000000000a1', workspace_id, tenant_id,
         owner_id, 'ada', 'cli', 'restart_project', 'project:shop', 'running', 'pending', 0,
         'answer', NULL, 1, printf('%064d', 1), '{\"started\":2}', '[]',
@@ -34,7 +37,14 @@ const FIRST_FORM: &str = "
         ('project:blog', '00000000-0000-0000-0000-0000000000a2', 21, 900000000000);";
 
 #[tokio::test]
-async fn a_database_of_the_first_form_is_upgraded_with_all_that_it_holds() {
+async fn a_database_of_an_older_form_is_upgraded_with_all_that_it_holds() {
+    for form in 1..=4 {
+        upgrade_from(form).await;
+    }
+}
+
+/// Upgrades a database of a form that knew one agent only.
+async fn upgrade_from(form: u32) {
     let files = Files::new(Mode::Inline);
     let clock = Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
     let ambient = ambient(&clock, 1, Arc::new(NoCrashPoints));
@@ -48,13 +58,14 @@ async fn a_database_of_the_first_form_is_upgraded_with_all_that_it_holds() {
         hostname: "host-1",
         agent_version: "0.0.0",
         mode: Mode::Inline,
+        on_commit: None,
     };
-    migrations::create_first_form(&mut old, &opening).unwrap();
-    old.execute_batch(FIRST_FORM).unwrap();
+    migrations::create_form(&mut old, &opening, form).unwrap();
+    old.execute_batch(OLD_RECORDS).unwrap();
     drop(old);
 
     let opened = files.open(&ambient).unwrap();
-    assert_eq!(opened.migrated, Migrated::Upgraded { from: 1, to: 4 });
+    assert_eq!(opened.migrated, Migrated::Upgraded { from: form, to: 7 });
     let base = Arc::clone(&files) as Arc<dyn Base>;
     let fixture = Fixture { base, clock, ambient, store: opened.store };
     let host_id = fixture.store.scope().host_id;
@@ -66,6 +77,9 @@ async fn a_database_of_the_first_form_is_upgraded_with_all_that_it_holds() {
     for run in [&asking, &working, &ended] {
         assert_eq!((run.host_id, run.priority.0, run.failures), (Some(host_id), 0, 0));
     }
+    let workspace = fixture.store.scope().workspace_id;
+    let shop = fixture.store.project(workspace, "shop".to_owned()).await.unwrap().unwrap();
+    assert!(shop.wanted.is_whole(), "what was kept whole stays whole");
     let open = fixture.store.open_attempts().await.unwrap();
     assert_eq!(open.len(), 1);
     assert_eq!((open[0].run.id, open[0].attempt.holder.host_id), (working.id, Some(host_id)));
@@ -76,4 +90,9 @@ async fn a_database_of_the_first_form_is_upgraded_with_all_that_it_holds() {
     assert!(refused.to_string().contains("is locked by run"), "{refused}");
     let reopened = fixture.reopened().await;
     assert_eq!(reopened.records().await, 3, "upgraded once");
+    let filter = AuditFilter::workspace(workspace);
+    let told = reopened.store.audit(filter, PageRequest::default()).await.unwrap();
+    let told = told.items.iter().map(|record| record.event.summary.as_str());
+    let expect = format!("The database was brought from form {form} to form 7");
+    assert!(told.into_iter().any(|summary| summary == expect), "{expect}");
 }

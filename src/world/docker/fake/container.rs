@@ -291,11 +291,30 @@ impl State {
     pub(super) fn stop(&mut self, id: &str, now: Timestamp) -> Result<(), Refused> {
         let position = self.position(id)?;
         let container = &mut self.containers[position];
-        if container.state == ContainerState::Running {
+        if container.is_active() {
             container.end(143, now);
             container.is_stopped_by_hand = true;
             self.report(position, "die", now);
             self.report(position, "stop", now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn pause(&mut self, id: &str, now: Timestamp) -> Result<(), Refused> {
+        let position = self.position(id)?;
+        if self.containers[position].state != ContainerState::Running {
+            return refuse(Kind::Conflict, format!("container {id} is not running"));
+        }
+        self.containers[position].state = ContainerState::Paused;
+        self.report(position, "pause", now);
+        Ok(())
+    }
+
+    pub(super) fn unpause(&mut self, id: &str, now: Timestamp) -> Result<(), Refused> {
+        let position = self.position(id)?;
+        if self.containers[position].state == ContainerState::Paused {
+            self.containers[position].state = ContainerState::Running;
+            self.report(position, "unpause", now);
         }
         Ok(())
     }

@@ -86,6 +86,10 @@ impl Engine for FakeEngine {
         self.write("restart_container", id, move |state, now| state.restart_one(id, now))
     }
 
+    fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        self.write("unpause_container", id, move |state, now| state.unpause(id, now))
+    }
+
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()> {
         self.write("remove_container", id, move |state, now| state.remove(id, how, now))
     }

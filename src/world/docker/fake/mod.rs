@@ -197,6 +197,14 @@ impl FakeEngine {
         self.behind_the_back(|state, now| state.stop(name, now));
     }
 
+    /// Somebody freezes a container past the agent.
+    ///
+    /// # Panics
+    /// When there is no such container, or it does not run.
+    pub fn pause_behind(&self, name: &str) {
+        self.behind_the_back(|state, now| state.pause(name, now));
+    }
+
     /// Somebody removes a container past the agent, running or not.
     ///
     /// # Panics

@@ -1,0 +1,186 @@
+//! Requests that meet each other, on a host in memory.
+
+use std::time::Duration;
+
+use super::*;
+use crate::domain::audit::AuditEvents;
+use crate::domain::runs::{OperationRun, RunState, Status};
+use crate::operations::harness::{Agent, Host, PROJECT, asker, bundle};
+use crate::store::{AuditFilter, PageRequest};
+
+const WEB: &str = "services: {web: {image: 'app:1'}}";
+const OTHER: &str = "services: {web: {image: 'app:2'}}";
+/// More than any request of these tests has calls of the store.
+const TURNS_MAX: usize = 16;
+
+impl Agent {
+    async fn kept(&self) -> Option<Project> {
+        let workspace = self.rollout.store.scope().workspace_id;
+        self.rollout.store.project(workspace, PROJECT.to_owned()).await.unwrap()
+    }
+
+    async fn asked(&self, compose: &str) -> Admitted {
+        let (bundle, asker) = (bundle(compose), asker());
+        let choices = ApplyChoices::default();
+        self.projects.apply(PROJECT, &bundle, choices, &asker).await.unwrap()
+    }
+
+    /// A change by somebody else, when `turns` other calls of the store have come before it.
+    async fn meanwhile(&self, turns: usize, write: Write) {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        let scope = self.rollout.store.scope();
+        let (name, asker) = (PROJECT, asker());
+        let event = EventType::ProjectApplied;
+        let event = self.projects.event(&scope, name, event, &asker, "meanwhile".to_owned());
+        self.rollout.store.commit(vec![write], AuditEvents::from(event)).await.unwrap();
+    }
+
+    async fn events(&self) -> Vec<EventType> {
+        let filter = AuditFilter::workspace(self.rollout.store.scope().workspace_id);
+        let page = self.rollout.store.audit(filter, PageRequest::first(0)).await.unwrap();
+        page.items.into_iter().map(|record| record.event.event_type).collect()
+    }
+}
+
+fn forget(agent: &Agent) -> Write {
+    let workspace_id = agent.rollout.store.scope().workspace_id;
+    Write::ForgetProject { workspace_id, name: PROJECT.to_owned() }
+}
+
+/// A project whose removal is about to be recorded.
+async fn removed() -> Agent {
+    let agent = Host::new().start().await;
+    agent.up(WEB).await;
+    let workspace_id = agent.rollout.store.scope().workspace_id;
+    let (name, at) = (PROJECT.to_owned(), agent.ambient.now());
+    let unwanted = Write::KeepProject { workspace_id, name, desired: Desired::Removed, at };
+    agent.meanwhile(0, unwanted).await;
+    agent
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_applied_at_the_end_of_a_removal_are_kept() {
+    for turns in 0..TURNS_MAX {
+        let agent = removed().await;
+        let (admitted, ()) = tokio::join!(agent.asked(WEB), agent.meanwhile(turns, forget(&agent)));
+        let kept = agent.kept().await.unwrap_or_else(|| panic!("forgotten after {turns} turns"));
+        assert_eq!(kept.desired, Desired::Running, "after {turns} turns");
+        let run = agent.ended(admitted.run().id).await.run;
+        assert_eq!(run.outcome().key(), "succeeded", "after {turns} turns: {run:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_asked_for_again_at_the_end_of_a_removal_is_accepted() {
+    for turns in 0..TURNS_MAX {
+        let agent = removed().await;
+        let asker = asker();
+        let removal = agent.projects.remove(PROJECT, true, &asker);
+        let (admitted, ()) = tokio::join!(removal, agent.meanwhile(turns, forget(&agent)));
+        let admitted = admitted.unwrap_or_else(|error| panic!("after {turns} turns: {error}"));
+        let run = agent.ended(admitted.run().id).await.run;
+        assert_eq!(run.outcome().key(), "succeeded", "after {turns} turns: {run:?}");
+        assert_eq!(agent.kept().await, None, "after {turns} turns");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_that_two_ask_for_at_one_time_are_both_kept() {
+    const BOTH: &str = "services: {one: {image: 'app:1'}, two: {image: 'app:1'}}";
+    for is_known in [false, true] {
+        for turns in 0..TURNS_MAX {
+            let agent = Host::new().start().await;
+            if is_known {
+                agent.up_services(BOTH, &["one"]).await;
+            }
+            let two = async {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                agent.up_services(BOTH, &["two"]).await
+            };
+            tokio::join!(agent.up_services(BOTH, &["one"]), two);
+            let kept = agent.kept().await.unwrap().wanted.names();
+            assert_eq!(kept, ["one", "two"].map(str::to_owned).into(), "after {turns} turns");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_at_the_end_of_a_removal_is_recorded_or_refused() {
+    for turns in 0..TURNS_MAX {
+        let agent = removed().await;
+        let asker = asker();
+        let resume = agent.projects.resume(PROJECT, &asker);
+        let (resumed, ()) = tokio::join!(resume, agent.meanwhile(turns, forget(&agent)));
+        match (resumed, agent.kept().await) {
+            (Ok(_), Some(kept)) => assert_eq!(kept.desired, Desired::Running),
+            (Err(ApplyError::Unknown(_)), None) => {}
+            (resumed, kept) => panic!("after {turns} turns: {resumed:?}, {kept:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_never_brings_back_older_files() {
+    for turns in 0..TURNS_MAX {
+        let agent = Host::new().start().await;
+        agent.up(WEB).await;
+        agent.projects.pause(PROJECT, &asker()).await.unwrap();
+        let asker = asker();
+        let resume = agent.projects.resume(PROJECT, &asker);
+        let apply = async {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            agent.asked(OTHER).await
+        };
+        let (resumed, _) = tokio::join!(resume, apply);
+        resumed.unwrap();
+        while agent.runs().await.iter().any(|run| !run.state.is_completed()) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let kept = agent.kept().await.unwrap();
+        assert_eq!(kept.deployed_revision_id, kept.revision_id, "after {turns} turns");
+    }
+}
+
+/// A project with a deployment that never ends, and the run.
+async fn under_way() -> (Agent, OperationRun) {
+    let agent = Host::new().start().await;
+    agent.engine.set_latency(Duration::from_secs(3600));
+    let id = agent.asked(WEB).await.run().id;
+    let run = agent.until(id, |run| run.state == RunState::Running).await;
+    (agent, run)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_again_is_kept_though_it_needs_no_new_run() {
+    let (agent, run) = under_way().await;
+    for desired in [Desired::Paused, Desired::Removed] {
+        let asker = asker();
+        if desired == Desired::Paused {
+            agent.projects.pause(PROJECT, &asker).await.unwrap();
+        } else {
+            agent.projects.remove(PROJECT, false, &asker).await.unwrap();
+        }
+        assert_eq!(agent.kept().await.unwrap().desired, desired);
+        let before = agent.events().await.len();
+        let admitted = agent.asked(WEB).await;
+        assert!(matches!(&admitted, Admitted::Existing(found) if found.id == run.id));
+        assert_eq!(agent.kept().await.unwrap().desired, Desired::Running, "after {desired}");
+        let mut events = agent.events().await;
+        events.truncate(events.len() - before);
+        events.sort_by_key(|event| event.key());
+        assert_eq!(events, [EventType::RunAskedAgain, EventType::ProjectApplied]);
+    }
+    let removals = agent.runs().await;
+    let removal = removals.iter().find(|found| found.id != run.id).unwrap();
+    assert_eq!((removal.state, removal.state.status()), (RunState::Queued, Status::Queued));
+    let asker = asker();
+    let again = agent.projects.remove(PROJECT, false, &asker).await.unwrap();
+    assert!(matches!(&again, Admitted::Existing(found) if found.id == removal.id));
+    assert_eq!(agent.kept().await.unwrap().desired, Desired::Removed);
+}
