@@ -15,14 +15,16 @@ mod load;
 mod peer;
 mod server;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use load::{Figures, Load};
 use wharfinger::base::Ambient;
 use wharfinger::base::crash_points::NoCrashPoints;
-use wharfinger::store::Store;
 use wharfinger::store::keys::Keys;
+use wharfinger::store::postgres;
 use wharfinger::store::sqlite::{self, Mode, Opening};
+use wharfinger::store::{Store, host};
 use wharfinger::world::clock::SystemClock;
 use wharfinger::world::host::SystemEntropy;
 
@@ -52,11 +54,17 @@ async fn measure() {
         "disk: {before:.0} syncs of 4 KiB per second before SQLite's figures, {after:.0} after"
     );
     let server = server::Server::start();
+    server.database("wharf");
+    let shared = folder.path().join("postgres");
+    let ours = Load::on(postgres(&shared, &server, &ambient).await, ambient).await;
+    let postgres = ours.figures(&CALLERS).await;
     let peer = peer::figures(&CALLERS, &server.socket());
-    print("SQLite FULL", &sqlite, peer.as_ref(), (before + after) / 2.0);
+    let syncs = (before + after) / 2.0;
+    print("SQLite FULL", &sqlite, peer.as_ref(), syncs);
+    print("PostgreSQL", &postgres, peer.as_ref(), syncs);
 }
 
-fn sqlite(folder: &std::path::Path, ambient: &Ambient) -> Arc<dyn Store> {
+fn sqlite(folder: &Path, ambient: &Ambient) -> Arc<dyn Store> {
     let keys = Keys::open_or_create(folder, &*ambient.entropy).unwrap();
     let opened = sqlite::open(Opening {
         state_dir: folder,
@@ -69,6 +77,28 @@ fn sqlite(folder: &std::path::Path, ambient: &Ambient) -> Arc<dyn Store> {
         mode: Mode::Threaded,
     });
     opened.unwrap().store
+}
+
+async fn postgres(folder: &Path, server: &server::Server, ambient: &Ambient) -> Arc<dyn Store> {
+    let keys = Keys::open_or_create(folder, &*ambient.entropy).unwrap();
+    let opened = postgres::open(postgres::Opening {
+        server: postgres::Server {
+            host: postgres::Host::Socket(server.socket()),
+            port: 5432,
+            user: "wharf".to_owned(),
+            password: None,
+            database: "wharf".to_owned(),
+        },
+        readers_max: 2,
+        state_dir: folder.to_owned(),
+        host_id: host::open_or_create(folder, ambient).unwrap(),
+        keys,
+        ambient: ambient.clone(),
+        os_user: "bench".to_owned(),
+        hostname: "bench".to_owned(),
+        agent_version: "bench".to_owned(),
+    });
+    opened.await.unwrap().store
 }
 
 /// One line per number of callers, with the ratios that matter.

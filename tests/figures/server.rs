@@ -20,6 +20,16 @@ impl Server {
         server
     }
 
+    /// Makes an empty database.
+    pub fn database(&self, name: &str) {
+        let made = Command::new("psql")
+            .args(["--host", &self.socket().to_string_lossy(), "--username", "wharf"])
+            .args(["--dbname", "postgres", "--quiet", "--command"])
+            .arg(format!("CREATE DATABASE {name}"))
+            .status();
+        assert!(made.unwrap().success(), "no database {name}");
+    }
+
     /// The folder of its socket: what a client takes as its host.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("socket")
