@@ -25,6 +25,7 @@ use wharfinger::domain::compose::{Bundle, BundleFile, Options};
 use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::facts::{ImageFacts, ServiceSpec};
 use wharfinger::operations::alerts::Alerts;
+use wharfinger::operations::backups::Backups;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::schedules::Schedules;
@@ -97,6 +98,7 @@ impl Fixture {
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
+            backups: Backups::new(Arc::clone(&store), ambient.clone()),
             engine: engine.clone(),
             ambient: ambient.clone(),
             metrics: Arc::new(Metrics::new().unwrap()),

@@ -6,6 +6,7 @@ pub mod access;
 mod alerts;
 mod attempts;
 mod audit;
+mod backup;
 mod claims;
 mod contexts;
 mod extract;
@@ -43,6 +44,7 @@ use crate::base::limits::{BUNDLE_BYTES_MAX, ENQUEUE_BYTES_MAX, REQUEST_BYTES_MAX
 use crate::base::{Ambient, Timestamp};
 use crate::operations::Door;
 use crate::operations::alerts::Alerts;
+use crate::operations::backups::Backups;
 use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
 use crate::operations::schedules::Schedules;
@@ -70,6 +72,8 @@ pub struct Api {
     pub schedules: Schedules,
     /// Where the rules and receivers of alerts are kept.
     pub alerts: Alerts,
+    /// Where backups of the store are taken.
+    pub backups: Backups,
     /// The run queue for users' programs, and for operators.
     pub hosted: Hosted,
     /// The Docker Engine.
@@ -176,6 +180,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(alerts::retry))
         .routes(routes!(audit::list))
         .routes(routes!(audit::show))
+        .routes(routes!(backup::take))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::agent))

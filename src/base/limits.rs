@@ -136,6 +136,18 @@ pub const STORE_BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 pub const STORE_BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
 /// Rows that are read at once where a whole table is gone through.
 pub const STORE_ROWS_AT_ONCE: usize = 2_000;
+/// Bytes of the rows that a backup reads and writes at once.
+pub const TRANSFER_BATCH_BYTES: usize = 1 << 20;
+/// Rows of such a batch.
+pub const TRANSFER_BATCH_ROWS_MAX: usize = 1_000;
+/// Batches that wait between who reads and who writes: what a backup needs of memory, however large
+/// the database is.
+pub const TRANSFER_PARTS_MAX: usize = 4;
+/// Largest batch that is read back: a full one and its last row, which may be a run with everything
+/// that it remembers.
+pub const TRANSFER_FRAME_BYTES_MAX: usize = 64 << 20;
+/// Backups that one agent gives at once: each reads the whole database.
+pub const BACKUPS_MAX: usize = 1;
 /// Events that one slow follower of a run may lag behind before it is told to read again.
 pub const FOLLOW_EVENTS_MAX: usize = 1_024;
 /// Longest event that a follower reads.

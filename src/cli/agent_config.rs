@@ -77,7 +77,8 @@ fn keys(output: &mut Output) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-fn read(file: &Path) -> Result<config::Config, CliError> {
+/// Reads the configuration of an agent.
+pub(super) fn read(file: &Path) -> Result<config::Config, CliError> {
     let docker_host = std::env::var("DOCKER_HOST").ok();
     daemon::read_config(file, docker_host.as_deref()).map_err(|problem| match problem {
         daemon::ReadConfigError::File { source, .. } => CliError::new(

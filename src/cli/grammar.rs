@@ -3,6 +3,7 @@
 
 mod alerts;
 mod schedules;
+mod store;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use super::exit::Exit;
 
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
+pub(super) use store::{StoreBackup, StoreMove, StoreRestore, StoreVerb};
 
 /// Where clients look for the agent when nobody says otherwise.
 pub(super) const SOCKET_DEFAULT: &str = "/run/wharfinger/wharf.sock";
@@ -84,6 +86,9 @@ pub(super) enum Verb {
     /// Read the audit log
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Back up, restore and move what the agent remembers
+    #[command(subcommand)]
+    Store(StoreVerb),
     /// Work with compose files, without agent or engine
     #[command(subcommand)]
     Compose(ComposeVerb),

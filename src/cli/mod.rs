@@ -15,6 +15,7 @@ mod projects;
 mod queue;
 mod records;
 mod schedules;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,7 @@ use clap::{CommandFactory as _, Parser as _};
 pub use exit::{CliError, Exit};
 
 use client::Client;
-use grammar::{Cli, Global, Verb};
+use grammar::{Cli, Global, StoreVerb, Verb};
 use output::Output;
 
 /// Runs `wharf` with these arguments, the program's name first.
@@ -56,6 +57,7 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, CliError> {
         Verb::Compose(grammar::ComposeVerb::Config(model)) => {
             projects::print_model(&model.files, output)
         }
+        Verb::Store(verb) if !asks_agent(&verb) => store::offline(verb, output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);
@@ -64,6 +66,11 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, CliError> {
         }
         verb => block_on(ask_agent(verb, &global, output)),
     }
+}
+
+/// Whether the agent that runs takes the backup.
+fn asks_agent(verb: &StoreVerb) -> bool {
+    matches!(verb, StoreVerb::Backup(backup) if backup.config.is_none())
 }
 
 async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<Exit, CliError> {
@@ -84,12 +91,14 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Schedule(verb) => schedules::schedules(&client, verb, output).await,
         Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
         Verb::Queue(verb) => queue::queue(&client, verb, output).await,
+        Verb::Store(StoreVerb::Backup(backup)) => store::backup(&client, backup, output).await,
         Verb::Audit(verb) => records::audit(&client, verb, output).await,
         // Handled before: they need no agent.
         Verb::Doctor
         | Verb::Agent(_)
         | Verb::Config(_)
         | Verb::Compose(_)
+        | Verb::Store(_)
         | Verb::Completions { .. } => Ok(Exit::Success),
     }
 }

@@ -19,6 +19,7 @@ use crate::base::{Ambient, CrashPoints};
 use crate::domain::alerts::DeliveryStatus;
 use crate::domain::rollout::HostPathPolicy;
 use crate::operations::alerts::Alerts;
+use crate::operations::backups::Backups;
 use crate::operations::projects::Projects;
 use crate::operations::rollout::Rollout;
 use crate::operations::schedules::Schedules;
@@ -121,6 +122,7 @@ impl Agent {
         let api = Api {
             schedules: schedules.clone(),
             alerts,
+            backups: Backups::new(Arc::clone(&store), ambient.clone()),
             store: Arc::clone(&store),
             door: runner.door(),
             hosted: runner.hosted(),
@@ -253,7 +255,7 @@ async fn open_store(
 }
 
 /// The server that the configuration names, with the password that its file holds.
-fn server(place: &Postgres) -> Result<postgres::Server, RunError> {
+pub(super) fn server(place: &Postgres) -> Result<postgres::Server, RunError> {
     let password = match &place.password_file {
         Some(path) => {
             let text = std::fs::read_to_string(path)
@@ -316,7 +318,7 @@ fn instance(ambient: &Ambient) -> Result<String, RunError> {
 
 /// A debug build crashes where `WHARF_CRASH_AT` says, and lists the places in `WHARF_CRASH_LOG`.
 #[cfg(debug_assertions)]
-fn crash_points() -> Result<Arc<dyn CrashPoints>, RunError> {
+pub(super) fn crash_points() -> Result<Arc<dyn CrashPoints>, RunError> {
     let at = std::env::var("WHARF_CRASH_AT").ok().and_then(|text| text.parse().ok());
     let log = std::env::var_os("WHARF_CRASH_LOG").map(std::path::PathBuf::from);
     let points = crate::world::crash::CrashAt::new(at, log.as_deref())
@@ -326,6 +328,6 @@ fn crash_points() -> Result<Arc<dyn CrashPoints>, RunError> {
 
 /// A release build never crashes on purpose.
 #[cfg(not(debug_assertions))]
-fn crash_points() -> Result<Arc<dyn CrashPoints>, RunError> {
+pub(super) fn crash_points() -> Result<Arc<dyn CrashPoints>, RunError> {
     Ok(Arc::new(crate::base::crash_points::NoCrashPoints))
 }

@@ -14,11 +14,12 @@ use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord, chain};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
+use crate::store::transfer::Parts;
 use crate::store::{
     Accepted, Admission, Adoption, Answer, AuditFilter, Backlog, Change, Claim, Claimed,
     CompleteRun, ContainerExit, Heard, JobFilter, Lost, Notice, Noticed, OpenAttempt, Page,
     PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
-    RunFilter, RunProgress, Scope, SignOfLife, Store, StoreError, Teller, Write,
+    RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError, Teller, Write,
 };
 
 /// A store whose writes are counted.
@@ -216,6 +217,12 @@ impl Store for CountedStore {
 
     fn close(&self) -> Answer<'_, ()> {
         self.inner.close()
+    }
+}
+
+impl Snapshot for CountedStore {
+    fn snapshot(&self) -> Parts {
+        self.inner.snapshot()
     }
 }
 

@@ -11,6 +11,7 @@ mod logs;
 mod records;
 mod service;
 mod state_dir;
+pub mod transfers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -74,6 +74,16 @@ pub enum StoreError {
         /// The lock file.
         path: PathBuf,
     },
+    /// The records went to another database, or were on their way when the move was interrupted.
+    #[error("{}", moved(place, *is_done))]
+    Moved {
+        /// The file that says so.
+        path: PathBuf,
+        /// The other database.
+        place: String,
+        /// Whether they arrived.
+        is_done: bool,
+    },
     /// A file or directory of the store cannot be used.
     #[error("cannot {act} {}", path.display())]
     File {
@@ -275,6 +285,16 @@ impl StoreError {
             Self::AgentRunning { .. } => {
                 "stop the other agent, or give this one a `state_dir` of its own".to_owned()
             }
+            Self::Moved { path, is_done: true, .. } => format!(
+                "write `store: postgres:` into the configuration, with what the move printed; to \
+                 go back to the SQLite database as it was before the move, remove {}",
+                path.display()
+            ),
+            Self::Moved { path, .. } => format!(
+                "say `wharf store move` again: it finds out how far it came; to give it up, remove \
+                 {}, but only when the other database holds nothing",
+                path.display()
+            ),
             Self::File { path, .. } => {
                 format!("check that the agent's user may use {}", path.display())
             }
@@ -326,6 +346,13 @@ impl StoreError {
             Self::Conflict(conflict) => Some(conflict),
             _ => None,
         }
+    }
+}
+
+fn moved(place: &str, is_done: bool) -> String {
+    match is_done {
+        true => format!("the records of the SQLite database were moved to {place}"),
+        false => format!("a move of the records to {place} was interrupted"),
     }
 }
 

@@ -16,20 +16,39 @@ use crate::base::ids::HostId;
 /// # Errors
 /// When the file cannot be read or written, or holds no id.
 pub fn open_or_create(state_dir: &Path, ambient: &Ambient) -> Result<HostId, StoreError> {
+    match find(state_dir)? {
+        Some(id) => Ok(id),
+        None => {
+            let id = HostId::generate(&*ambient.clock, &*ambient.entropy);
+            create(state_dir, &state_dir.join("host_id"), id)?;
+            Ok(id)
+        }
+    }
+}
+
+/// Reads the host's id; none when it has none yet.
+///
+/// # Errors
+/// When the file cannot be read, or holds no id.
+pub fn find(state_dir: &Path) -> Result<Option<HostId>, StoreError> {
     let path = state_dir.join("host_id");
     match fs::read_to_string(&path) {
         Ok(text) => {
             let unreadable = |error: crate::base::ids::IdError| {
                 StoreError::file("read", &path, io::Error::new(io::ErrorKind::InvalidData, error))
             };
-            text.trim().parse().map_err(unreadable)
+            text.trim().parse().map(Some).map_err(unreadable)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let id = HostId::generate(&*ambient.clock, &*ambient.entropy);
-            create(state_dir, &path, id)?;
-            Ok(id)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::file("read", &path, error)),
+    }
+}
+
+/// Gives a state directory that has no id the one of the host whose records it takes over.
+pub(super) fn keep(state_dir: &Path, id: HostId) -> Result<(), StoreError> {
+    match find(state_dir)? {
+        Some(_) => Ok(()),
+        None => create(state_dir, &state_dir.join("host_id"), id),
     }
 }
 

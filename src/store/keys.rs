@@ -1,5 +1,5 @@
 //! Keeps the host's secret key. Owns `<state_dir>/keys/store.key` and the keys derived from it.
-//! Face: `Keys::open_or_create`. Never lets the key into the database, a log or an error.
+//! Face: `Keys::open_or_create`, `Keys::open`. Never lets the key into the database, a log or an error.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -46,6 +46,15 @@ impl Keys {
                 Ok(Self::derive(path, true, &master))
             }
         }
+    }
+
+    /// Reads `<state_dir>/keys/store.key`; none when it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be read, holds no key, or can be read by others.
+    pub fn open(state_dir: &Path) -> Result<Option<Self>, StoreError> {
+        let path = state_dir.join("keys").join("store.key");
+        Ok(read(&path)?.map(|master| Self::derive(path, false, &master)))
     }
 
     fn derive(path: PathBuf, created: bool, master: &[u8; KEY_BYTES]) -> Self {

@@ -16,6 +16,7 @@ mod schedules;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod suite;
+pub mod transfer;
 mod work;
 mod write;
 
@@ -50,7 +51,16 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// The agent's memory. What a call has answered survives a crash and a power cut.
 pub trait Store:
-    ReadRuns + ReadQueue + ReadAudit + ReadProjects + ReadSchedules + ReadAlerts + Outbox + Send + Sync
+    ReadRuns
+    + ReadQueue
+    + ReadAudit
+    + ReadProjects
+    + ReadSchedules
+    + ReadAlerts
+    + Outbox
+    + Snapshot
+    + Send
+    + Sync
 {
     /// Changes records and writes down that it did, in one transaction: all or nothing.
     ///
@@ -131,6 +141,13 @@ pub trait Store:
 
     /// Writes out everything and stops. Later calls answer `StoreError::Stopped`.
     fn close(&self) -> Answer<'_, ()>;
+}
+
+/// Reads everything at once.
+pub trait Snapshot {
+    /// All records as they are at one moment after the call, while others go on writing. Whatever was
+    /// answered before the call is among them.
+    fn snapshot(&self) -> transfer::Parts;
 }
 
 /// Reads runs.

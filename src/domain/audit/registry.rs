@@ -122,6 +122,12 @@ keyed! {
         StoreUpgraded = "store.upgraded",
         /// A further host uses the agent's database.
         StoreJoined = "store.joined",
+        /// A backup of the database was handed out.
+        StoreBackedUp = "store.backed_up",
+        /// A backup was put in the place of the database.
+        StoreRestored = "store.restored",
+        /// The records came here from another database.
+        StoreMoved = "store.moved",
     }
 }
 

@@ -1,5 +1,5 @@
 //! Brings a database to the form that this program knows. Owns the numbered migrations, each with
-//! its checksum, and the schema they live in. Face: `migrate`, `SCHEMA`. Never touches a database
+//! its checksum, and the schema they live in. Face: `migrate`, `advance`, `SCHEMA`. Never touches a database
 //! that a newer program has written, and never lets two agents bring it forward at once.
 
 use std::path::PathBuf;
@@ -54,21 +54,16 @@ pub(super) async fn migrate(
     opening: &Opening,
 ) -> Result<(Migrated, Scope), Fault> {
     let transaction = client.transaction().await?;
-    // Until the transaction ends. Who waited for it finds the newest form.
-    transaction.query("SELECT pg_advisory_xact_lock($1)", &[&TURN]).await?;
+    take_turn(&transaction).await?;
     let found = form(&transaction, place).await?;
     if found > NEWEST {
         return Err(StoreError::Newer { path: place.into(), found, known: NEWEST }.into());
     }
-    if found == 0 {
-        transaction.batch_execute(LEDGER).await?;
-    } else {
+    if found > 0 {
         check_ledger(&transaction, place, found).await?;
     }
     let now = opening.ambient.now();
-    for migration in MIGRATIONS.iter().filter(|migration| migration.number > found) {
-        apply(&transaction, migration, opening, now).await?;
-    }
+    advance(&transaction, (found, NEWEST), opening, now).await?;
     let is_new = !is_known(&transaction, opening.host_id).await?;
     if is_new {
         settle_host(&transaction, opening, now).await?;
@@ -90,8 +85,32 @@ pub(super) async fn migrate(
     Ok((migrated, scope))
 }
 
+/// Waits for the others that want to change the form. It is our turn until the transaction ends; who
+/// waited for it finds the newest form.
+pub(super) async fn take_turn(transaction: &Transaction<'_>) -> Result<(), Fault> {
+    transaction.query("SELECT pg_advisory_xact_lock($1)", &[&TURN]).await?;
+    Ok(())
+}
+
+/// Executes the statements between two forms; 0 is a database that knows nothing of us.
+pub(super) async fn advance(
+    transaction: &Transaction<'_>,
+    (from, to): (u32, u32),
+    opening: &Opening,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    if from == 0 {
+        transaction.batch_execute(LEDGER).await?;
+    }
+    let wanted = |migration: &&Migration| migration.number > from && migration.number <= to;
+    for migration in MIGRATIONS.iter().filter(wanted) {
+        apply(transaction, migration, opening, now).await?;
+    }
+    Ok(())
+}
+
 /// The form that the database has; 0 when it knows nothing of us.
-async fn form(transaction: &Transaction<'_>, place: &str) -> Result<u32, Fault> {
+pub(super) async fn form(transaction: &Transaction<'_>, place: &str) -> Result<u32, Fault> {
     let sql = "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'wharf'),
         (SELECT count(*) FROM information_schema.columns WHERE table_schema = 'wharf'
             AND table_name = 'migrations' AND column_name IN ('number', 'checksum'))";
@@ -243,7 +262,7 @@ async fn insert_user(
 }
 
 /// The scope of a host, and the fingerprint of its key.
-async fn read_scope(
+pub(super) async fn read_scope(
     transaction: &Transaction<'_>,
     host_id: HostId,
 ) -> Result<(Scope, String), Fault> {
@@ -259,7 +278,7 @@ async fn read_scope(
 }
 
 /// Adds one event to the host's chain.
-async fn append(
+pub(super) async fn append(
     transaction: &Transaction<'_>,
     event: &AuditEvent,
     host_id: HostId,

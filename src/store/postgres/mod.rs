@@ -1,5 +1,5 @@
 //! Keeps the store in a PostgreSQL database that several agents share. Owns its connections and the
-//! writer. Face: `open`, `Server`. Never writes outside its one writer, and never keeps a key or an
+//! writer. Face: `open`, `restore`, `Server`. Never writes outside its one writer, and never keeps a key or an
 //! unsealed file: those stay with the host.
 
 mod alerts;
@@ -8,8 +8,10 @@ mod batch;
 mod cache;
 mod claims;
 mod columns;
+mod export;
 mod fault;
 mod flush;
+mod import;
 mod loads;
 mod migrations;
 mod projects;
@@ -39,7 +41,11 @@ use crate::base::Ambient;
 use crate::base::ids::HostId;
 use crate::base::limits::{STORE_QUEUE_MAX, STORE_TRANSACTION_TIMEOUT};
 
+pub use import::restore;
 pub use server::{Host, Server};
+
+pub(super) use export::export;
+pub(super) use import::{arrived, receive};
 
 /// What a store needs to open.
 #[derive(Clone)]
@@ -76,6 +82,7 @@ pub struct Opened {
 
 /// The store on PostgreSQL. Dropping it without `close` loses nothing that was answered.
 pub struct PostgresStore {
+    server: Server,
     place: String,
     keys: Keys,
     ambient: Ambient,
@@ -110,6 +117,7 @@ pub async fn open(opening: Opening) -> Result<Opened, StoreError> {
     }
     let readers = Readers::new(&opening.server, opening.readers_max, Arc::clone(&link), &place)?;
     let store = Arc::new(PostgresStore {
+        server: opening.server,
         place,
         keys: opening.keys,
         ambient: opening.ambient,

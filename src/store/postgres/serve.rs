@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::PostgresStore;
 use super::batch::{Sealed, Told, Work};
+use super::export::export;
 use super::fault::Fault;
 use super::projects::{self, SealedRevision};
 use super::rows::{optional_time, signed};
@@ -25,11 +26,13 @@ use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
 use crate::store::filter::{Bound, Marks, Restriction};
+use crate::store::transfer::Parts;
 use crate::store::{
     Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Backlog, Change, Claim,
     Claimed, Conflict, ContainerExit, Cursor, Heard, JobFilter, Lost, NewRevision, Notice,
     OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue,
-    ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Store, StoreError, Write,
+    ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError,
+    Write,
 };
 
 impl PostgresStore {
@@ -336,6 +339,12 @@ impl Store for PostgresStore {
 
     fn close(&self) -> Answer<'_, ()> {
         answer(self.close_all())
+    }
+}
+
+impl Snapshot for PostgresStore {
+    fn snapshot(&self) -> Parts {
+        export(self.server.clone(), self.ambient.now())
     }
 }
 

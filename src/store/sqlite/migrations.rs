@@ -1,5 +1,5 @@
 //! Brings a database to the form that this program knows. Owns the numbered migrations, each with
-//! its checksum. Face: `migrate`. Never touches a database that a newer program has written, and
+//! its checksum. Face: `migrate`, `create`. Never touches a database that a newer program has written, and
 //! never changes one without saying so in its audit log.
 
 use std::path::Path;
@@ -38,7 +38,7 @@ const MIGRATIONS: &[Migration] = &[
 const QUEUE: u32 = 5;
 
 /// The form that this program works with.
-const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].number;
+pub(in crate::store) const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].number;
 
 const LEDGER: &str = "CREATE TABLE migrations (
     number        INTEGER PRIMARY KEY,
@@ -79,7 +79,7 @@ pub(super) fn migrate(
 }
 
 /// The form that the database has; 0 for an empty one.
-fn form(connection: &Connection, path: &Path) -> Result<u32, Fault> {
+pub(super) fn form(connection: &Connection, path: &Path) -> Result<u32, Fault> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (owner, form) = (pragma("application_id")?, pragma("user_version")?);
     let tables: i64 =
@@ -122,25 +122,7 @@ fn apply(
 ) -> Result<(), Fault> {
     let now = opening.ambient.now();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if from == 0 {
-        transaction.execute_batch(LEDGER)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    }
-    let wanted = |migration: &&Migration| migration.number > from && migration.number <= to;
-    for migration in MIGRATIONS.iter().filter(wanted) {
-        transaction.execute_batch(migration.sql)?;
-        transaction.execute(
-            "INSERT INTO migrations (number, checksum, agent_version, applied_at)
-             VALUES (?, ?, ?, ?)",
-            params![
-                migration.number,
-                Digest::of(migration.sql.as_bytes()).to_string(),
-                opening.agent_version,
-                nanos(now),
-            ],
-        )?;
-    }
-    transaction.pragma_update(None, "user_version", to)?;
+    advance(&transaction, (from, to), opening, now)?;
     if from == 0 {
         settle_host(&transaction, opening, now)?;
     }
@@ -156,6 +138,45 @@ fn apply(
     Ok(())
 }
 
+/// Makes the tables of a form, without anything in them.
+pub(super) fn create(
+    connection: &mut Connection,
+    form: u32,
+    opening: &Opening<'_>,
+) -> Result<(), Fault> {
+    let transaction = connection.transaction()?;
+    advance(&transaction, (0, form), opening, opening.ambient.now())?;
+    Ok(transaction.commit()?)
+}
+
+/// Executes the statements between two forms.
+fn advance(
+    connection: &Connection,
+    (from, to): (u32, u32),
+    opening: &Opening<'_>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    if from == 0 {
+        connection.execute_batch(LEDGER)?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    let wanted = |migration: &&Migration| migration.number > from && migration.number <= to;
+    for migration in MIGRATIONS.iter().filter(wanted) {
+        connection.execute_batch(migration.sql)?;
+        connection.execute(
+            "INSERT INTO migrations (number, checksum, agent_version, applied_at)
+             VALUES (?, ?, ?, ?)",
+            params![
+                migration.number,
+                Digest::of(migration.sql.as_bytes()).to_string(),
+                opening.agent_version,
+                nanos(now),
+            ],
+        )?;
+    }
+    Ok(connection.pragma_update(None, "user_version", to)?)
+}
+
 /// What older forms held without saying where belongs to this host: one agent wrote it.
 fn place_runs(connection: &Connection, host_id: HostId) -> Result<(), Fault> {
     let host = host_id.to_string();
@@ -165,7 +186,7 @@ fn place_runs(connection: &Connection, host_id: HostId) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_references(connection: &Connection) -> Result<(), Fault> {
+pub(super) fn check_references(connection: &Connection) -> Result<(), Fault> {
     let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query([])?;
     match rows.next()? {

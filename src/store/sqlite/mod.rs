@@ -1,5 +1,5 @@
 //! Keeps the store in one SQLite file, `<state_dir>/wharf.db`. Owns its connections, the lock that
-//! lets one agent run, and the writer. Face: `open`. Never writes outside its one writer, which
+//! lets one agent run, and the writer. Face: `open`, `restore`. Never writes outside its one writer, which
 //! commits durably (WAL, `synchronous=FULL`) and in groups.
 
 mod alerts;
@@ -7,8 +7,10 @@ mod apply;
 mod audit;
 mod claims;
 mod deliveries;
+mod export;
 mod fault;
 mod flush;
+mod import;
 mod job_reads;
 mod load;
 mod migrations;
@@ -35,9 +37,14 @@ use tokio::sync::{Semaphore, mpsc};
 use self::fault::{Fault, classify};
 use self::writer::{Order, Writer};
 use super::keys::Keys;
+use super::transfer::moved;
 use super::{CommitObserver, Cursor, Migrated, Page, Scope, StoreError, host};
 use crate::base::Ambient;
 use crate::base::limits::{STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX};
+
+pub use import::restore;
+
+pub(super) use export::{Reading, export, inspect};
 
 /// What a store needs to open.
 #[derive(Clone)]
@@ -112,6 +119,13 @@ struct Readers {
 /// damaged, not writable, or sealed with another key.
 pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
     let agent_lock = host::lock(opening.state_dir)?;
+    if let Some(mark) = moved::find(opening.state_dir)? {
+        return Err(StoreError::Moved {
+            path: mark.path,
+            place: mark.place,
+            is_done: mark.is_done,
+        });
+    }
     let path = opening.state_dir.join("wharf.db");
     let mut connection = connect(&path)?;
     let file = identity(&path).map_err(|error| StoreError::file("look at", &path, error))?;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::{spawn_blocking, yield_now};
 
 use super::apply::{Prepared, apply};
+use super::export::{Reading, export};
 use super::fault::{Fault, classify};
 use super::load::Session;
 use super::projects::{self, SealedRevision};
@@ -23,11 +24,12 @@ use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
 use crate::store::ledger::{Act, Ledger};
+use crate::store::transfer::Parts;
 use crate::store::{
     Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Backlog, Change, Claim,
     Claimed, Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt,
     Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
-    RunFilter, RunProgress, Scope, SignOfLife, Store, StoreError, Write,
+    RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError, Write,
 };
 
 impl SqliteStore {
@@ -323,6 +325,17 @@ impl Store for SqliteStore {
 
     fn close(&self) -> Answer<'_, ()> {
         answer(self.close_writer())
+    }
+}
+
+impl Snapshot for SqliteStore {
+    fn snapshot(&self) -> Parts {
+        export(Reading {
+            path: self.path.clone(),
+            host_id: self.scope.host_id,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            taken_at: self.ambient.now(),
+        })
     }
 }
 
