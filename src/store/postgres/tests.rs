@@ -1,5 +1,6 @@
 mod outage;
 mod queries;
+mod schemas;
 mod sharing;
 
 use std::sync::Arc;

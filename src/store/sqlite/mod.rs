@@ -44,6 +44,9 @@ use crate::base::limits::{STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX
 
 pub use import::restore;
 
+#[cfg(test)]
+pub(super) use migrations::NEWEST as NEWEST_FORM;
+
 pub(super) use export::{Reading, export, inspect};
 
 /// What a store needs to open.

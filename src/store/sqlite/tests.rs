@@ -1,5 +1,6 @@
 mod indexes;
 mod opening;
+mod statements;
 mod upgrade;
 
 use std::path::Path;

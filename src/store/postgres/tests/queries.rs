@@ -5,7 +5,7 @@ use crate::store::filter::Bound;
 use crate::store::{AuditFilter, Cursor, PageRequest, RunFilter};
 
 /// A client on a database that a store has made.
-async fn client(database: &Database) -> tokio_postgres::Client {
+pub(super) async fn client(database: &Database) -> tokio_postgres::Client {
     let clock = Arc::new(crate::base::time::TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
     let crash_points = Arc::new(crate::base::crash_points::NoCrashPoints);
     let ambient = crate::store::suite::ambient(&clock, 1, crash_points);
