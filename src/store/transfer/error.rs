@@ -147,7 +147,9 @@ impl TransferError {
                 "stop the agents of all hosts that use the database, then try again".to_owned()
             }
             Self::AuditBroken(_) => {
-                "nothing was changed: `wharf doctor` and the log tell more about it".to_owned()
+                "nothing was changed: find out who changed the records that are named; a backup \
+                 and its restore carry them as they are"
+                    .to_owned()
             }
             Self::NoDatabase { .. } => {
                 "check `state_dir` in the configuration; an agent makes its database at its first \
