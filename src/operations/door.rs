@@ -19,8 +19,8 @@ use crate::domain::runs::{
     Source, SummaryCounts, WaitsFor, identity_hash,
 };
 use crate::store::{
-    Accepted, Admission, Change, Claimant, Claimed, Conflict, Noticed, Scope, Store, StoreError,
-    Teller, Write,
+    Accepted, Admission, Change, Claimant, Claimed, Conflict, Scope, Store, StoreError, Teller,
+    Write,
 };
 use crate::world::tasks::Spawn;
 
@@ -303,10 +303,10 @@ impl Door {
     fn arming_teller(&self) -> Teller {
         let (ambient, signals) = (self.ambient.clone(), Arc::clone(&self.signals));
         Teller::new(move |notice| {
-            if notice.what == Noticed::Started {
+            if notice.begins_work() {
                 signals.arm(notice.run.id);
             }
-            notice_event(&ambient, &Actor::agent(), notice)
+            Some(notice_event(&ambient, &Actor::agent(), notice))
         })
     }
 

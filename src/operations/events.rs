@@ -62,9 +62,9 @@ pub(super) fn describe(run: &OperationRun) -> String {
     }
 }
 
-/// The event of something that the store decided; none for what is recorded without: the first
-/// attempt of a hosted run, whose row tells who took it and when.
-pub fn notice_event(ambient: &Ambient, actor: &Actor, notice: &Notice) -> Option<AuditEvent> {
+/// The event of something that the store decided. That an attempt begins is recorded before
+/// anybody acts: the beginning is the intent, and the agent's, whoever asked for the run.
+pub fn notice_event(ambient: &Ambient, actor: &Actor, notice: &Notice) -> AuditEvent {
     let run = &notice.run;
     let about = describe(run);
     let (event_type, outcome, summary) = match notice.what {
@@ -72,7 +72,6 @@ pub fn notice_event(ambient: &Ambient, actor: &Actor, notice: &Notice) -> Option
             let summary = format!("{about} goes on with attempt {}", run.attempt);
             (EventType::RunRetried, Outcome::Info, summary)
         }
-        Noticed::Started if run.run_type().is_hosted() => return None,
         Noticed::Started => {
             (audit::started(run.run_type()), Outcome::Info, format!("{about} began"))
         }
@@ -112,18 +111,22 @@ pub fn notice_event(ambient: &Ambient, actor: &Actor, notice: &Notice) -> Option
             (audit::ended(run.run_type(), end), end.into(), summary)
         }
     };
-    let mut event = run_event(ambient, run, event_type, outcome, actor.clone(), summary);
+    let actor = match notice.what {
+        Noticed::Started => Actor::agent(),
+        _ => actor.clone(),
+    };
+    let mut event = run_event(ambient, run, event_type, outcome, actor, summary);
     event.context.attempt = Some(run.attempt).filter(|attempt| *attempt > 0);
     if !matches!(notice.what, Noticed::Started | Noticed::WaitsForJobs) {
         event.context.reason_code = run.failure_summary.last().map(|failure| failure.reason_code);
     }
-    Some(event)
+    event
 }
 
 /// Tells of notices in the name of this actor.
 pub fn teller(ambient: &Ambient, actor: Actor) -> Teller {
     let ambient = ambient.clone();
-    Teller::new(move |notice| notice_event(&ambient, &actor, notice))
+    Teller::new(move |notice| Some(notice_event(&ambient, &actor, notice)))
 }
 
 /// One sentence about how a run ended.

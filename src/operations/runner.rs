@@ -31,7 +31,7 @@ use crate::domain::audit::{Actor, EventType, Outcome};
 use crate::domain::runs::{
     Agent, AttemptEnd, Definition, Holder, OnCrash, OperationRun, RunState, RunType, StepRecord,
 };
-use crate::store::{Claim, Claimant, Claimed, Notice, Noticed, Store, StoreError, Teller, Write};
+use crate::store::{Claim, Claimant, Claimed, Notice, Store, StoreError, Teller, Write};
 use crate::world::tasks::{Spawn, TaskLost};
 
 use super::context::Inner;
@@ -310,11 +310,11 @@ impl Runner {
         let (ambient, signals) = (self.ambient.clone(), Arc::clone(&self.signals));
         let armed = Arc::clone(armed);
         Teller::new(move |notice| {
-            if notice.what == Noticed::Started {
+            if notice.begins_work() {
                 signals.arm(notice.run.id);
                 armed.lock().unwrap_or_else(PoisonError::into_inner).push(notice.run.id);
             }
-            notice_event(&ambient, &Actor::agent(), notice)
+            Some(notice_event(&ambient, &Actor::agent(), notice))
         })
     }
 

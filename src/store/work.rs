@@ -21,6 +21,14 @@ pub struct Notice {
     pub what: Noticed,
 }
 
+impl Notice {
+    /// Whether a worker executes the run from now on. One whose jobs are made already begins too,
+    /// but has none: it waits for them.
+    pub fn begins_work(&self) -> bool {
+        self.what == Noticed::Started && self.run.jobs.is_none()
+    }
+}
+
 /// What a transaction can decide about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noticed {

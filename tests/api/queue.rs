@@ -401,3 +401,38 @@ async fn series_tell_how_the_queue_stands() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
 }
+
+#[tokio::test]
+async fn every_hosted_run_has_a_record_of_its_beginning() {
+    let agent = Fixture::registered().await;
+    let claimed = agent.enqueue(json!({"identity": "claimed"})).await;
+    let item = agent.claim(0).await.remove(0);
+    agent.tell(&item, "complete", json!({}), 200).await;
+    let (items, handed_over) = tokio::join!(agent.claim(20), async {
+        while agent.get("/v1/queue").await["waiting_workers"] == json!([]) {}
+        agent.enqueue(json!({"identity": "handed over"})).await
+    });
+    agent.tell(&items[0], "complete", json!({}), 200).await;
+    let bulk = agent.enqueue(json!({"identity": "bulk", "jobs": [{"key": "x"}]})).await;
+    let item = agent.claim(0).await.remove(0);
+    agent.tell(&item, "complete", json!({}), 200).await;
+    for accepted in [claimed, handed_over, bulk] {
+        let id = accepted["run"]["id"].as_str().unwrap();
+        let audit = agent.get(&format!("/v1/audit?run={id}")).await;
+        let mut told: Vec<_> = audit["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| (it["event_type"].as_str().unwrap(), it["actor_type"].as_str().unwrap()))
+            .filter(|(event_type, _)| *event_type != "operation_run.waiting")
+            .collect();
+        told.reverse();
+        let (owner, agent) = ("human", "system");
+        let expect = [
+            ("operation_run.queued", owner),
+            ("operation_run.started", agent),
+            ("operation_run.completed", told[2].1),
+        ];
+        assert_eq!(told, expect, "{audit}");
+    }
+}

@@ -29,12 +29,12 @@ impl Ledger {
         let for_jobs = run.jobs.is_some();
         let (workspace, tenant, run_type) = (run.workspace_id, run.tenant_id, run.run_type());
         self.begin(run_id, attempt, &claimant.holder, claimant.at, lease_until)?;
+        self.notice(run_id, Noticed::Started)?;
         if for_jobs {
             self.wait_for_jobs(run_id, attempt, claimant.at)?;
             return Ok(None);
         }
         self.count_busy(workspace, tenant, run_type);
-        self.notice(run_id, Noticed::Started)?;
         Ok(Some(lease_until))
     }
 

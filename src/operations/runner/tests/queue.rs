@@ -144,6 +144,7 @@ async fn a_type_that_retries_is_tried_again_with_growing_pauses() {
     assert_eq!(*worker.began.lock().unwrap(), ["a/1", "a/2", "a/3"]);
     let expect = [
         "operation_run.queued",
+        "operation_run.started",
         "operation_run.attempt_failed",
         "operation_run.retried",
         "operation_run.attempt_failed",
@@ -184,7 +185,12 @@ async fn the_jobs_of_a_bulk_run_are_executed_tried_again_and_counted_once() {
     assert_eq!(ended.summary_counts.get(CountKey::Processed), 5);
     assert_eq!(ended.failure_summary[0].reason_code, ReasonCode::RunPanicked);
     assert_eq!(worker.began.lock().unwrap().len(), 1 + 3 + 3 + 3, "two jobs in three attempts");
-    let expect = ["operation_run.queued", "operation_run.waiting", "operation_run.completed"];
+    let expect = [
+        "operation_run.queued",
+        "operation_run.started",
+        "operation_run.waiting",
+        "operation_run.completed",
+    ];
     assert_eq!(events(&agent, run.id).await, expect);
 
     worker.began.lock().unwrap().clear();
