@@ -84,6 +84,7 @@ impl Agent {
         let supervisor = Supervisor::new();
         let options = RunnerOptions {
             workers_max: config.workers,
+            tenants: config.tenants.clone(),
             hostname: host::hostname(),
             ..RunnerOptions::new(instance(&ambient)?)
         };

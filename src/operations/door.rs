@@ -16,7 +16,7 @@ use crate::base::{Ambient, CanonicalError, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventType, Outcome};
 use crate::domain::runs::{
     Context, Definition, Details, Holder, Inputs, OperationRun, Priority, RunState, RunType,
-    Source, SummaryCounts, WaitsFor, identity_hash,
+    Source, SummaryCounts, Tenants, WaitsFor, identity_hash,
 };
 use crate::store::{
     Accepted, Admission, Change, Claimant, Claimed, Conflict, Scope, Store, StoreError, Teller,
@@ -175,6 +175,8 @@ pub struct Door {
     pub(super) open: Arc<AtomicBool>,
     /// The process that executes what is admitted here when a worker is free.
     pub(super) holder: Holder,
+    /// Whose hosted runs are executed or handed out here.
+    pub(super) tenants: Tenants,
     pub(super) definitions: Arc<Definitions>,
     /// Starts admissions, so that one goes to its end when whoever asked has left.
     pub(super) spawn: Arc<dyn Spawn>,
@@ -252,7 +254,7 @@ impl Door {
             Some(reserved) => reserved.holder(),
             None => slot.as_ref().map(|_| self.holder.clone()),
         };
-        let claimant = holder.map(|holder| Claimant { holder, at });
+        let claimant = holder.map(|holder| Claimant { holder, tenants: self.tenants.clone(), at });
         let lease = definition.lease.min(definition.timeout.unwrap_or(definition.lease));
         let admission = Admission {
             run: Box::new(run),

@@ -30,6 +30,7 @@ use crate::base::{Ambient, chain};
 use crate::domain::audit::{Actor, EventType, Outcome};
 use crate::domain::runs::{
     Agent, AttemptEnd, Definition, Holder, OnCrash, OperationRun, RunState, RunType, StepRecord,
+    Tenants,
 };
 use crate::store::{Claim, Claimant, Claimed, Notice, Store, StoreError, Teller, Write};
 use crate::world::tasks::{Spawn, TaskLost};
@@ -68,6 +69,8 @@ pub struct RunnerOptions {
     pub hostname: String,
     /// Runs that execute at once.
     pub workers_max: usize,
+    /// Whose runs are executed and handed out here.
+    pub tenants: Tenants,
     /// How often live runs give a sign.
     pub heartbeat_interval: Duration,
     /// What follows a crash; the registry's answer unless a test has another.
@@ -84,6 +87,7 @@ impl RunnerOptions {
             hostname: String::new(),
             instance,
             workers_max: RUN_WORKERS_MAX,
+            tenants: Tenants::All,
             heartbeat_interval: HEARTBEAT_INTERVAL,
             on_crash: |run_type| run_type.built_in().map_or(OnCrash::Resume, |it| it.on_crash),
         }
@@ -148,6 +152,7 @@ impl Runner {
             signals: Arc::clone(&self.signals),
             open: Arc::clone(&self.open),
             holder: self.holder(),
+            tenants: self.options.tenants.clone(),
             definitions: Arc::clone(&self.definitions),
             spawn: Arc::clone(&self.spawn),
         }
@@ -291,8 +296,13 @@ impl Runner {
     /// Takes up to `limit` runs and jobs.
     async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, StoreError> {
         let armed = Arc::new(Mutex::new(Vec::new()));
+        let claimant = Claimant {
+            holder: self.holder(),
+            tenants: self.options.tenants.clone(),
+            at: self.ambient.now(),
+        };
         let claim = Claim {
-            claimant: Claimant { holder: self.holder(), at: self.ambient.now() },
+            claimant,
             workspace_id: None,
             run_types: self.run_types(),
             limit,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::Timestamp;
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::domain::audit::{AuditEvent, AuditEvents};
-use crate::domain::runs::{End, Holder, Job, JobStatus, OperationRun, RunType};
+use crate::domain::runs::{End, Holder, Job, JobStatus, OperationRun, RunType, Tenants};
 
 use super::{OpenAttempt, RunProgress, Write};
 
@@ -87,8 +87,19 @@ impl fmt::Debug for Teller {
 pub struct Claimant {
     /// The process.
     pub holder: Holder,
+    /// Whose work it takes.
+    pub tenants: Tenants,
     /// The time.
     pub at: Timestamp,
+}
+
+impl Claimant {
+    /// Whether this run may begin with its admission, for all that the claimant knows.
+    pub fn may_begin(&self, run: &OperationRun) -> bool {
+        run.run_at.is_none_or(|run_at| run_at <= self.at)
+            && (run.host_id.is_none() || run.host_id == self.holder.host_id)
+            && self.tenants.serve(run.tenant_id, run.host_id)
+    }
 }
 
 /// A request for a run.

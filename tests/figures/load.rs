@@ -12,7 +12,7 @@ use wharfinger::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outc
 use wharfinger::domain::redaction::SafeText;
 use wharfinger::domain::runs::{
     Capability, Context, Definition, Details, End, Holder, Hosted, HostedType, Inputs, OnCrash,
-    OperationRun, Payload, Priority, Retry, RunState, RunType, Source, SummaryCounts,
+    OperationRun, Payload, Priority, Retry, RunState, RunType, Source, SummaryCounts, Tenants,
     identity_hash,
 };
 use wharfinger::store::{
@@ -190,7 +190,7 @@ impl Load {
             boot_id: Some("bench".to_owned()),
             is_hosted: true,
         };
-        Claimant { holder, at: self.ambient.now() }
+        Claimant { holder, tenants: Tenants::All, at: self.ambient.now() }
     }
 
     fn teller(&self) -> Teller {

@@ -7,14 +7,16 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits::{RUN_WORKERS_MAX, STORE_READERS_MAX};
 use crate::base::units::format_duration;
 use crate::base::yaml::{self, Fields, Node, Value};
 use crate::base::{Diagnostic, Diagnostics};
+use crate::domain::runs::Tenants;
 
 pub use manual::manual;
 pub use schema::{KEYS, Key, Reload};
@@ -41,6 +43,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Runs that execute at once.
     pub workers: usize,
+    /// Whose hosted runs it hands out.
+    pub tenants: Tenants,
     /// How long a stopping agent waits for its runs.
     pub shutdown_deadline: Duration,
     /// How applied projects are kept.
@@ -164,7 +168,8 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     let runs = section(&root, "runs", &mut problems, |f| {
         let workers = f.integer("workers", 1..=64).and_then(|n| usize::try_from(n).ok());
         let deadline = bounded(f, "shutdown_deadline", SECOND, HOUR);
-        (workers.unwrap_or(RUN_WORKERS_MAX), deadline.unwrap_or(Duration::from_secs(20)))
+        let deadline = deadline.unwrap_or(Duration::from_secs(20));
+        (workers.unwrap_or(RUN_WORKERS_MAX), read_tenants(f), deadline)
     });
     let convergence = section(&root, "convergence", &mut problems, |f| Convergence {
         enabled: f.boolean("enabled").unwrap_or(true),
@@ -191,7 +196,8 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         log_format: log.0,
         log_level: log.1,
         workers: runs.0,
-        shutdown_deadline: runs.1,
+        tenants: runs.1,
+        shutdown_deadline: runs.2,
         convergence,
         host_path_roots,
         alerts_run_url,
@@ -306,6 +312,32 @@ fn read_engine(fields: &mut Fields<'_>, docker_host: Option<&str>) -> String {
         .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
 }
 
+fn read_tenants(fields: &mut Fields<'_>) -> Tenants {
+    let items = fields.items("tenants");
+    let mut tenants = BTreeSet::new();
+    for node in items {
+        match node.as_scalar().and_then(|scalar| scalar.text.parse().ok()) {
+            Some(tenant) => drop(tenants.insert(tenant)),
+            None => {
+                let message = "`tenants` lists ids of tenants".to_owned();
+                let help = "write each like 0190f3c2-7a1e-7c3b-9a57-2f6d1c0b4e11";
+                fields.report(node.problem(CODE, message).help(help));
+            }
+        }
+    }
+    if let Some(node) = fields.node("tenants")
+        && node.as_seq().is_some_and(<[_]>::is_empty)
+    {
+        let message = "`tenants` must name a tenant".to_owned();
+        let help = "leave the key out to serve all of them";
+        fields.report(node.problem(CODE, message).help(help));
+    }
+    match tenants.is_empty() {
+        true => Tenants::All,
+        false => Tenants::Only(Arc::new(tenants)),
+    }
+}
+
 fn read_roots(fields: &mut Fields<'_>) -> Vec<PathBuf> {
     let items = fields.items("roots");
     items.iter().filter_map(|node| absolute_path(fields, "roots", node)).collect()
@@ -397,6 +429,8 @@ impl Config {
         let password_file = |it: &Postgres| {
             it.password_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
         };
+        let tenants =
+            self.tenants.ids().map(|ids| format!("[{}]", ids.join(", "))).unwrap_or_default();
         BTreeMap::from([
             ("state_dir", self.state_dir.display().to_string()),
             ("store", if postgres.is_some() { "postgres" } else { "sqlite" }.to_owned()),
@@ -413,6 +447,7 @@ impl Config {
             ("log.format", name_of(LogFormat::WORDS, self.log_format)),
             ("log.level", name_of(LogLevel::WORDS, self.log_level)),
             ("runs.workers", self.workers.to_string()),
+            ("runs.tenants", tenants),
             ("runs.shutdown_deadline", format_duration(self.shutdown_deadline)),
             ("convergence.enabled", word(self.convergence.enabled)),
             ("convergence.sweep_interval", format_duration(self.convergence.sweep_interval)),

@@ -154,6 +154,15 @@ pub const KEYS: &[Key] = &[
         "Runs that execute at once. Runs of one project never do.",
     ),
     key(
+        "runs.tenants",
+        "list of tenant ids",
+        "(all)",
+        Reload::Restart,
+        "Tenants whose hosted runs this agent hands to its workers, when several agents share a \
+         database. Runs without a tenant, and those of this host's projects, are taken whatever \
+         it says.",
+    ),
+    key(
         "runs.shutdown_deadline",
         "duration, 1s to 1h",
         "20s",

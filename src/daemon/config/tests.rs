@@ -77,6 +77,31 @@ fn problems_name_their_place_and_the_remedy() {
 }
 
 #[test]
+fn an_agent_serves_all_tenants_unless_it_names_some() {
+    assert_eq!(defaults().tenants, Tenants::All);
+    let (first, second) =
+        ("0190f3c2-7a1e-7c3b-9a57-2f6d1c0b4e11", "0190f3c2-7a1e-7c3b-9a57-2f6d1c0b4e12");
+    let text = format!("state_dir: /s\nruns: {{tenants: [{second}, {first}]}}\n");
+    let config = read("a", &text, None).unwrap();
+    assert_eq!(config.tenants.ids(), Some(vec![first.to_owned(), second.to_owned()]));
+    assert_eq!(config.values()["runs.tenants"], format!("[{first}, {second}]"));
+    let found = changes(&defaults(), &config).needs_restart;
+    assert!(found.contains(&"runs.tenants"), "{found:?}");
+    check(
+        "state_dir: /s\nruns: {tenants: []}\n",
+        &[
+            "agent.yaml:2:17: `tenants` must name a tenant\n 2 | runs: {tenants: []}\n   |                 ^\n help: leave the key out to serve all of them",
+        ],
+    );
+    check(
+        "state_dir: /s\nruns: {tenants: [acme]}\n",
+        &[
+            "agent.yaml:2:18: `tenants` lists ids of tenants\n 2 | runs: {tenants: [acme]}\n   |                  ^\n help: write each like 0190f3c2-7a1e-7c3b-9a57-2f6d1c0b4e11",
+        ],
+    );
+}
+
+#[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     let text = "socket: {mode: x}\nstate_dri: /s\nconvergence: {enabled: yes}\n";
     let problems = read("agent.yaml", text, None).unwrap_err().0;

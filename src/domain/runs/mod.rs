@@ -34,7 +34,7 @@ pub use jobs::{
     increment_summary_counts, maybe_complete_bulk_run,
 };
 pub use payload::{Hosted, Payload, PayloadError, check_key};
-pub use queue::{Agent, Holder, HostedType, QueueControl, QueueScope};
+pub use queue::{Agent, Holder, HostedType, QueueControl, QueueScope, Tenants};
 pub use registry::{Capability, CountKey, OnCrash, ReasonCode, RunType, Source};
 pub use state::{
     Cancellation, Disposition, End, IllegalTransition, Outcome, RunEvent, RunState, Status,

@@ -1,9 +1,11 @@
-//! Describes who works on the queue and what holds it back. Owns agents, holders, controls and
-//! hosted types. Face: `Agent`, `Holder::is_lost`, `QueueControl`, `HostedType`. Never decides
-//! that a worker is dead by its silence alone while its lease lasts.
+//! Describes who works on the queue and what holds it back. Owns agents, holders, whom an agent
+//! serves, controls and hosted types. Face: `Agent`, `Holder::is_lost`, `Tenants`, `QueueControl`,
+//! `HostedType`. Never decides that a worker is dead by its silence alone while its lease lasts.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{Definition, RunType};
 use crate::base::ids::{HostId, TenantId, WorkspaceId};
@@ -67,6 +69,35 @@ impl Holder {
         };
         let lives_here = is_here && !self.is_hosted && self.instance == agent.instance;
         (is_here && known_dead) || (lease_until <= at && !lives_here)
+    }
+}
+
+/// Whose runs an agent executes or hands out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Tenants {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Those of these tenants, and those of none.
+    Only(Arc<BTreeSet<TenantId>>),
+}
+
+impl Tenants {
+    /// Whether work for this tenant may be taken. What is bound to a host is for that host alone to
+    /// execute: nobody else would.
+    pub fn serve(&self, tenant: Option<TenantId>, bound_to: Option<HostId>) -> bool {
+        match (self, tenant) {
+            (Self::All, _) | (Self::Only(_), None) => true,
+            (Self::Only(tenants), Some(tenant)) => bound_to.is_some() || tenants.contains(&tenant),
+        }
+    }
+
+    /// The tenants, by their ids; none for everybody.
+    pub fn ids(&self) -> Option<Vec<String>> {
+        match self {
+            Self::All => None,
+            Self::Only(tenants) => Some(tenants.iter().map(ToString::to_string).collect()),
+        }
     }
 }
 
@@ -202,6 +233,21 @@ mod tests {
         check(1, "boot-1", "mailer", true, live, true);
         check(2, "boot-1", "mailer", true, live, false);
         check(2, "boot-1", "mailer", true, over, true);
+    }
+
+    #[test]
+    fn an_agent_serves_the_tenants_it_names_and_what_is_bound_to_its_host() {
+        let (ours, other) = (TenantId::from_u128(1), TenantId::from_u128(2));
+        let only = Tenants::Only(Arc::new(BTreeSet::from([ours])));
+        let host = Some(HostId::from_u128(1));
+        let check = |tenants: &Tenants, tenant, bound_to, served| {
+            assert_eq!(tenants.serve(tenant, bound_to), served, "{tenants:?} {tenant:?}");
+        };
+        check(&Tenants::All, Some(other), None, true);
+        check(&only, Some(ours), None, true);
+        check(&only, Some(other), None, false);
+        check(&only, Some(other), host, true);
+        check(&only, None, None, true);
     }
 
     #[test]

@@ -100,8 +100,13 @@ impl Hosted {
     /// One look into the store, to its end even when the claimant leaves: what it took is given
     /// back then.
     async fn take(&self, request: &ClaimRequest) -> Result<Vec<Claimed>, HostedError> {
+        let claimant = Claimant {
+            holder: self.holder(&request.worker),
+            tenants: self.door.tenants.clone(),
+            at: self.ambient().now(),
+        };
         let claim = Claim {
-            claimant: Claimant { holder: self.holder(&request.worker), at: self.ambient().now() },
+            claimant,
             workspace_id: Some(self.scope().workspace_id),
             run_types: request.run_types.clone(),
             limit: request.limit,

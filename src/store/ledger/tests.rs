@@ -8,7 +8,7 @@ use crate::base::ids::HostId;
 use crate::base::time::after;
 use crate::domain::runs::{
     AttemptEnd, Capability, Context, Details, End, Holder, Hosted, Inputs, JobCounts, JobEnd,
-    JobState, OnCrash, Payload, Priority, Retry, Source, SummaryCounts, Waiting, WaitsFor,
+    JobState, OnCrash, Payload, Priority, Retry, Source, SummaryCounts, Tenants, Waiting, WaitsFor,
 };
 use crate::store::{Claimant, CompleteRun, EndJob, FailAttempt, FanOut, RunProgress, StartAttempt};
 
@@ -272,7 +272,7 @@ fn a_second_failure_ends_the_run_as_a_dead_letter() {
 #[test]
 fn a_needed_record_is_named_until_it_is_there() {
     let (first, second) = (run(7, RunState::Running), run(8, RunState::Queued));
-    let claimant = Claimant { holder: holder(), at: after(AT, LEASE) };
+    let claimant = Claimant { holder: holder(), tenants: Tenants::All, at: after(AT, LEASE) };
     let act = Act::Start { run_id: second.id };
     let mut ledger = Ledger::default();
     assert_eq!(ledger.needs(act), [Need::Run(second.id), Need::Controls]);

@@ -439,8 +439,7 @@ async fn admit_run<'a>(
     let (writes, sealed) = (&admit.writes, &admit.sealed);
     apply(session, host, cache, pending, &mut ledger, writes, sealed).await?;
     if let Some(claimant) = &admit.claimant
-        && run.run_at.is_none_or(|run_at| run_at <= claimant.at)
-        && (run.host_id.is_none() || run.host_id == claimant.holder.host_id)
+        && claimant.may_begin(run)
         && claims::is_first(session, cache, pending, run.run_type(), claimant.at).await?
     {
         let start = Act::Start { run_id: run.id };

@@ -103,6 +103,7 @@ async fn candidates(
             Box::new(claim.workspace_id.map(|id| id.to_string())),
             Box::new(held),
             Box::new(i64::try_from(limit).unwrap_or(i64::MAX)),
+            Box::new(claim.claimant.tenants.ids()),
         ]
     };
     let mut calls = Calls::default();

@@ -268,12 +268,14 @@ statements! {
             AND (r.workspace_id || '|workspace') <> ALL($4::text[])
             AND (r.workspace_id || '|type:' || r.type) <> ALL($4)
             AND (r.tenant_id IS NULL OR (r.workspace_id || '|tenant:' || r.tenant_id) <> ALL($4))
-            AND r.id <> ALL($6::text[])
+            AND ($6::text[] IS NULL OR r.tenant_id IS NULL OR r.host_id IS NOT NULL
+                OR r.tenant_id = ANY($6))
+            AND r.id <> ALL($7::text[])
             AND (r.subject IS NULL OR (
                 NOT EXISTS (SELECT 1 FROM locks l WHERE l.scope = r.lock_scope
-                    AND l.subject = r.subject AND l.run_id <> r.id AND l.expires_at > $7)
+                    AND l.subject = r.subject AND l.run_id <> r.id AND l.expires_at > $8)
                 AND (EXISTS (SELECT 1 FROM locks l WHERE l.scope = r.lock_scope
-                        AND l.subject = r.subject AND l.run_id = r.id AND l.expires_at > $7)
+                        AND l.subject = r.subject AND l.run_id = r.id AND l.expires_at > $8)
                     OR NOT EXISTS (SELECT 1 FROM runs o WHERE o.status <> 'completed'
                         AND o.lock_scope = r.lock_scope AND o.subject = r.subject
                         AND o.ready = 1 AND o.type = r.type
@@ -292,7 +294,9 @@ statements! {
             AND (r.workspace_id || '|type:' || r.type) <> ALL($4)
             AND (coalesce(j.tenant_id, r.tenant_id) IS NULL
                 OR (r.workspace_id || '|tenant:' || coalesce(j.tenant_id, r.tenant_id)) <> ALL($4))
-            AND (j.run_id || '|' || j.key) <> ALL($6::text[])
+            AND ($6::text[] IS NULL OR coalesce(j.tenant_id, r.tenant_id) IS NULL
+                OR r.host_id IS NOT NULL OR coalesce(j.tenant_id, r.tenant_id) = ANY($6))
+            AND (j.run_id || '|' || j.key) <> ALL($7::text[])
             ORDER BY j.priority DESC, j.created_at, j.run_id, j.number LIMIT $5
             FOR UPDATE OF j SKIP LOCKED) AS c
         ORDER BY c.priority DESC, c.created_at, c.run_id, c.number";

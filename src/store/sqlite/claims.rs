@@ -34,6 +34,8 @@ const RUNS: &str = "SELECT r.id, r.priority, r.created_at FROM runs r
         AND (r.workspace_id || '|type:' || r.type) NOT IN (SELECT value FROM json_each(?5))
         AND (r.tenant_id IS NULL OR (r.workspace_id || '|tenant:' || r.tenant_id)
             NOT IN (SELECT value FROM json_each(?5)))))
+    AND (?7 IS NULL OR r.tenant_id IS NULL OR r.host_id IS NOT NULL
+        OR r.tenant_id IN (SELECT value FROM json_each(?7)))
     ORDER BY r.priority DESC, r.created_at, r.id LIMIT ?6";
 
 /// Jobs of one type that could begin now, first first.
@@ -47,6 +49,8 @@ const JOBS: &str = "SELECT j.run_id, j.priority, j.created_at, j.key
         AND (coalesce(j.tenant_id, r.tenant_id) IS NULL
             OR (r.workspace_id || '|tenant:' || coalesce(j.tenant_id, r.tenant_id))
             NOT IN (SELECT value FROM json_each(?4)))))
+    AND (?6 IS NULL OR coalesce(j.tenant_id, r.tenant_id) IS NULL OR r.host_id IS NOT NULL
+        OR coalesce(j.tenant_id, r.tenant_id) IN (SELECT value FROM json_each(?6)))
     ORDER BY j.priority DESC, j.created_at, j.run_id, j.number LIMIT ?5";
 
 /// What makes ready what is due, and the index that each goes through.
@@ -74,7 +78,7 @@ struct Candidate {
 /// The statements and the values of an `EXPLAIN`, for the test that they use their index.
 #[cfg(test)]
 pub(super) const EXPLAINED: [(&str, &str, usize); 2] =
-    [(RUNS, "runs_ready", 6), (JOBS, "run_jobs_ready", 5)];
+    [(RUNS, "runs_ready", 7), (JOBS, "run_jobs_ready", 6)];
 
 /// What is due is ready from now on: queued runs whose time has come, runs and jobs whose pause
 /// after a failure is over.
@@ -147,6 +151,8 @@ impl Session<'_> {
         });
         let host = claim.claimant.holder.host_id.map(|id| id.to_string());
         let workspace = claim.workspace_id.map(|id| id.to_string());
+        let served = claim.claimant.tenants.ids();
+        let served = served.map(|ids| serde_json::Value::from(ids).to_string());
         let at = nanos(claim.claimant.at);
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut found = Vec::new();
@@ -154,10 +160,18 @@ impl Session<'_> {
             let mut statement =
                 self.connection.prepare_cached(if of_jobs { JOBS } else { RUNS })?;
             let mut rows = match of_jobs {
-                true => statement.query(params![run_type.key(), host, workspace, held, most])?,
-                false => {
-                    statement.query(params![run_type.key(), host, workspace, at, held, most])?
+                true => {
+                    statement.query(params![run_type.key(), host, workspace, held, most, served])?
                 }
+                false => statement.query(params![
+                    run_type.key(),
+                    host,
+                    workspace,
+                    at,
+                    held,
+                    most,
+                    served
+                ])?,
             };
             while let Some(row) = rows.next()? {
                 found.push(candidate(row, of_jobs)?);
@@ -223,8 +237,7 @@ impl Session<'_> {
         self.load(&mut ledger, insert)?;
         ledger.insert(run, admission.supersedes)?;
         if let Some(claimant) = &admission.claimant
-            && run.run_at.is_none_or(|run_at| run_at <= claimant.at)
-            && (run.host_id.is_none() || run.host_id == claimant.holder.host_id)
+            && claimant.may_begin(run)
             && self.is_first(run.run_type(), claimant.at)?
         {
             self.load(&mut ledger, Act::Start { run_id: run.id })?;

@@ -8,6 +8,7 @@ pub(crate) mod jobs;
 pub(crate) mod opening;
 pub(crate) mod projects;
 pub(crate) mod queue;
+pub(crate) mod routing;
 pub(crate) mod runs;
 pub(crate) mod schedules;
 
@@ -25,7 +26,7 @@ use crate::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventTy
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
     Context, Details, End, Holder, Inputs, OperationRun, Priority, RestartProject, RunState,
-    RunType, Source, SummaryCounts, identity_hash,
+    RunType, Source, SummaryCounts, Tenants, identity_hash,
 };
 use crate::store::{
     Claim, Claimant, CompleteRun, RunProgress, StartAttempt, Store, StoreError, Teller, Write,
@@ -66,6 +67,10 @@ macro_rules! conformance {
                 a_hosted_type_is_registered_and_bounds_its_runs
                 a_hosted_type_that_is_used_is_not_forgotten
                 the_depth_of_the_queue_is_told_by_type
+            }
+            routing {
+                every_beginning_is_recorded_in_its_transaction
+                an_agent_takes_the_work_of_the_tenants_it_serves
             }
             jobs {
                 a_bulk_run_counts_each_job_once_and_ends_with_the_last
@@ -322,7 +327,11 @@ impl Fixture {
     /// Takes work as an agent of this host does, and names the runs.
     pub(crate) async fn claim(&self, limit: usize) -> Vec<RunId> {
         let claim = Claim {
-            claimant: Claimant { holder: self.holder("boot-1"), at: self.now() },
+            claimant: Claimant {
+                holder: self.holder("boot-1"),
+                tenants: Tenants::All,
+                at: self.now(),
+            },
             workspace_id: None,
             run_types: RunType::ALL.to_vec(),
             limit,

@@ -11,7 +11,7 @@ use crate::base::ids::TenantId;
 use crate::base::time::after;
 use crate::domain::runs::{
     Agent, Capability, CountKey, Definition, Failure, Hosted, HostedType, JobEnd, OnCrash, Payload,
-    Priority, QueueControl, QueueScope, ReasonCode, Retry, Status, Subject, WaitsFor,
+    Priority, QueueControl, QueueScope, ReasonCode, Retry, Status, Subject, Tenants, WaitsFor,
 };
 use crate::store::{
     Accepted, Admission, AttemptRef, Change, Claimed, Conflict, EndJob, FailAttempt, FanOut,
@@ -85,7 +85,7 @@ impl Queue<'_> {
         let mut holder = self.0.holder("mailer");
         holder.is_hosted = true;
         Claim {
-            claimant: Claimant { holder, at: self.0.now() },
+            claimant: Claimant { holder, tenants: Tenants::All, at: self.0.now() },
             workspace_id: Some(self.0.store.scope().workspace_id),
             run_types: types.iter().map(|text| RunType::Hosted(name(text))).collect(),
             limit,
@@ -268,7 +268,7 @@ pub(crate) async fn a_run_goes_to_the_agent_of_its_host(fixture: Fixture) {
     let mut holder = fixture.holder("boot-9/a");
     holder.host_id = Some(other);
     let claim = Claim {
-        claimant: Claimant { holder, at: fixture.now() },
+        claimant: Claimant { holder, tenants: Tenants::All, at: fixture.now() },
         workspace_id: None,
         run_types: RunType::ALL.to_vec(),
         limit: 9,

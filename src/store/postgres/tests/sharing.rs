@@ -4,7 +4,7 @@ use super::*;
 use crate::base::time::after;
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome};
 use crate::domain::redaction::SafeText;
-use crate::domain::runs::{Holder, Inputs, OperationRun, RestartProject, RunType};
+use crate::domain::runs::{Holder, Inputs, OperationRun, RestartProject, RunType, Tenants};
 use crate::store::suite::Fixture;
 use crate::store::{Claim, Claimant, Claimed, Teller, Write};
 
@@ -36,7 +36,11 @@ fn claim(fixture: &Fixture, limit: usize) -> Claim {
         })
     };
     Claim {
-        claimant: Claimant { holder: fixture.holder("agent"), at: fixture.now() },
+        claimant: Claimant {
+            holder: fixture.holder("agent"),
+            tenants: Tenants::All,
+            at: fixture.now(),
+        },
         workspace_id: None,
         run_types: vec![RunType::RestartProject],
         limit,
