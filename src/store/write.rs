@@ -105,7 +105,8 @@ pub enum Write {
     /// A job's attempt ends. A failed one is tried again when the type says so; else the job has
     /// ended, its numbers are added to the run, and the last one completes the run.
     EndJob(EndJob),
-    /// A job lost its worker: it wants another one, or fails when that happened too often.
+    /// A job lost its worker: it wants another one, or fails when that happened too often. One that
+    /// its worker gave back in order (`Released`) wants another one however often that happens.
     InterruptJob {
         /// The bulk run.
         run_id: RunId,
@@ -113,6 +114,8 @@ pub enum Write {
         key: String,
         /// Its attempt.
         attempt: u32,
+        /// Whether its worker is gone (`Interrupted`) or gave it back (`Released`).
+        end: AttemptEnd,
         /// When.
         at: Timestamp,
     },

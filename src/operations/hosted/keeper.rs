@@ -70,7 +70,8 @@ impl Hosted {
         let (write, events) = match &job {
             Some(job) => {
                 let (key, attempt) = (job.key.clone(), job.attempt);
-                (Write::InterruptJob { run_id: run.id, key, attempt, at }, Vec::new())
+                let end = AttemptEnd::Released;
+                (Write::InterruptJob { run_id: run.id, key, attempt, end, at }, Vec::new())
             }
             None => {
                 let summary = format!("{} was given back: its claimant left", about(&run));

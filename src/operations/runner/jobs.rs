@@ -12,7 +12,7 @@ use crate::base::limits::STORE_RETRY_INTERVAL;
 use crate::base::{Ambient, chain};
 use crate::domain::audit::Actor;
 use crate::domain::runs::{
-    CountKey, Definition, Failure, Job, JobEnd, OperationRun, ReasonCode, Unregistered,
+    AttemptEnd, CountKey, Definition, Failure, Job, JobEnd, OperationRun, ReasonCode, Unregistered,
 };
 use crate::operations::events::teller;
 use crate::operations::{Operation, Stop};
@@ -171,9 +171,13 @@ async fn record(runner: &Runner, context: &JobContext, end: Option<JobEnd>) {
             counts,
             failures,
         }),
-        None => {
-            Write::InterruptJob { run_id: run.id, key: job.key.clone(), attempt: job.attempt, at }
-        }
+        None => Write::InterruptJob {
+            run_id: run.id,
+            key: job.key.clone(),
+            attempt: job.attempt,
+            end: AttemptEnd::Released,
+            at,
+        },
     };
     loop {
         let change = Change {

@@ -76,6 +76,7 @@ impl Runner {
             run_id: job.run_id,
             key: job.key.clone(),
             attempt: job.attempt,
+            end: AttemptEnd::Interrupted,
             at: self.ambient.now(),
         };
         let teller = teller(&self.ambient, Actor::agent());

@@ -103,15 +103,16 @@ impl Ledger {
         run_id: RunId,
         key: &str,
         attempt: u32,
+        end: AttemptEnd,
         at: Timestamp,
     ) -> Result<(), Conflict> {
         let cancelled = self.waiting_for_jobs(run_id)?.cancel_requested_at.is_some();
         let job = self.job(run_id, key)?;
         working_job(job, attempt)?;
-        let interruptions = job.interruptions + 1;
+        let interruptions = job.interruptions + u32::from(end == AttemptEnd::Interrupted);
         if cancelled {
             self.move_job(run_id, key, JobEvent::End(JobEnd::Cancelled))?;
-        } else if interruptions < RUN_ATTEMPTS_MAX {
+        } else if end == AttemptEnd::Released || interruptions < RUN_ATTEMPTS_MAX {
             self.move_job(run_id, key, JobEvent::Interrupt)?.interruptions = interruptions;
             return Ok(());
         } else {

@@ -175,8 +175,8 @@ impl Ledger {
             Write::CancelRun { run_id, at } => self.cancel(*run_id, *at, None),
             Write::FanOut(fan_out) => self.fan_out(fan_out),
             Write::EndJob(end) => self.end_job(end),
-            Write::InterruptJob { run_id, key, attempt, at } => {
-                self.interrupt_job(*run_id, key, *attempt, *at)
+            Write::InterruptJob { run_id, key, attempt, end, at } => {
+                self.interrupt_job(*run_id, key, *attempt, *end, *at)
             }
             Write::RetryRun(retry) => self.retry(retry),
             Write::DismissRun { run_id } => self.dismiss(*run_id),

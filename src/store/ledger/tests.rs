@@ -176,7 +176,16 @@ fn writes(run_id: RunId) -> Vec<(&'static str, Write)> {
             }),
         ),
         ("end job", end_job(JobEnd::Succeeded)),
-        ("job lost", Write::InterruptJob { run_id, key: "x".to_owned(), attempt: 1, at: AT }),
+        (
+            "job lost",
+            Write::InterruptJob {
+                run_id,
+                key: "x".to_owned(),
+                attempt: 1,
+                end: AttemptEnd::Interrupted,
+                at: AT,
+            },
+        ),
         ("dismiss", Write::DismissRun { run_id }),
     ]
 }

@@ -3,9 +3,10 @@
 
 use super::queue::{Queue, RETRY, conflict, dead_letters, definition};
 use super::*;
+use crate::base::limits::RUN_ATTEMPTS_MAX;
 use crate::base::time::after;
 use crate::domain::runs::{
-    CountKey, Definition, JobCounts, JobEnd, JobStatus, Payload, Retry, WaitsFor,
+    AttemptEnd, CountKey, Definition, JobCounts, JobEnd, JobStatus, Payload, Retry, WaitsFor,
 };
 use crate::store::{
     AttemptRef, Conflict, EndJob, JobFilter, NewBulk, NewJob, Noticed, PageRequest, RetryRun,
@@ -179,4 +180,38 @@ pub(crate) async fn a_final_failure_of_a_job_is_not_tried_again(fixture: Fixture
     queue.change(Write::EndJob(end)).await.unwrap();
     let ended = queue.read(&run).await;
     assert_eq!((ended.state, ended.is_dead_letter), (RunState::Completed(End::Failed), true));
+}
+
+pub(crate) async fn a_job_given_back_in_order_is_not_interrupted_however_often(fixture: Fixture) {
+    let queue = Queue(&fixture);
+    queue.register("shop.mail", definition()).await;
+    let run = queue.enqueue(queue.run("shop.mail", "a", None)).await;
+    queue.claim(&["shop.mail"], 1).await;
+    queue.fan_out(&run, &["x"]).await;
+    let give_back = |attempt, end| Write::InterruptJob {
+        run_id: run.id,
+        key: "x".to_owned(),
+        attempt,
+        end,
+        at: fixture.now(),
+    };
+    for attempt in 1..=RUN_ATTEMPTS_MAX + 2 {
+        let claimed = queue.claim(&["shop.mail"], 1).await;
+        let job = claimed[0].job.as_ref().unwrap();
+        assert_eq!((job.attempt, job.interruptions, job.failures), (attempt, 0, 0));
+        let told = queue.change(give_back(attempt, AttemptEnd::Released)).await.unwrap();
+        assert_eq!(told, [], "nothing ended");
+    }
+    let mut attempt = RUN_ATTEMPTS_MAX + 2;
+    let ended = loop {
+        let claimed = queue.claim(&["shop.mail"], 1).await;
+        attempt += 1;
+        assert_eq!(claimed.len(), 1);
+        let told = queue.change(give_back(attempt, AttemptEnd::Interrupted)).await.unwrap();
+        if let Some(notice) = told.first() {
+            break notice.clone();
+        }
+    };
+    assert_eq!(attempt, 2 * RUN_ATTEMPTS_MAX + 2, "only lost workers count");
+    assert_eq!(ended.what, Noticed::Ended { end: End::Failed, superseded_by: None });
 }

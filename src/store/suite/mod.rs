@@ -79,6 +79,7 @@ macro_rules! conformance {
                 a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work
                 a_bulk_run_is_accepted_with_its_jobs
                 a_final_failure_of_a_job_is_not_tried_again
+                a_job_given_back_in_order_is_not_interrupted_however_often
             }
             auditing {
                 the_log_refuses_every_way_to_change_it

@@ -10,8 +10,9 @@ use crate::base::Name;
 use crate::base::ids::TenantId;
 use crate::base::time::after;
 use crate::domain::runs::{
-    Agent, Capability, CountKey, Definition, Failure, Hosted, HostedType, JobEnd, OnCrash, Payload,
-    Priority, QueueControl, QueueScope, ReasonCode, Retry, Status, Subject, Tenants, WaitsFor,
+    Agent, AttemptEnd, Capability, CountKey, Definition, Failure, Hosted, HostedType, JobEnd,
+    OnCrash, Payload, Priority, QueueControl, QueueScope, ReasonCode, Retry, Status, Subject,
+    Tenants, WaitsFor,
 };
 use crate::store::{
     Accepted, Admission, AttemptRef, Change, Claimed, Conflict, EndJob, FailAttempt, FanOut,
@@ -494,6 +495,7 @@ pub(crate) async fn a_lost_worker_is_known_by_host_boot_and_lease(fixture: Fixtu
         run_id: bulk.id,
         key: "x".to_owned(),
         attempt,
+        end: AttemptEnd::Interrupted,
         at: fixture.now(),
     };
     queue.change(interrupt(1)).await.unwrap();

@@ -203,6 +203,26 @@ async fn the_jobs_of_a_bulk_run_are_executed_tried_again_and_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_that_stops_in_order_gives_its_jobs_back_uncounted() {
+    let worker = Arc::new(Worker::default());
+    let mut host = Scripts::new(&[]);
+    host.others = vec![(run_type(), Arc::clone(&worker) as _)];
+    let mut agent = host.start().await;
+    agent.register(Definition { timeout: None, ..definition() }).await;
+    let run = agent.ask("a", "jobs hang").await;
+    let at_work = |jobs: JobCounts| jobs.running == 1;
+    for attempt in 1..=RUN_ATTEMPTS_MAX + 1 {
+        agent.until(run.id, |run| run.jobs.is_some_and(at_work)).await;
+        agent.runner.drain(Duration::from_secs(30)).await;
+        let job = agent.store.job(run.id, "hang".to_owned()).await.unwrap().unwrap();
+        let found = (job.state, job.attempt, job.interruptions, job.failures);
+        assert_eq!(found, (JobState::Queued, attempt, 0, 0));
+        agent.kill().await;
+        agent = host.start().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_bulk_run_stops_its_jobs_and_begins_no_further_ones() {
     let slow = Definition { timeout: None, ..definition() };
     let (agent, worker) = agent(slow).await;
