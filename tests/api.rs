@@ -19,6 +19,7 @@ use wharfinger::api::listen::{self, SocketOptions};
 use wharfinger::api::metrics::Metrics;
 use wharfinger::api::{self, About, Api};
 use wharfinger::base::crash_points::NoCrashPoints;
+use wharfinger::base::limits::QUEUE_CONTROLS_MAX;
 use wharfinger::base::{Ambient, Clock as _, Digest};
 use wharfinger::domain::compose::dockerignore::{ContextEntry, ContextKind, context_digest};
 use wharfinger::domain::compose::{Bundle, BundleFile, Options};

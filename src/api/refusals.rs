@@ -152,7 +152,9 @@ impl From<HostedError> for Problem {
                 ProblemCode::Conflict
             }
             HostedError::Stale(_) => ProblemCode::StaleAttempt,
-            HostedError::TooManyWait(_) | HostedError::TooManyTypes(_) => ProblemCode::TooMany,
+            HostedError::TooManyWait(_)
+            | HostedError::TooManyTypes(_)
+            | HostedError::TooManyControls(_) => ProblemCode::TooMany,
             HostedError::Closed => ProblemCode::Unavailable,
             HostedError::NotDotted(_)
             | HostedError::Definition(_)

@@ -94,6 +94,8 @@ pub const REGISTERED_KEYS_MAX: usize = 64;
 pub const CLAIM_MAX: usize = 256;
 /// Hosted types of one workspace.
 pub const HOSTED_TYPES_MAX: usize = 256;
+/// Parts of a workspace's queue that are paused or limited at once: every claim looks at all.
+pub const QUEUE_CONTROLS_MAX: usize = 256;
 /// Runs of one call that asks for several.
 pub const ENQUEUE_MAX: usize = 256;
 /// Largest request body that asks for hosted runs: a bulk run comes with all its jobs.

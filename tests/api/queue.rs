@@ -436,3 +436,25 @@ async fn every_hosted_run_has_a_record_of_its_beginning() {
         assert_eq!(told, expect, "{audit}");
     }
 }
+
+#[tokio::test]
+async fn more_controls_than_may_be_are_refused_and_known_ones_still_change() {
+    let agent = Fixture::registered().await;
+    let scope = |number: usize| format!("tenant:{}", uuid(number));
+    let put = |scope: String, is_paused: bool| {
+        let body = json!({"scope": scope, "is_paused": is_paused});
+        agent.ask(Method::PUT, "/v1/queue/controls", Some(body))
+    };
+    for number in 0..QUEUE_CONTROLS_MAX {
+        assert_eq!(put(scope(number), true).await.0, 200);
+    }
+    let (status, problem) = put(scope(QUEUE_CONTROLS_MAX), true).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (429, &json!("too_many")), "{problem}");
+    assert!(problem["hint"].as_str().unwrap().contains("wharf queue resume"), "{problem}");
+    assert_eq!(put(scope(0), false).await.0, 200, "a known one goes on, and leaves room");
+    assert_eq!(put(scope(QUEUE_CONTROLS_MAX), true).await.0, 200);
+}
+
+fn uuid(number: usize) -> String {
+    format!("0190f3c2-7a1e-7c3b-9a57-{number:012x}")
+}

@@ -2,6 +2,7 @@
 //! control. Face: `ControlChange`, `Overview`, `Hosted::control`. Never stops what has begun.
 
 use super::{Asker, Hosted, HostedError};
+use crate::base::limits::QUEUE_CONTROLS_MAX;
 use crate::domain::runs::{Agent, QueueControl, QueueScope, RunType};
 use crate::store::QueueDepth;
 
@@ -55,7 +56,8 @@ impl Hosted {
     /// Pauses, resumes or limits a part of the queue. Returns how it is then.
     ///
     /// # Errors
-    /// When the part is a type that nobody registered, or the store does not take it.
+    /// When the part is a type that nobody registered, too many parts are held back already, or the
+    /// store does not take it.
     pub async fn control(
         &self,
         change: ControlChange,
@@ -68,7 +70,9 @@ impl Hosted {
         let _one = self.changes.lock().await;
         let workspace_id = self.scope().workspace_id;
         let controls = self.store().queue_controls(workspace_id).await?;
+        let count = controls.len();
         let known = controls.into_iter().find(|control| control.scope == scope);
+        let is_further = known.is_none();
         let old = known.unwrap_or(QueueControl {
             workspace_id,
             scope,
@@ -81,6 +85,9 @@ impl Hosted {
             ..old.clone()
         };
         if new != old {
+            if is_further && count >= QUEUE_CONTROLS_MAX {
+                return Err(HostedError::TooManyControls(count));
+            }
             self.door.control(new.clone(), self.actor(asker)).await?;
         }
         Ok(new)

@@ -22,6 +22,9 @@ pub enum HostedError {
     /// More types are registered than may be.
     #[error("{0} types are registered already")]
     TooManyTypes(usize),
+    /// More parts of the queue are paused or limited than may be.
+    #[error("{0} parts of the queue are paused or limited already")]
+    TooManyControls(usize),
     /// The name has no dot.
     #[error("{0} has no dot: hosted types are named like shop.send_invoices")]
     NotDotted(Name),
@@ -83,6 +86,9 @@ impl HostedError {
             Self::TooManyTypes(_) => {
                 "remove one that is not used, with `DELETE /v1/queue/types/…`".to_owned()
             }
+            Self::TooManyControls(_) => "`wharf queue show` lists them; take one away with `wharf \
+                                         queue resume` and `wharf queue limit --none`"
+                .to_owned(),
             Self::UnknownType(run_type) => {
                 format!("register it with `PUT /v1/queue/types/{run_type}`")
             }
