@@ -1,15 +1,18 @@
-//! The routes by which workers tell of an attempt. Owns `/v1/queue/runs/{id}/attempts/{n}/…` and
-//! the same for jobs. Face: the handlers. Never takes a word from an attempt that was taken over.
+//! The routes by which workers tell of an attempt, and make jobs of it. Owns
+//! `/v1/queue/runs/{id}/attempts/{n}/…` and the same for jobs. Face: the handlers. Never takes a word from an attempt that was taken over.
 
 use axum::extract::State;
 use serde::Deserialize;
 
 use super::Api;
 use super::extract::{Json, JsonOrDefault, Path, Reply, parse};
+use super::hosted_runs::new_part;
 use super::problem::Problem;
-use super::wire::{Complete, Fail, HeardView, Progress, StandingView, StepProgress, WorkFailure};
+use super::wire::{
+    Complete, Fail, FanOut, HeardView, Progress, StandingView, StepProgress, WorkFailure,
+};
 use crate::domain::runs::Failure;
-use crate::operations::hosted::{Completion, Failed, Report, StepReport};
+use crate::operations::hosted::{Completion, Failed, Parts, Report, StepReport};
 use crate::operations::projects::Asker;
 use crate::store::{AttemptRef, Heard};
 
@@ -170,6 +173,39 @@ calls!(
     "complete_job",
     "fail_job"
 );
+
+/// A worker makes jobs of its run
+///
+/// The run becomes a bulk run, and the attempt is over: workers claim the jobs, and the run ends
+/// with the last of them. Saying the same again changes nothing and answers the same; other jobs
+/// are refused.
+#[utoipa::path(
+    post, path = "/v1/queue/runs/{id}/attempts/{attempt}/jobs", operation_id = "fan_out_run",
+    tag = "queue",
+    params(
+        ("id" = String, Path, description = "The run's id"),
+        ("attempt" = u32, Path, description = "The attempt's number, from the claim")
+    ),
+    request_body = FanOut,
+    responses(
+        (status = 200, body = StandingView),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem)
+    )
+)]
+pub(super) async fn fan_out(
+    State(api): State<Api>,
+    asker: Asker,
+    Path(at): Path<At>,
+    Json(request): Json<FanOut>,
+) -> Reply<StandingView> {
+    let at = at.read()?;
+    let jobs = request.jobs.into_iter().map(new_part).collect::<Result<_, _>>()?;
+    let parts = Parts { jobs, counts: request.counts.into_iter().collect() };
+    let standing = api.hosted.fan_out(at, parts, &asker).await?;
+    Ok(axum::Json(StandingView::from(&standing)))
+}
 
 fn view(heard: Heard) -> HeardView {
     let Heard { lease_until, cancel_requested } = heard;

@@ -83,7 +83,7 @@ fn new_run(request: Enqueue, scope: &Scope) -> Result<NewRun, Problem> {
     })
 }
 
-fn new_part(job: EnqueueJob) -> Result<NewPart, Problem> {
+pub(super) fn new_part(job: EnqueueJob) -> Result<NewPart, Problem> {
     Ok(NewPart {
         key: job.key,
         payload: job.payload,

@@ -205,6 +205,7 @@ fn enqueue_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(hosted_runs::enqueue))
         .routes(routes!(hosted_runs::enqueue_batch))
+        .routes(routes!(attempts::fan_out))
         .layer(DefaultBodyLimit::max(ENQUEUE_BYTES_MAX))
 }
 

@@ -245,6 +245,8 @@ pub(super) enum RunVerb {
     },
     /// Ask for a run of a hosted type
     Enqueue(RunEnqueue),
+    /// Make jobs of a hosted run that you execute; workers claim them
+    FanOut(RunFanOut),
     /// List the jobs of a bulk run
     Jobs(RunJobs),
     /// Try a dead letter again, as a new run
@@ -288,6 +290,18 @@ pub(super) struct RunEnqueue {
     /// Show what it does until it ends
     #[arg(long)]
     pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunFanOut {
+    /// The run's id
+    pub id: String,
+    /// The number of your attempt, from the claim
+    #[arg(long, value_name = "N")]
+    pub attempt: u32,
+    /// A file with the jobs, as a JSON list of {key, payload}; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub jobs: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The verbs of the run queue: `queue …`, and what `run` does to hosted runs and dead letters. Owns
-//! their text. Face: `queue`, `enqueue`, `jobs`, `retry`, `dismiss`. Never decides what is retried.
+//! their text. Face: `queue`, `enqueue`, `fan_out`, `jobs`, `retry`, `dismiss`. Never decides what is retried.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -10,12 +11,12 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::exit::{CliError, Exit};
 use super::follow::follow;
-use super::grammar::{Part, QueuePart, QueueVerb, RunEnqueue, RunJobs};
+use super::grammar::{Part, QueuePart, QueueVerb, RunEnqueue, RunFanOut, RunJobs};
 use super::output::{Output, Table, ago};
 use super::records::{end, more, now};
 use crate::api::wire::{
-    ControlView, Enqueue, JobView, Page, Parts, PutControl, QueueView, Retry, RunAccepted, RunView,
-    TypeView,
+    ControlView, Enqueue, FanOut, JobView, Page, Parts, PutControl, QueueView, Retry, RunAccepted,
+    RunView, StandingView, TypeView,
 };
 use crate::base::limits::ENQUEUE_BYTES_MAX;
 
@@ -156,6 +157,24 @@ pub(super) async fn enqueue(
         output.line(format!("run {} was accepted", accepted.run.id))?;
     } else {
         output.line(format!("run {} asks for the same and is not completed", accepted.run.id))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// `wharf run fan-out …`.
+pub(super) async fn fan_out(
+    client: &Client,
+    options: &RunFanOut,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    let RunFanOut { id, attempt, jobs } = options;
+    let request = FanOut { jobs: read_json(jobs)?, counts: BTreeMap::new() };
+    let path = format!("/v1/queue/runs/{id}/attempts/{attempt}/jobs");
+    let standing: StandingView = client.post(&path, &request).await?;
+    if output.is_json() {
+        output.json(&standing)?;
+    } else {
+        output.line(format!("run {id} waits for its {} jobs", request.jobs.len()))?;
     }
     Ok(Exit::Success)
 }

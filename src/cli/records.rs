@@ -31,6 +31,7 @@ pub(super) async fn runs(
             Ok(Exit::Success)
         }
         RunVerb::Enqueue(enqueue) => queue::enqueue(client, enqueue, output).await,
+        RunVerb::FanOut(options) => queue::fan_out(client, &options, output).await,
         RunVerb::Jobs(jobs) => queue::jobs(client, jobs, output).await,
         RunVerb::Retry { id, failed_only } => queue::retry(client, &id, failed_only, output).await,
         RunVerb::Dismiss { id } => queue::dismiss(client, &id, output).await,

@@ -458,3 +458,46 @@ async fn more_controls_than_may_be_are_refused_and_known_ones_still_change() {
 fn uuid(number: usize) -> String {
     format!("0190f3c2-7a1e-7c3b-9a57-{number:012x}")
 }
+
+#[tokio::test]
+async fn a_worker_makes_jobs_of_its_run_once() {
+    let agent = Fixture::registered().await;
+    let accepted = agent.enqueue(json!({"identity": "march"})).await;
+    let item = agent.claim(0).await.remove(0);
+    let jobs = json!({
+        "jobs": [{"key": "a", "payload": 1}, {"key": "b", "payload": 2}],
+        "counts": {"total": 2},
+    });
+    let none = agent.tell(&item, "jobs", json!({"jobs": []}), 400).await;
+    assert!(none["detail"].as_str().unwrap().contains("1 to 100000 jobs"), "{none}");
+    let twice = json!({"jobs": [{"key": "a"}, {"key": "a"}]});
+    agent.tell(&item, "jobs", twice, 400).await;
+    let first = agent.tell(&item, "jobs", jobs.clone(), 200).await;
+    let again = agent.tell(&item, "jobs", jobs.clone(), 200).await;
+    assert_eq!(first, again, "the same again answers the same");
+    for other in [
+        json!({"jobs": [{"key": "a", "payload": 1}]}),
+        json!({"jobs": [{"key": "a", "payload": 1}, {"key": "c", "payload": 2}]}),
+        json!({"jobs": [{"key": "a", "payload": 1}, {"key": "b", "payload": 3}]}),
+    ] {
+        let stale = agent.tell(&item, "jobs", other, 409).await;
+        assert_eq!(stale["code"], "stale_attempt", "{stale}");
+    }
+    let stale = agent.tell(&item, "complete", json!({}), 409).await;
+    assert_eq!(stale["code"], "stale_attempt", "its attempt is over: {stale}");
+    let parts = agent.claim(0).await;
+    let keys: Vec<_> = parts.iter().map(|part| part["job"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["a", "b"]);
+    for part in &parts {
+        agent.tell(part, "complete", json!({"counts": {"processed": 1}}), 200).await;
+    }
+    let again = agent.tell(&item, "jobs", jobs, 200).await;
+    assert_eq!(again["run_outcome"], "succeeded", "also when the run has ended");
+    let shown = agent.show(&accepted).await;
+    assert_eq!(shown["run"]["summary_counts"], json!({"processed": 2, "total": 2}));
+    assert_eq!(shown["run"]["outcome"], "succeeded");
+    agent.enqueue(json!({"identity": "april"})).await;
+    let item = agent.claim(0).await.remove(0);
+    let late = json!({"path": item["path"].as_str().unwrap().replace("attempts/1", "attempts/2")});
+    agent.tell(&late, "jobs", json!({"jobs": [{"key": "a"}]}), 409).await;
+}

@@ -207,6 +207,18 @@ pub struct EnqueueJob {
     pub tenant_id: Option<String>,
 }
 
+/// Makes jobs of a run that a worker executes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FanOut {
+    /// The jobs, in the order in which they are to begin: 1 to 100,000.
+    pub jobs: Vec<EnqueueJob>,
+    /// Numbers to add to the run, by registered key, such as `total`.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub counts: BTreeMap<CountKey, u64>,
+}
+
 /// Asks for several hosted runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -253,7 +265,8 @@ pub struct ClaimedWork {
 /// A run, or one job of a bulk run, that a worker has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkItem {
-    /// Where the worker tells of this attempt: `…/heartbeat`, `…/progress`, `…/complete`, `…/fail`.
+    /// Where the worker tells of this attempt: `…/heartbeat`, `…/progress`, `…/complete`, `…/fail`;
+    /// of a run also `…/jobs`, which makes it a bulk run.
     pub path: String,
     /// The run.
     pub run_id: String,

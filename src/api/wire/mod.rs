@@ -21,8 +21,8 @@ pub use alerts::{DeliveryView, ReceiverPut, ReceiverView, RulePut, RuleView};
 pub use audit::{ActorView, AuditDetail, AuditRow, ContextItemView, TargetView};
 pub use hosted::{
     ClaimWork, ClaimedWork, Complete, Enqueue, EnqueueBatch, EnqueueJob, EnqueuedBatch, Fail,
-    HeardView, JobView, Progress, RetryRule, StandingView, StepProgress, TypeDefinition, TypeView,
-    WorkFailure, WorkItem,
+    FanOut, HeardView, JobView, Progress, RetryRule, StandingView, StepProgress, TypeDefinition,
+    TypeView, WorkFailure, WorkItem,
 };
 pub use plans::{CauseView, NoticeView, PlanView, PlannedStep};
 pub use projects::{

@@ -116,7 +116,7 @@ impl Hosted {
 }
 
 /// The parts of a bulk run, checked.
-fn jobs(parts: &[NewPart]) -> Result<Vec<NewJob>, HostedError> {
+pub(super) fn jobs(parts: &[NewPart]) -> Result<Vec<NewJob>, HostedError> {
     if parts.is_empty() || parts.len() > JOBS_MAX {
         let message = format!("a bulk run has 1 to {JOBS_MAX} jobs, not {}", parts.len());
         return Err(HostedError::Invalid(message));
