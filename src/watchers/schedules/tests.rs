@@ -3,10 +3,15 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::domain::audit::EventType;
-use crate::domain::runs::{DeployCause, End, Inputs, Outcome, Source};
+use crate::domain::audit::{Actor, EventType};
+use crate::domain::runs::{
+    Capability, Definition, DeployCause, End, HostedType, Inputs, OnCrash, Outcome, Priority,
+    Retry, Source, Status,
+};
 use crate::domain::schedules::{Calendar, MissedPolicy, Overlap, Task};
+use crate::operations::hosted::{ClaimRequest, Completion, WorkOutcome};
 use crate::operations::schedules::ScheduleSpec;
+use crate::store::AttemptRef;
 use crate::watchers::stage::{Lasting, Stage, wanted};
 use crate::world::tasks::Spawn as _;
 
@@ -179,4 +184,76 @@ async fn a_deploy_by_schedule_brings_up_what_is_kept_and_nothing_else() {
     let Inputs::DeployProject(deploy) = &admitted.run().context.inputs else { unreachable!() };
     assert_eq!((&deploy.wanted, deploy.cause), (&wanted(), DeployCause::Apply));
     assert!(deploy.force_recreate && deploy.keep_orphans && !deploy.adopt);
+}
+
+const MAIL: &str = "shop.mail";
+
+async fn register(stage: &Stage) {
+    let definition = Definition {
+        label: "Send mail".into(),
+        capability: Capability::RunsEnqueue,
+        on_crash: OnCrash::Resume,
+        counts: Vec::new().into(),
+        reason_codes: Vec::new().into(),
+        retry: Retry {
+            attempts_max: 2,
+            first: Duration::from_secs(1),
+            factor: 2,
+            longest: Duration::from_secs(60),
+            jitter_percent: 0,
+        },
+        timeout: None,
+        lease: Duration::from_secs(30),
+        priority: Priority(7),
+        supersedes: false,
+    };
+    let hosted = HostedType {
+        workspace_id: stage.store.scope().workspace_id,
+        name: MAIL.parse().unwrap(),
+        definition,
+        registered_at: stage.now(),
+        updated_at: stage.now(),
+    };
+    stage.runner.door().register(hosted, Actor::agent()).await.unwrap();
+}
+
+fn mailing(overlap: Overlap) -> ScheduleSpec {
+    let payload = serde_json::json!({ "month": 6 });
+    let task = Task::Hosted { run_type: MAIL.parse().unwrap(), payload, identity: None };
+    ScheduleSpec { task, ..hourly(overlap) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_fires_a_hosted_type_with_its_priority_for_a_worker_to_take() {
+    let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+    let refused = schedules(&stage)
+        .put("hourly".parse().unwrap(), mailing(Overlap::Skip), &stage.asker())
+        .await;
+    assert_eq!(refused.unwrap_err().to_string(), "no run type shop.mail is registered");
+    register(&stage).await;
+    watched(&stage, mailing(Overlap::Skip)).await;
+    let hosted = stage.runner.hosted();
+    for firings in 1..3 {
+        pass(60).await;
+        let runs = stage.runs().await;
+        assert_eq!(runs.len(), firings);
+        let run = &runs[firings - 1];
+        assert_eq!((run.status(), run.source), (Status::Queued, Source::Schedule));
+        assert_eq!((run.priority, run.run_type()), (Priority(7), MAIL.parse().unwrap()));
+        let Inputs::Hosted(asked) = &run.context.inputs else { unreachable!() };
+        assert_eq!(asked.payload.value(), serde_json::json!({ "month": 6 }));
+        let request = ClaimRequest {
+            run_types: vec![run.run_type()],
+            limit: 1,
+            worker: "mailer".to_owned(),
+            wait: Duration::ZERO,
+        };
+        let claimed = hosted.claim(request).await.unwrap();
+        assert_eq!(claimed[0].run.id, run.id);
+        let at = AttemptRef { run_id: run.id, job: None, attempt: 1 };
+        let (counts, failures) = (Vec::new(), Vec::new());
+        let done = Completion { outcome: WorkOutcome::Succeeded, counts, failures };
+        hosted.complete(at, done, &stage.asker()).await.unwrap();
+    }
+    assert_eq!(stage.recorded(EventType::ScheduleFired).await, 2);
 }

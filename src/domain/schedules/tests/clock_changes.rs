@@ -70,6 +70,43 @@ fn other_clocks_change_otherwise() {
     assert_eq!(found, ["2026-03-29 01:00 EEST", "2026-03-30 00:00 EEST"]);
 }
 
+/// Lord Howe Island goes from 02:00 to 02:30 on 4 October 2026, and from 02:00 back to 01:30 on
+/// 5 April.
+#[test]
+fn half_an_hour_is_skipped_and_comes_twice_as_an_hour_does() {
+    let check = |expression: &str, from: &str, until: &str, expect: &[&str]| {
+        let found = firings(expression, "Australia/Lord_Howe", from, until);
+        let times: Vec<&str> = found.iter().map(|time| &time[11..]).collect();
+        assert_eq!(times, expect, "{expression} from {from}");
+    };
+    let spring = |expression, expect| {
+        check(expression, "2026-10-03T13:29:59Z", "2026-10-03T17:00:00Z", expect);
+    };
+    spring("10 2 * * *", &["02:30 +11"]);
+    spring("30 2 * * *", &["02:30 +11"]);
+    spring("0,10,20 2 * * *", &["02:30 +11"]);
+    spring("59 1 * * *", &["01:59 +1030"]);
+    spring("10 * * * *", &["00:10 +1030", "01:10 +1030", "03:10 +11"]);
+    spring("40 * * * *", &["00:40 +1030", "01:40 +1030", "02:40 +11", "03:40 +11"]);
+    let autumn = |expression, expect| {
+        check(expression, "2026-04-04T12:59:59Z", "2026-04-04T16:00:00Z", expect);
+    };
+    autumn("40 1 * * *", &["01:40 +11"]);
+    autumn("20 1 * * *", &["01:20 +11"]);
+    autumn("0 2 * * *", &["02:00 +1030"]);
+    autumn("40 * * * *", &["00:40 +11", "01:40 +11", "01:40 +1030"]);
+    autumn("20 * * * *", &["00:20 +11", "01:20 +11", "02:20 +1030"]);
+}
+
+/// A zone whose offset is no whole hour and never changes.
+#[test]
+fn a_zone_of_half_hours_fires_at_its_own_times() {
+    let (from, until) = ("2026-03-29T00:00:00Z", "2026-03-29T02:00:00Z");
+    let found = firings("*/30 * * * *", "Asia/Kolkata", from, until);
+    let times: Vec<&str> = found.iter().map(|time| &time[11..]).collect();
+    assert_eq!(times, ["06:00 IST", "06:30 IST", "07:00 IST", "07:30 IST"]);
+}
+
 #[test]
 fn a_firing_is_found_from_within_the_hour_that_comes_twice() {
     let calendar = calendar("45 2 * * *", "Europe/Berlin");
