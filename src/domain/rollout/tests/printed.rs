@@ -25,9 +25,7 @@ fn first_deployment_is_printed_with_causes_and_order() {
 #[test]
 fn nothing_to_do_is_one_line() {
     let text = planned(&shop(), &running_shop(), &PlanOptions::explicit()).to_string();
-    insta::assert_snapshot!(text, @r"
-    shop: nothing to do
-    ");
+    insta::assert_snapshot!(text, @"shop: nothing to do");
 }
 
 #[test]
