@@ -87,20 +87,27 @@ pub(super) fn read_bundle(options: &Options) -> Result<Bundle, Diagnostics> {
     Ok(bundle)
 }
 
-/// Reads a file up to the largest size that anything accepts.
+/// Reads a file up to the largest size that anything accepts. Looks before it opens: opening a pipe
+/// would wait for somebody to write into it. `/dev/null` is the usual word for an empty file.
 fn read_file(path: &Path) -> Answer {
+    match fs::metadata(path) {
+        Ok(_) if path == Path::new("/dev/null") => return Answer::Content(Vec::new()),
+        Ok(metadata) if metadata.is_dir() => {
+            return Answer::Unreadable("it is a directory".to_owned());
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            let message = "it is a pipe or a device; hand the files in with `-f -` to pipe them";
+            return Answer::Unreadable(message.to_owned());
+        }
+        // Opening it says why.
+        _ => {}
+    }
     let file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Answer::Missing,
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Answer::Missing,
         Err(error) => return Answer::Unreadable(error.to_string()),
     };
-    match file.metadata() {
-        Ok(metadata) if metadata.is_dir() => {
-            return Answer::Unreadable("it is a directory".to_owned());
-        }
-        _ => {}
-    }
     read_bounded(file)
 }
 
@@ -180,6 +187,23 @@ fn read_ignore(root: &Path, dockerfile: &str) -> io::Result<Ignore> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("compose.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            let Answer::Unreadable(why) = read_file(path) else { panic!("{}", path.display()) };
+            assert!(why.contains("`-f -`"), "{why}");
+        }
+        assert!(
+            matches!(read_file(Path::new("/dev/null")), Answer::Content(text) if text.is_empty())
+        );
+        assert!(matches!(read_file(&dir.path().join("none")), Answer::Missing));
+        let Answer::Unreadable(why) = read_file(dir.path()) else { panic!("a directory") };
+        assert_eq!(why, "it is a directory");
+    }
 
     fn listed(root: &Path, dockerfile: &str) -> Vec<String> {
         let entries = list_context(root, dockerfile).unwrap();
