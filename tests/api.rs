@@ -435,6 +435,22 @@ async fn lists_go_on_where_they_ended() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_done_makes_no_run() {
+    let agent = Fixture::working().await;
+    let run = agent.up(WEB).await;
+    agent.events(&run, None, usize::MAX).await;
+    let before = agent.get("/v1/runs").await;
+    let nosuch = Some(json!({"services": ["nosuch"]}));
+    let (status, problem) = agent.ask(Method::POST, "/v1/projects/shop/restart", nosuch).await;
+    assert!(status.is_client_error(), "{problem}");
+    assert!(problem.to_string().contains("nosuch"), "{problem}");
+    let (status, problem) = agent.ask(Method::POST, "/v1/projects/NOTVALID/down", None).await;
+    assert!(status.is_client_error(), "{problem}");
+    assert_eq!(problem["detail"], "`NOTVALID` is not a project name");
+    assert_eq!(agent.get("/v1/runs").await, before);
+}
+
+#[tokio::test]
 async fn pausing_restarting_and_removing_are_recorded() {
     let agent = Fixture::working().await;
     let run = agent.up(WEB).await;

@@ -3,6 +3,7 @@
 
 use super::problem::{DiagnosticView, Problem, ProblemCode};
 use crate::base::{CanonicalError, chain};
+use crate::domain::compose::PROJECT_NAMES;
 use crate::operations::hosted::HostedError;
 use crate::operations::projects::ApplyError;
 use crate::operations::rollout::PreviewError;
@@ -75,6 +76,9 @@ impl From<ApplyError> for Problem {
                 let missing_contexts = digests.iter().map(ToString::to_string).collect();
                 let problem = Self::new(ProblemCode::ContextsMissing, error.to_string());
                 Self { missing_contexts, ..problem }.hint("send them with `PUT /v1/contexts/…`")
+            }
+            ApplyError::Name(_) => {
+                Self::new(ProblemCode::InvalidProject, error.to_string()).hint(PROJECT_NAMES)
             }
             ApplyError::Unknown(_) => Self::new(ProblemCode::NotFound, error.to_string())
                 .hint("`wharf ps` lists projects; `wharf up` makes the agent keep one"),

@@ -19,7 +19,9 @@ use crate::api::wire::{
     ProjectDetail, ProjectView, RestartOptions, RunAccepted,
 };
 use crate::base::{Clock as _, Diagnostics};
-use crate::domain::compose::{Bundle, Options, canonical, load_bundle};
+use crate::domain::compose::{
+    Bundle, Options, PROJECT_NAMES, canonical, is_project_name, load_bundle,
+};
 use crate::facts::{ContainerState, Health};
 use crate::world::clock::SystemClock;
 use crate::world::contexts;
@@ -42,9 +44,13 @@ impl Files {
     }
 
     /// The project's name: given, or read from its files.
-    fn name(&self) -> Result<String, CliError> {
+    pub(super) fn name(&self) -> Result<String, CliError> {
         match (&self.project_name, self.files.is_empty()) {
-            (Some(name), true) => Ok(name.clone()),
+            (Some(name), true) if is_project_name(name) => Ok(name.clone()),
+            (Some(name), true) => {
+                let message = format!("`{name}` is not a project name");
+                Err(CliError::new(Exit::Usage, message).hint(PROJECT_NAMES))
+            }
             _ => Ok(read_project(&self.options()?).map_err(wrong_files)?.0.name),
         }
     }

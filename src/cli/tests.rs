@@ -108,3 +108,15 @@ fn describe(command: &mut clap::Command, text: &mut String) {
         text.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", help.trim_end()));
     }
 }
+
+#[test]
+fn what_is_no_project_name_is_a_mistake_of_the_command_line() {
+    let cli = Cli::try_parse_from(["wharf", "down", "-p", "NOTVALID"]).unwrap();
+    let grammar::Verb::Down(down) = cli.verb else { unreachable!() };
+    let refused = down.files.name().unwrap_err();
+    assert_eq!(
+        (refused.exit, refused.message.as_str()),
+        (Exit::Usage, "`NOTVALID` is not a project name")
+    );
+    assert!(refused.hint.unwrap().contains("lower-case"));
+}

@@ -16,7 +16,7 @@ use crate::base::ids::{EventId, RevisionId};
 use crate::base::limits::DOOR_RETRIES_MAX;
 use crate::base::{Ambient, Diagnostics, Digest, Secret, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
-use crate::domain::compose::Bundle;
+use crate::domain::compose::{Bundle, is_project_name};
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{
     Caller, HostPathPolicy, HostPathRefusal, PlanError, PlanErrors, PlanOptions, host_paths,
@@ -100,6 +100,9 @@ pub enum ApplyError {
     /// These build contexts must be sent first.
     #[error("build contexts are missing")]
     ContextsMissing(Vec<Digest>),
+    /// No project can be called so.
+    #[error("`{0}` is not a project name")]
+    Name(String),
     /// The agent keeps no such project.
     #[error("the agent keeps no project {0}")]
     Unknown(String),
@@ -258,13 +261,16 @@ impl Projects {
     /// Asks for a project's removal. The agent stops keeping it at once.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When no project can be called so, or the store does not take it.
     pub async fn remove(
         &self,
         name: &str,
         volumes: bool,
         asker: &Asker,
     ) -> Result<Admitted, ApplyError> {
+        if !is_project_name(name) {
+            return Err(ApplyError::Name(name.to_owned()));
+        }
         let scope = self.rollout.store.scope();
         let inputs = Inputs::RemoveProject(RemoveProject { project: name.to_owned(), volumes });
         let mut request = asker.request(&scope, inputs);
@@ -275,7 +281,7 @@ impl Projects {
     /// Asks for a restart of a project's containers.
     ///
     /// # Errors
-    /// When the agent does not keep the project, or the store does not take it.
+    /// When the agent does not keep the project or a service of it, or the store does not take it.
     pub async fn restart(
         &self,
         name: &str,
@@ -283,7 +289,12 @@ impl Projects {
         asker: &Asker,
     ) -> Result<Admitted, ApplyError> {
         let scope = self.rollout.store.scope();
-        self.known_project(&scope, name).await?;
+        let known = self.known_project(&scope, name).await?;
+        if !services.is_empty() {
+            let kept = self.rollout.kept(&known).await.map_err(ApplyError::Preview)?;
+            let kept = kept.ok_or_else(|| ApplyError::Unknown(name.to_owned()))?;
+            check_services(&kept, &services)?;
+        }
         let project = name.to_owned();
         let inputs = Inputs::RestartProject(RestartProject { project, services });
         let request = asker.request(&scope, inputs);
@@ -369,13 +380,7 @@ impl Projects {
         asker: &Asker,
     ) -> Result<Declared, ApplyError> {
         let declared = Declared::from_bundle(bundle).map_err(ApplyError::Files)?;
-        // Asked here as well as by the plan: what is accepted is kept from then on.
-        let unknown = services.iter().filter(|name| !declared.spec.services.contains_key(*name));
-        let unknown = unknown.map(|name| PlanError::UnknownService { service: name.clone() });
-        let unknown: Vec<PlanError> = unknown.collect();
-        if !unknown.is_empty() {
-            return Err(ApplyError::Preview(PreviewError::Plan(PlanErrors(unknown))));
-        }
+        check_services(&declared, services)?;
         if declared.spec.name != name {
             let (declared, asked) = (declared.spec.name, name.to_owned());
             return Err(ApplyError::OtherProject { declared, asked });
@@ -458,6 +463,18 @@ impl Projects {
             },
             occurred_at: self.ambient.now(),
         }
+    }
+}
+
+/// Asked here as well as by the plan: what is accepted is kept from then on, and a run that cannot
+/// do anything is not made.
+fn check_services(declared: &Declared, services: &[String]) -> Result<(), ApplyError> {
+    let unknown = services.iter().filter(|name| !declared.spec.services.contains_key(*name));
+    let unknown = unknown.map(|name| PlanError::UnknownService { service: name.clone() });
+    let unknown: Vec<PlanError> = unknown.collect();
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => Err(ApplyError::Preview(PreviewError::Plan(PlanErrors(unknown)))),
     }
 }
 

@@ -373,13 +373,22 @@ pub(super) fn no_place() -> Mark {
     Mark::nowhere()
 }
 
+/// What a project may be called, for people.
+pub const PROJECT_NAMES: &str =
+    "use lower-case letters, digits, `-` and `_`, beginning with a letter or digit";
+
+/// Whether a project may be called so.
+pub fn is_project_name(name: &str) -> bool {
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    starts && name.chars().all(is_name_character)
+}
+
 fn is_name_character(character: char) -> bool {
     character.is_ascii_lowercase() || character.is_ascii_digit() || matches!(character, '-' | '_')
 }
 
 fn checked_name(name: String, declared: Option<&Node>) -> Result<String, Halt> {
-    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if starts && name.chars().all(is_name_character) {
+    if is_project_name(&name) {
         return Ok(name);
     }
     let message = format!("`{name}` is not a project name");
@@ -387,7 +396,6 @@ fn checked_name(name: String, declared: Option<&Node>) -> Result<String, Halt> {
         Some(node) => node.problem("compose.project_name", message),
         None => Diagnostic::new("compose.project_name", message),
     };
-    let help = "use lower-case letters, digits, `-` and `_`, beginning with a letter or digit; \
-                set it with -p or `name:`";
+    let help = format!("{PROJECT_NAMES}; set it with -p or `name:`");
     Err(problem.help(help).into())
 }
