@@ -97,6 +97,7 @@ async fn postgres(folder: &Path, server: &server::Server, ambient: &Ambient) -> 
         os_user: "bench".to_owned(),
         hostname: "bench".to_owned(),
         agent_version: "bench".to_owned(),
+        on_commit: None,
     });
     opened.await.unwrap().store
 }
