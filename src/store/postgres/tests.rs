@@ -17,7 +17,7 @@ mod support;
 use support::Server as TestServer;
 
 /// A database of a test's own, and the state directory of one host.
-struct Database {
+pub(crate) struct Database {
     server: &'static TestServer,
     name: String,
     dir: TempDir,
@@ -25,7 +25,7 @@ struct Database {
 }
 
 impl Database {
-    async fn new() -> Arc<Self> {
+    pub(crate) async fn new() -> Arc<Self> {
         Self::on(TestServer::shared()).await
     }
 
@@ -35,7 +35,7 @@ impl Database {
     }
 
     /// The same database, used by another host.
-    fn on_another_host(&self) -> Arc<Self> {
+    pub(crate) fn on_another_host(&self) -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
         Arc::new(Self { server: self.server, name: self.name.clone(), dir, hostname: "host-2" })
     }
@@ -50,7 +50,7 @@ impl Database {
         }
     }
 
-    async fn open(&self, ambient: &Ambient) -> Result<Opened, StoreError> {
+    pub(crate) async fn open(&self, ambient: &Ambient) -> Result<Opened, StoreError> {
         let state_dir = self.dir.path();
         let keys = Keys::open_or_create(state_dir, &*ambient.entropy)?;
         open(Opening {
