@@ -37,7 +37,10 @@ use self::writer::{Order, Writer};
 use super::keys::Keys;
 use super::{CommitObserver, Cursor, Migrated, Page, Scope, StoreError, host};
 use crate::base::Ambient;
-use crate::base::limits::{STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX};
+use crate::base::limits::{
+    STORE_CHECKPOINT_PAGES, STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX,
+    STORE_WRITER_CACHE_KIB,
+};
 
 /// What a store needs to open.
 #[derive(Clone)]
@@ -184,6 +187,11 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         // Without it, INSERT OR REPLACE deletes without asking the triggers of the audit log.
         connection.pragma_update(None, "recursive_triggers", true)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        // The pages that a batch of callers changes stay here until its commit.
+        connection.pragma_update(None, "cache_size", -STORE_WRITER_CACHE_KIB)?;
+        // What a savepoint may have to take back, too: it would be a file of its own.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "wal_autocheckpoint", STORE_CHECKPOINT_PAGES)?;
         Ok(connection)
     };
     connect().map_err(|error| classify(&error, path, "be opened"))
