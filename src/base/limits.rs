@@ -119,6 +119,12 @@ pub const DUE_RETRY_LONGEST: Duration = Duration::from_secs(5);
 pub const HOSTED_LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Writes that wait for the database's writer.
 pub const STORE_QUEUE_MAX: usize = 4_096;
+/// Memory in KiB for the pages of SQLite's database that the writer changes: what a full batch
+/// changes fits, so that no page is written twice for one commit.
+pub const STORE_WRITER_CACHE_KIB: i64 = 8_192;
+/// Pages of SQLite's journal after which they are brought into the database: each that changed often
+/// is brought once. A start after a crash reads so many at most, in a few milliseconds.
+pub const STORE_CHECKPOINT_PAGES: i64 = 2_000;
 /// Connections that read the database at once.
 pub const STORE_READERS_MAX: usize = 4;
 /// Writes that share one durable commit.

@@ -26,6 +26,7 @@ use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
 use crate::store::keys::Keys;
+use crate::store::postgres::News;
 use crate::store::sqlite::{self, Mode, Opening};
 use crate::store::{CommitObserver, host as host_id, postgres};
 use crate::watchers::convergence::{Convergence, ConvergenceOptions, Noticed, Observer};
@@ -57,8 +58,8 @@ pub(super) struct Agent {
     pub(super) scheduler: Option<Scheduler>,
     /// Sends alerts; taken when it starts.
     pub(super) deliveries: Option<Deliveries>,
-    /// Counts what other agents on the same database tell; none when there can be none.
-    pub(super) news: Option<watch::Receiver<u64>>,
+    /// What other agents on the same database tell; none when there can be none.
+    pub(super) news: Option<watch::Receiver<News>>,
     /// Changes how projects are kept.
     pub(super) convergence_options: watch::Sender<ConvergenceOptions>,
 }
@@ -210,7 +211,7 @@ pub(super) fn host_path_policy(config: &Config) -> HostPathPolicy {
 }
 
 /// A store, and how it tells that another agent brought work.
-type OpenStore = (Arc<dyn Store>, Option<watch::Receiver<u64>>);
+type OpenStore = (Arc<dyn Store>, Option<watch::Receiver<News>>);
 
 async fn open_store(
     config: &Config,

@@ -8,6 +8,7 @@ mod counted_records;
 mod counted_store;
 mod error;
 mod logs;
+mod news;
 mod records;
 mod service;
 mod state_dir;
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::api;
 use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
@@ -103,7 +103,9 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     let mut runner = agent.spawn("runner", Arc::clone(&agent.runner).serve());
     let mut doors = agent.spawn("api", api::serve(listener, agent.api.clone()));
     if let Some(news) = agent.news.take() {
-        agent.spawn_until_stop("news", look_again(Arc::clone(&agent.runner), news));
+        let (runner, schedules) = (Arc::clone(&agent.runner), agent.api.schedules.clone());
+        let alerts = agent.api.alerts.changed();
+        agent.spawn_until_stop("news", news::look_again(runner, schedules, alerts, news));
     }
     agent.spawn_until_stop("readiness", announce_readiness(Arc::clone(&agent.engine)));
     if let Some(convergence) = agent.convergence.take() {
@@ -187,13 +189,6 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
         tracing::error!(error = %chain(&error), "the reload could not be recorded");
     }
     service::ready("serving");
-}
-
-/// Wakes the runner when another agent on the same database brought work.
-async fn look_again(runner: Arc<Runner>, mut news: watch::Receiver<u64>) {
-    while news.changed().await.is_ok() {
-        runner.look_again();
-    }
 }
 
 /// Tells the service manager that the agent is ready, as soon as the engine answers. The agent

@@ -169,6 +169,8 @@ impl Runner {
         let mut heartbeat = tokio::time::interval(self.options.heartbeat_interval);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.signals.slots.add_permits(self.options.workers_max);
+        let reap = self.reap();
+        tokio::pin!(reap);
         loop {
             let draining = self.drain.is_cancelled();
             for (claimed, slot) in self.signals.take_begun() {
@@ -185,6 +187,7 @@ impl Runner {
                 // First of all: many runs that end must not make the live ones look dead.
                 _ = heartbeat.tick() => self.heartbeat().await,
                 Some((claimed, end)) = workers.next() => self.bury(&claimed, end).await,
+                () = &mut reap => {}
                 () = self.drain.cancelled(), if !draining => {}
                 // While draining too: what a door had begun is still to be executed.
                 () = self.signals.wake.notified() => {}
@@ -207,9 +210,20 @@ impl Runner {
         }
     }
 
-    /// Somebody else may have brought work: looks for it at once.
+    /// Somebody else may have brought work: this runner and waiting claimants look at once.
     pub fn look_again(&self) {
-        self.signals.wake.notify_one();
+        self.signals.look();
+    }
+
+    /// Somebody else may have asked for runs to be cancelled that are executed here: they hear it.
+    pub async fn hear_cancels(&self) {
+        for run_id in self.signals.armed() {
+            if let Ok(Some(run)) = self.store.run(run_id).await
+                && run.cancel_requested_at.is_some()
+            {
+                self.signals.cancel(run_id);
+            }
+        }
     }
 
     /// Stops in order: nothing new begins, live runs are asked to reach a safe step. Those that
@@ -449,13 +463,7 @@ impl Runner {
         if let Err(error) = self.recover().await {
             error!(error = %chain(&error), "cannot look for lost workers");
         }
-        for run_id in self.signals.armed() {
-            if let Ok(Some(run)) = self.store.run(run_id).await
-                && run.cancel_requested_at.is_some()
-            {
-                self.signals.cancel(run_id);
-            }
-        }
+        self.hear_cancels().await;
     }
 
     /// Tells followers, and workers here, what a transaction decided.

@@ -92,7 +92,12 @@ impl Schedules {
         Self { store, door, ambient, changed: Arc::default() }
     }
 
-    /// Waits until a schedule was changed here.
+    /// Another agent may have changed one: they are looked at again.
+    pub fn look_again(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until a schedule was changed.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }

@@ -136,7 +136,7 @@ impl Signals {
     /// There may be something to claim, for the runner and for hosted workers.
     pub(super) fn look(&self) {
         self.wake.notify_one();
-        self.room.wake_all();
+        self.room.look();
     }
 
     pub(super) fn follow(&self, run_id: RunId) -> Follower {

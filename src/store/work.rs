@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::Timestamp;
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::domain::audit::{AuditEvent, AuditEvents};
-use crate::domain::runs::{End, Holder, Job, JobStatus, OperationRun, RunType, Tenants};
+use crate::domain::runs::{Agent, End, Holder, Job, JobStatus, OperationRun, RunType, Tenants};
 
 use super::{OpenAttempt, RunProgress, Write};
 
@@ -208,6 +208,28 @@ pub struct Lost {
     pub attempts: Vec<OpenAttempt>,
     /// Jobs, with their runs.
     pub jobs: Vec<(OperationRun, Job)>,
+    /// When the next lease ends of what is still executed, if nobody renews it.
+    pub next_lease_end: Option<Timestamp>,
+}
+
+impl Lost {
+    /// Keeps of `items` those whose worker is lost, and notes when the leases of the others end.
+    pub(super) fn keep<T>(
+        &mut self,
+        items: &mut Vec<T>,
+        (agent, at): (&Agent, Timestamp),
+        held: impl Fn(&T) -> Option<(&Holder, Timestamp)>,
+    ) {
+        items.retain(|item| {
+            let Some((holder, lease_until)) = held(item) else { return false };
+            let is_lost = holder.is_lost(agent, lease_until, at);
+            if !is_lost && holder.needs_lease(agent) {
+                let ends = self.next_lease_end.into_iter().chain([lease_until]);
+                self.next_lease_end = ends.min();
+            }
+            is_lost
+        });
+    }
 }
 
 /// Which jobs of a run are wanted.

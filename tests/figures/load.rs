@@ -20,7 +20,7 @@ use wharfinger::store::{
 };
 
 /// How long each number of callers is measured.
-const MEASURED: Duration = Duration::from_secs(3);
+pub const MEASURED: Duration = Duration::from_secs(3);
 /// Runs that wait when the drain begins.
 const DRAINED: u64 = 20_000;
 /// Who drains, and how many runs each takes at once.

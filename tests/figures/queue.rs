@@ -11,6 +11,7 @@
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 
 mod disk;
+mod door;
 mod load;
 mod peer;
 mod server;
@@ -30,6 +31,8 @@ use wharfinger::world::host::SystemEntropy;
 
 /// How many ask at once.
 const CALLERS: [usize; 4] = [1, 10, 64, 256];
+/// How many ask at once through the door.
+const DOOR_CALLERS: [usize; 2] = [10, 64];
 
 fn main() {
     let runtime =
@@ -49,6 +52,9 @@ async fn measure() {
     let before = disk::syncs_per_second(folder.path());
     let ours = Load::on(sqlite(folder.path(), &ambient), ambient.clone()).await;
     let sqlite = ours.figures(&CALLERS).await;
+    let behind = folder.path().join("door");
+    let behind_door =
+        door::rates(self::sqlite(&behind, &ambient), &behind, &ambient, &DOOR_CALLERS).await;
     let after = disk::syncs_per_second(folder.path());
     println!(
         "disk: {before:.0} syncs of 4 KiB per second before SQLite's figures, {after:.0} after"
@@ -61,6 +67,12 @@ async fn measure() {
     let peer = peer::figures(&CALLERS, &server.socket());
     let syncs = (before + after) / 2.0;
     print("SQLite FULL", &sqlite, peer.as_ref(), syncs);
+    for (callers, rate) in behind_door {
+        println!(
+            "SQLite FULL through the Unix socket, {callers} callers: enqueue, claim, complete \
+             {rate:.0}/s"
+        );
+    }
     print("PostgreSQL", &postgres, peer.as_ref(), syncs);
 }
 

@@ -67,8 +67,13 @@ impl Holder {
             true => self.boot_id.as_ref() != Some(&agent.boot_id),
             false => self.instance != agent.instance,
         };
-        let lives_here = is_here && !self.is_hosted && self.instance == agent.instance;
-        (is_here && known_dead) || (lease_until <= at && !lives_here)
+        (is_here && known_dead) || (lease_until <= at && self.needs_lease(agent))
+    }
+
+    /// Whether it is at work only as long as its lease lasts: `agent` cannot see it otherwise.
+    pub fn needs_lease(&self, agent: &Agent) -> bool {
+        let is_here = self.host_id.is_none_or(|host_id| host_id == agent.host_id);
+        !(is_here && !self.is_hosted && self.instance == agent.instance)
     }
 }
 

@@ -22,6 +22,8 @@ pub(in crate::operations) struct Room {
     is_unattended: AtomicBool,
     /// Told when the keeper has to look: somebody came, something is owed, something is due sooner.
     keeper: Notify,
+    /// Told when a lease ends sooner than was known.
+    reaper: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +38,8 @@ struct State {
     owed: Vec<Claimed>,
     /// When something is due.
     dues: BTreeSet<Timestamp>,
+    /// When the next lease ends, or earlier.
+    lease_end: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -63,6 +67,9 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(room: &Arc<Room>, claimed: Vec<Claimed>) -> Self {
+        if let Some(end) = claimed.iter().map(|claimed| claimed.lease_until).min() {
+            room.leased(end);
+        }
         Self { claimed, room: Arc::clone(room) }
     }
 
@@ -211,6 +218,12 @@ impl Room {
         state.tell(firsts);
     }
 
+    /// There may be work of any type, and something may be due: others than this agent changed it.
+    pub(in crate::operations) fn look(&self) {
+        self.wake_all();
+        self.keeper.notify_one();
+    }
+
     /// A run has given back what others may wait for: its subject, or its place under a limit.
     pub(in crate::operations) fn freed(&self, run: &OperationRun) {
         if run.subject.is_some() || self.is_limited.load(Ordering::Relaxed) {
@@ -253,6 +266,30 @@ impl Room {
     /// When something is due next, as far as is known here.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.lock().dues.first().copied()
+    }
+
+    /// Somebody works with a lease that ends then, if it is not renewed.
+    pub(in crate::operations) fn leased(&self, end: Timestamp) {
+        let mut state = self.lock();
+        if state.lease_end.is_none_or(|known| end < known) {
+            state.lease_end = Some(end);
+            self.reaper.notify_one();
+        }
+    }
+
+    /// When the next lease ends, or earlier: a renewed one is looked at once for nothing.
+    pub(in crate::operations) fn lease_end(&self) -> Option<Timestamp> {
+        self.lock().lease_end
+    }
+
+    /// The same, forgotten: whoever looks at the leases says then when the next one ends.
+    pub(in crate::operations) fn forget_lease_end(&self) {
+        self.lock().lease_end = None;
+    }
+
+    /// Waits until a lease ends sooner than was known.
+    pub(in crate::operations) async fn lease_ends_sooner(&self) {
+        self.reaper.notified().await;
     }
 
     /// Waits until the keeper has to look.

@@ -2,9 +2,14 @@
 //! the look at leases from then on. Face: `Runner::start`, `Runner::recover`. Never waits for the
 //! lease of an older process of this host: one agent runs per host, so it is dead.
 
-use tracing::warn;
+use std::time::Duration;
 
+use tracing::{error, warn};
+
+use crate::base::chain;
 use crate::base::ids::RunId;
+use crate::base::limits::STORE_RETRY_INTERVAL;
+use crate::base::time::between;
 use crate::domain::audit::{self, Actor, AuditEvents, EventType, Outcome};
 use crate::domain::runs::{
     AttemptEnd, Disposition, End, Failure, Job, OnCrash, OperationRun, ReasonCode, after_crash,
@@ -13,6 +18,9 @@ use crate::operations::events::{describe, describe_end, run_event, teller};
 use crate::store::{Change, CompleteRun, OpenAttempt, RunProgress, StoreError, Write};
 
 use super::Runner;
+
+/// The shortest pause between two looks at leases.
+const LEASE_PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// What recovery found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,7 +52,12 @@ impl Runner {
     /// When the store does not answer or does not take it.
     pub async fn recover(&self) -> Result<Recovered, StoreError> {
         let mut recovered = Recovered::default();
+        // What is claimed meanwhile is noted by itself.
+        self.signals.room.forget_lease_end();
         let lost = self.store.lost(self.agent(), self.ambient.now()).await?;
+        if let Some(end) = lost.next_lease_end {
+            self.signals.room.leased(end);
+        }
         for open in lost.attempts {
             match self.settle(&open).await? {
                 Some(Settled::Resumed) => recovered.resumed += 1,
@@ -58,6 +71,31 @@ impl Runner {
             recovered.jobs += 1;
         }
         Ok(recovered)
+    }
+
+    /// Takes over what a lease ends of as soon as it ends, until it is dropped.
+    pub(super) async fn reap(&self) {
+        loop {
+            let over = async {
+                match self.signals.room.lease_end() {
+                    Some(end) => {
+                        let pause = between(self.ambient.now(), end);
+                        tokio::time::sleep(pause.max(LEASE_PAUSE_MIN)).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.signals.room.lease_ends_sooner() => continue,
+                () = over => {}
+            }
+            if let Err(error) = self.recover().await {
+                // The heartbeat looks for lost workers too.
+                error!(error = %chain(&error), "cannot take over what a lease ended of");
+                tokio::time::sleep(STORE_RETRY_INTERVAL).await;
+            }
+        }
     }
 
     /// The same for one run whose worker was lost while this process lives.

@@ -8,6 +8,7 @@ use super::cache::Cache;
 use super::claims;
 use super::fault::Fault;
 use super::flush::{Calls, Pending};
+use super::news::{Topic, Topics};
 use super::projects::{self, SealedRevision};
 use super::rows::{digest, unsigned};
 use super::schedules;
@@ -23,7 +24,7 @@ use crate::domain::runs::{Agent, OperationRun, RunType, StepRecord};
 use crate::store::ledger::{Act, Ledger};
 use crate::store::{
     Accepted, Claim, Claimant, Claimed, Conflict, ContainerExit, Heard, Notice, RunProgress,
-    SignOfLife, StoreError, TakeDeliveries, Teller, Write,
+    ScheduleWrite, SignOfLife, StoreError, TakeDeliveries, Teller, Write,
 };
 
 /// What one caller wants.
@@ -160,6 +161,9 @@ pub(super) struct State {
     host: String,
     pub(super) batch: i64,
     head: Head,
+    /// Whether something held the queue back, or limited it, when that was looked at last.
+    is_held_back: bool,
+    is_limited: bool,
 }
 
 impl State {
@@ -185,7 +189,7 @@ impl State {
             Some(row) => Head { seq: unsigned(row, 0)?, hash: digest(row.try_get(1)?)? },
             None => Head { seq: 0, hash: GENESIS },
         };
-        Ok(Self { host, batch, head })
+        Ok(Self { host, batch, head, is_held_back: false, is_limited: false })
     }
 }
 
@@ -204,8 +208,8 @@ impl Decided<'_> {
     }
 }
 
-/// Executes all works in one transaction and answers what each caller is told, and whether other
-/// agents find work now that they did not before. An error means that nothing was changed, except
+/// Executes all works in one transaction and answers what each caller is told, and where other
+/// agents have to look. An error means that nothing was changed, except
 /// when `sent` is set: then it is not known.
 pub(super) async fn execute(
     session: &Session,
@@ -213,7 +217,7 @@ pub(super) async fn execute(
     works: &[&Work],
     ambient: &Ambient,
     sent: &mut Option<Sent>,
-) -> Result<(Vec<Result<Told, StoreError>>, bool), Fault> {
+) -> Result<(Vec<Result<Told, StoreError>>, Topics), Fault> {
     let done = transact(session, state, works, ambient, sent).await;
     if let Err(fault) = &done
         && !fault.is_away()
@@ -231,21 +235,23 @@ async fn transact(
     works: &[&Work],
     ambient: &Ambient,
     sent: &mut Option<Sent>,
-) -> Result<(Vec<Result<Told, StoreError>>, bool), Fault> {
+) -> Result<(Vec<Result<Told, StoreError>>, Topics), Fault> {
     let expected: Vec<RevisionId> = works.iter().flat_map(|work| expected(work)).collect();
     let mut cache = Cache::expecting(&expected);
     let mut pending = Pending::default();
     let (mut entries, mut head) = (Entries::default(), state.head);
     let mut told = Vec::with_capacity(works.len());
     let mut last = Calls::default();
-    cache.begin(session, works).await?;
+    if cache.begin(session, works, state.is_held_back).await? {
+        pending.touch();
+    }
     for work in works {
         let decided = match decide(session, &state.host, &mut cache, &mut pending, work).await {
             Ok(decided) => decided,
             // Its own statements may have been executed: nobody else is in this transaction.
             Err(Fault::Store(error)) if work.is_alone() => {
                 session.client.batch_execute("ROLLBACK").await?;
-                return Ok((vec![Err(error)], false));
+                return Ok((vec![Err(error)], Topics::new()));
             }
             Err(Fault::Store(error)) => {
                 told.push(Err(error));
@@ -270,13 +276,23 @@ async fn transact(
         }
         told.push(Ok(decided.told));
     }
-    let wakes_others = pending.wakes_others;
+    if let Some(controls) = &cache.controls {
+        state.is_held_back = !controls.is_empty();
+        state.is_limited = controls.iter().any(|control| control.concurrency_max.is_some());
+    }
     let must_write = works.iter().any(|work| matches!(work, Work::Check));
     if pending.is_idle() && entries.is_empty() && last.is_empty() && !must_write {
         session.client.batch_execute("ROLLBACK").await?;
-        return Ok((told, false));
+        return Ok((told, Topics::new()));
     }
     let raised = alerts::raise(session, &pending.take_alerts()).await?;
+    if !raised.is_empty() {
+        pending.topics.insert(Topic::Alert);
+    }
+    if pending.frees_places && state.is_limited {
+        pending.topics.insert(Topic::Work);
+    }
+    let topics = std::mem::take(&mut pending.topics);
     let mut calls = pending.take(&cache)?;
     calls.append(raised);
     calls.append(last);
@@ -290,7 +306,7 @@ async fn transact(
     *sent = None;
     ambient.crash_points.reached("store.commit.after");
     (state.batch, state.head) = (batch, head);
-    Ok((told, wakes_others))
+    Ok((told, topics))
 }
 
 /// Decides what a work means. A conflict leaves the working set as it was.
@@ -383,8 +399,17 @@ async fn apply(
     }
     for write in writes {
         match write {
-            Write::Schedule(write) => schedules::write(session, write).await?,
-            Write::Alert(write) => alerts::write(session, write).await?,
+            Write::Schedule(write) => {
+                schedules::write(session, write).await?;
+                // Whoever moves its progress has dealt with it.
+                if !matches!(write, ScheduleWrite::Advance(_)) {
+                    pending.topics.insert(Topic::Schedule);
+                }
+            }
+            Write::Alert(write) => {
+                alerts::write(session, write).await?;
+                pending.topics.insert(Topic::Alert);
+            }
             Write::DropHostedType { workspace_id, name } => {
                 drop_hosted_type(session, *workspace_id, *name).await?;
             }

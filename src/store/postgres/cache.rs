@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{Work, acts};
+use super::claims::{self, Ahead, Queue};
 use super::fault::Fault;
 use super::loads;
 use super::server::Session;
 use crate::base::ids::{RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name};
-use crate::domain::runs::{Attempt, Definition, Job, OperationRun, QueueControl};
+use crate::domain::runs::{Attempt, Definition, Job, OperationRun, QueueControl, RunType};
 use crate::store::NewJob;
 use crate::store::ledger::{Act, Changes, Held, Ledger, Lock, LockKey, Need};
 
@@ -30,6 +31,10 @@ pub(super) struct Cache {
     pub(super) revisions: BTreeMap<RevisionId, bool>,
     pub(super) controls: Option<Vec<QueueControl>>,
     pub(super) busy: BTreeMap<Held, u64>,
+    /// What the claims of this transaction look for.
+    pub(super) queues: Vec<Queue>,
+    /// Whether runs of a type waited for a worker when the transaction began.
+    pub(super) ready_types: BTreeMap<RunType, bool>,
     /// Candidates that a claim of this transaction has looked at: no other one does.
     pub(super) tried_runs: BTreeSet<RunId>,
     pub(super) tried_jobs: BTreeSet<(RunId, String)>,
@@ -43,17 +48,20 @@ impl Cache {
     }
 
     /// Begins the transaction, and loads what the works will look at as far as it is known now.
-    pub(super) async fn begin(&mut self, session: &Session, works: &[&Work]) -> Result<(), Fault> {
+    /// Answers whether what was due became ready.
+    pub(super) async fn begin(
+        &mut self,
+        session: &Session,
+        works: &[&Work],
+        is_held_back: bool,
+    ) -> Result<bool, Fault> {
         let acts: Vec<Vec<Act<'_>>> = works.iter().map(|work| acts(work)).collect();
-        let mut begins = true;
-        loop {
-            let needs = self.missing(&acts);
-            if needs.is_empty() && !begins {
-                return Ok(());
-            }
-            self.load(session, needs, begins).await?;
-            begins = false;
-        }
+        let Ahead { mut needs, calls, asked } = claims::ahead(self, works, is_held_back);
+        needs.extend(self.missing(&acts));
+        let answers = loads::begin(self, session, needs, calls).await?;
+        let is_due = claims::absorb(session, self, asked, &answers).await?;
+        self.prefetch(session, &acts).await?;
+        Ok(is_due)
     }
 
     /// Loads what these acts, each for itself, will look at.
@@ -67,7 +75,7 @@ impl Cache {
             if needs.is_empty() {
                 return Ok(());
             }
-            self.load(session, needs, false).await?;
+            self.load(session, needs).await?;
         }
     }
 
@@ -114,7 +122,7 @@ impl Cache {
             if missing.is_empty() {
                 return Ok(());
             }
-            self.load(session, missing, false).await?;
+            self.load(session, missing).await?;
         }
     }
 
@@ -125,7 +133,7 @@ impl Cache {
         ledger: &mut Ledger,
     ) -> Result<(), Fault> {
         if self.controls.is_none() {
-            self.load(session, BTreeSet::from([Need::Controls]), false).await?;
+            self.load(session, BTreeSet::from([Need::Controls])).await?;
         }
         self.put(&Need::Controls, ledger);
         let busy = ledger.limited().into_iter().map(|(id, scope)| Need::Busy(id, scope));
@@ -133,7 +141,7 @@ impl Cache {
         let missing: BTreeSet<Need> =
             busy.iter().filter(|need| !self.put(need, ledger)).cloned().collect();
         if !missing.is_empty() {
-            self.load(session, missing.clone(), false).await?;
+            self.load(session, missing.clone()).await?;
             for need in &missing {
                 self.put(need, ledger);
             }
@@ -141,13 +149,8 @@ impl Cache {
         Ok(())
     }
 
-    async fn load(
-        &mut self,
-        session: &Session,
-        needs: BTreeSet<Need>,
-        begins: bool,
-    ) -> Result<(), Fault> {
-        loads::load(self, session, needs, begins).await
+    async fn load(&mut self, session: &Session, needs: BTreeSet<Need>) -> Result<(), Fault> {
+        loads::load(self, session, needs).await
     }
 
     /// Puts one row into a ledger; false when it is not here.

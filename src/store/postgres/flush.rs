@@ -8,13 +8,16 @@ use tokio_postgres::types::ToSql;
 
 use super::cache::Cache;
 use super::fault::Fault;
+use super::news::{Topic, Topics};
 use super::projects::{self, SealedRevision};
 use super::rows::{nanos, optional_nanos, signed, to_json};
 use super::statements::Sql;
 use crate::base::Timestamp;
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::domain::alerts::AlertEvent;
-use crate::domain::runs::{Agent, Attempt, Job, JobState, OperationRun, StepRecord, Subject};
+use crate::domain::runs::{
+    Agent, Attempt, Job, JobState, OperationRun, Source, StepRecord, Subject,
+};
 use crate::store::ledger::{
     AttemptChange, Changes, Ledger, Lock, LockKey, MadeJobs, Renewal, RunChange, StateColumns,
 };
@@ -72,8 +75,10 @@ pub(super) struct Pending {
     /// Something changed that others than the callers looked at already.
     touched: bool,
     has_controls: bool,
-    /// Other agents find work that they did not before.
-    pub(super) wakes_others: bool,
+    /// Where other agents have to look.
+    pub(super) topics: Topics,
+    /// Attempts ended: others may begin where there is a limit.
+    pub(super) frees_places: bool,
 }
 
 impl Pending {
@@ -94,24 +99,37 @@ impl Pending {
         } = changes;
         self.alerts.extend(alerts);
         for (id, change) in runs {
-            let is_free = cache.runs.get(&id).and_then(Option::as_ref);
-            self.wakes_others |= is_free.is_some_and(|run| StateColumns::of(run).ready);
+            if let Some(Some(run)) = cache.runs.get(&id) {
+                self.topics.extend(topics(run));
+            }
             let known = self.runs.entry(id).or_default();
             known.inserted |= change.inserted;
             known.state |= change.state;
             known.progress |= change.progress;
         }
         for (key, lock) in locks {
-            self.wakes_others |= lock.is_none();
+            if lock.is_none() {
+                self.topics.insert(Topic::Work);
+            }
             self.locks.insert(key, lock);
         }
         for (key, change) in attempts {
             let known = self.attempts.entry(key).or_default();
             known.begun = change.begun.or(known.begun.take());
             known.ended = change.ended.or(known.ended);
+            self.frees_places |= known.ended.is_some();
         }
         self.renewals.extend(renewals);
-        self.wakes_others |= !jobs_opened.is_empty() || !jobs_made.is_empty();
+        let of_jobs = jobs.iter().filter_map(|key| cache.jobs.get(key)?.as_ref());
+        for state in of_jobs.map(|job| &job.state) {
+            self.frees_places |= !matches!(state, JobState::Running);
+            if matches!(state, JobState::Queued | JobState::Waiting { .. }) {
+                self.topics.insert(Topic::Work);
+            }
+        }
+        if !jobs_opened.is_empty() || !jobs_made.is_empty() {
+            self.topics.insert(Topic::Work);
+        }
         self.jobs_made.extend(jobs_made);
         self.jobs.extend(jobs);
         self.jobs_opened.extend(jobs_opened);
@@ -178,13 +196,15 @@ impl Pending {
                     Box::new(control.concurrency_max.map(i64::from)),
                 ];
                 self.last.add(Sql::PutQueueControl, values);
-                (self.has_controls, self.wakes_others) = (true, true);
+                self.has_controls = true;
+                self.topics.insert(Topic::Work);
             }
             Write::DropQueueControl { workspace_id, scope } => {
                 let values: Vec<Owned> =
                     vec![Box::new(workspace_id.to_string()), Box::new(scope.to_string())];
                 self.last.add(Sql::DropQueueControl, values);
-                (self.has_controls, self.wakes_others) = (true, true);
+                self.has_controls = true;
+                self.topics.insert(Topic::Work);
             }
             write => projects::write(&mut self.last, host, write)?,
         }
@@ -257,7 +277,8 @@ impl Pending {
     /// The statements that write it all out; nothing is pending then.
     pub(super) fn take(&mut self, cache: &Cache) -> Result<Calls, Fault> {
         let pending = std::mem::take(self);
-        (self.wakes_others, self.touched) = (pending.wakes_others, true);
+        (self.topics, self.frees_places) = (pending.topics, pending.frees_places);
+        self.touched = true;
         self.alerts = pending.alerts;
         let mut calls = pending.first;
         write_runs(&mut calls, cache, &pending.runs)?;
@@ -285,6 +306,18 @@ impl Pending {
         calls.append(pending.last);
         Ok(calls)
     }
+}
+
+/// Where other agents have to look because a run is as it is now.
+fn topics(run: &OperationRun) -> impl Iterator<Item = Topic> {
+    let columns = StateColumns::of(run);
+    let is_over = run.state.is_completed();
+    let told = [
+        (Topic::Work, columns.ready || columns.wait_until.is_some()),
+        (Topic::Cancel, run.cancel_requested_at.is_some() && !is_over),
+        (Topic::Schedule, run.source == Source::Schedule && is_over),
+    ];
+    told.into_iter().filter(|(_, is_told)| *is_told).map(|(topic, _)| topic)
 }
 
 fn write_runs(

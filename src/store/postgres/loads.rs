@@ -71,17 +71,42 @@ fn subjects(keys: &[LockKey]) -> Owned {
     texts(keys.iter().map(|(_, subject)| subject))
 }
 
-/// Loads all needs into the cache; begins the transaction with it when it has not.
+/// Loads all needs into the cache.
 pub(super) async fn load(
     cache: &mut Cache,
     session: &Session,
     needs: BTreeSet<Need>,
-    begins: bool,
 ) -> Result<(), Fault> {
     let wanted = Wanted::of(needs);
     let calls = calls(&wanted);
-    let kinds: Vec<Sql> = calls.kinds();
-    let answers = session.ask(calls, begins).await?;
+    let kinds = calls.kinds();
+    let answers = session.ask(calls, false).await?;
+    fill(cache, &wanted, kinds.into_iter().zip(answers))
+}
+
+/// Begins the transaction, loads all needs into the cache, and answers what else was asked.
+pub(super) async fn begin(
+    cache: &mut Cache,
+    session: &Session,
+    needs: BTreeSet<Need>,
+    others: Calls,
+) -> Result<Vec<Vec<Row>>, Fault> {
+    let wanted = Wanted::of(needs);
+    let mut calls = calls(&wanted);
+    let kinds = calls.kinds();
+    calls.append(others);
+    let mut answers = session.ask(calls, true).await?;
+    let others = answers.split_off(kinds.len());
+    fill(cache, &wanted, kinds.into_iter().zip(answers))?;
+    Ok(others)
+}
+
+/// Puts the answers into the cache.
+fn fill(
+    cache: &mut Cache,
+    wanted: &Wanted,
+    answers: impl Iterator<Item = (Sql, Vec<Row>)>,
+) -> Result<(), Fault> {
     // Whatever the statements below find is there; what they do not find is not.
     for id in &wanted.runs {
         cache.runs.entry(*id).or_insert(None);
@@ -113,9 +138,9 @@ pub(super) async fn load(
     if wanted.controls {
         cache.controls.get_or_insert_default();
     }
-    for (sql, rows) in kinds.into_iter().zip(answers) {
+    for (sql, rows) in answers {
         for row in &rows {
-            take(cache, &wanted, sql, row)?;
+            take(cache, wanted, sql, row)?;
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ mod flush;
 mod import;
 mod loads;
 mod migrations;
+mod news;
 mod projects;
 mod reader;
 mod rows;
@@ -23,7 +24,7 @@ mod serve;
 mod server;
 mod statements;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::fs::File;
@@ -42,6 +43,7 @@ use crate::base::ids::HostId;
 use crate::base::limits::{STORE_QUEUE_MAX, STORE_TRANSACTION_TIMEOUT};
 
 pub use import::restore;
+pub use news::{News, Topic};
 pub use server::{Host, Server};
 
 pub(super) use export::export;
@@ -189,8 +191,9 @@ async fn prepare(opening: &Opening, place: &str, link: &Link) -> Result<(Migrate
 }
 
 impl PostgresStore {
-    /// Counts what other agents on this database tell: that there may be work.
-    pub fn news(&self) -> watch::Receiver<u64> {
+    /// What other agents on this database tell. All of it is told again when the connection was
+    /// lost: nobody listened meanwhile.
+    pub fn news(&self) -> watch::Receiver<News> {
         self.link.news.subscribe()
     }
 

@@ -167,19 +167,19 @@ impl PostgresStore {
 
     async fn lost(&self, agent: &Agent, at: Timestamp) -> Result<Lost, StoreError> {
         let act = "find lost workers";
+        let mut lost = Lost::default();
         let mut attempts = self.open_attempts().await?;
-        attempts.retain(|open| open.attempt.holder.is_lost(agent, open.attempt.lease_until, at));
-        let mut jobs = self.many(act, Sql::RunningJobs, &[], run_reads::job).await?;
-        jobs.retain(|job| match (&job.holder, job.lease_until) {
-            (Some(holder), Some(until)) => holder.is_lost(agent, until, at),
-            _ => false,
+        lost.keep(&mut attempts, (agent, at), |open| {
+            Some((&open.attempt.holder, open.attempt.lease_until))
         });
+        let mut jobs = self.many(act, Sql::RunningJobs, &[], run_reads::job).await?;
+        lost.keep(&mut jobs, (agent, at), |job| job.holder.as_ref().zip(job.lease_until));
         let ids = jobs.iter().map(|job| job.run_id.to_string()).collect();
         let runs = self.runs_by_id(act, ids).await?;
         let jobs = jobs
             .into_iter()
             .filter_map(|job| Some((runs.iter().find(|run| run.id == job.run_id)?.clone(), job)));
-        Ok(Lost { attempts, jobs: jobs.collect() })
+        Ok(Lost { attempts, jobs: jobs.collect(), ..lost })
     }
 
     async fn list_jobs(

@@ -94,6 +94,11 @@ pub(super) async fn connect(server: &Server) -> Result<(Client, Wire), Fault> {
     }
 }
 
+/// The writer finds rows by their keys. A plan is made once per statement, perhaps while a table is
+/// still empty, when reading all of it looks cheapest: it must not stay so when the table has grown.
+const PLANNING: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+    SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+
 /// What is bound to a mark.
 pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 
@@ -106,6 +111,7 @@ pub(super) struct Session {
 impl Session {
     /// Prepares all statements in one round trip.
     pub(super) async fn prepare(client: Client) -> Result<Self, Fault> {
+        client.batch_execute(PLANNING).await?;
         let prepared = try_join_all(Sql::ALL.iter().map(|sql| client.prepare(sql.text()))).await?;
         Ok(Self { client, prepared })
     }

@@ -30,8 +30,8 @@ macro_rules! statements {
 }
 
 statements! {
-    /// Tells other agents that there is work.
-    Notify = "SELECT pg_notify('wharf_work', '')";
+    /// Tells other agents where to look.
+    Notify = "SELECT pg_notify('wharf_work', $1)";
     /// Whose database it is for a host, and where its writer stands.
     Host = "SELECT h.workspace_id, h.tenant_id, h.owner_id, u.name, h.key_fingerprint, h.batch
             FROM hosts h JOIN users u ON u.id = h.owner_id WHERE h.id = $1";

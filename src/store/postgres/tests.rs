@@ -18,7 +18,7 @@ mod support;
 use support::Server as TestServer;
 
 /// A database of a test's own, and the state directory of one host.
-struct Database {
+pub(crate) struct Database {
     server: &'static TestServer,
     name: String,
     dir: TempDir,
@@ -26,7 +26,7 @@ struct Database {
 }
 
 impl Database {
-    async fn new() -> Arc<Self> {
+    pub(crate) async fn new() -> Arc<Self> {
         Self::on(TestServer::shared()).await
     }
 
@@ -36,7 +36,7 @@ impl Database {
     }
 
     /// The same database, used by another host.
-    fn on_another_host(&self) -> Arc<Self> {
+    pub(crate) fn on_another_host(&self) -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
         Arc::new(Self { server: self.server, name: self.name.clone(), dir, hostname: "host-2" })
     }
@@ -51,7 +51,7 @@ impl Database {
         }
     }
 
-    async fn open(&self, ambient: &Ambient) -> Result<Opened, StoreError> {
+    pub(crate) async fn open(&self, ambient: &Ambient) -> Result<Opened, StoreError> {
         let state_dir = self.dir.path();
         let keys = Keys::open_or_create(state_dir, &*ambient.entropy)?;
         open(Opening {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::AsyncMessage;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Told, Work};
 use super::fault::Fault;
+use super::news::{self, News, Topic};
 use super::server::{BackOff, Server, Session, Wire, connect};
 use super::statements::Sql;
 use crate::base::ids::HostId;
@@ -21,7 +23,7 @@ use crate::base::limits::{STORE_AWAY_WAIT, STORE_BATCH_MAX, STORE_TRANSACTION_TI
 use crate::base::{Ambient, chain};
 use crate::store::{CommitObserver, StoreError};
 
-/// The channel on which agents of one database tell each other that there is work.
+/// The channel on which agents of one database tell each other where to look.
 pub(super) const CHANNEL: &str = "wharf_work";
 
 /// How often a caller is tried again alone whose rows another agent changes at the same moment.
@@ -46,8 +48,8 @@ pub(super) struct Job {
 pub(super) struct Link {
     /// Whether the server answered last.
     pub(super) is_up: watch::Sender<bool>,
-    /// Counts what other agents told.
-    pub(super) news: watch::Sender<u64>,
+    /// What other agents told.
+    pub(super) news: watch::Sender<News>,
     /// How often a connection was tried.
     pub(super) tries: AtomicU64,
 }
@@ -55,7 +57,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new() -> Arc<Self> {
         let (is_up, _) = watch::channel(false);
-        let (news, _) = watch::channel(0);
+        let (news, _) = watch::channel(News::default());
         Arc::new(Self { is_up, news, tries: AtomicU64::new(0) })
     }
 }
@@ -116,7 +118,7 @@ impl Writer {
         self.link.tries.fetch_add(1, Ordering::Relaxed);
         let (client, wire) = connect(&self.server).await?;
         let ended = CancellationToken::new();
-        let link = Arc::clone(&self.link);
+        let (link, host_id) = (Arc::clone(&self.link), self.host_id);
         let serve = async {
             let begin = async {
                 let session = Session::prepare(client).await?;
@@ -128,11 +130,13 @@ impl Writer {
             self.settle(&state);
             back_off.reset();
             self.link.is_up.send_replace(true);
+            // Nobody listened until now: whatever was told meanwhile is looked for.
+            self.link.news.send_modify(|news| news.add(&Topic::ALL.into()));
             self.serve(&session, &mut state, jobs, &ended).await
         };
         tokio::select! {
             served = serve => served,
-            () = pump(wire, &link, &ended) => Err(Fault::Slow),
+            () = pump(wire, &link, host_id, &ended) => Err(Fault::Slow),
         }
     }
 
@@ -191,7 +195,7 @@ impl Writer {
         let works: Vec<&Work> = self.flight.iter().map(|job| &job.work).collect();
         let transaction = batch::execute(session, state, &works, &self.ambient, &mut self.sent);
         let done = timeout(STORE_TRANSACTION_TIMEOUT, transaction).await;
-        let (told, wakes_others) = done.map_err(|_| Fault::Slow)??;
+        let (told, topics) = done.map_err(|_| Fault::Slow)??;
         if let Some(observer) = &self.on_commit
             && state.batch != before
         {
@@ -201,9 +205,8 @@ impl Writer {
             // A caller that went away does not want to know.
             let _ = job.reply.send(told);
         }
-        if wakes_others {
-            // Nobody's change depends on it: a lost connection is noticed with the next one.
-            let _ = notify(session).await;
+        if !topics.is_empty() {
+            notify(session, news::said(&self.host_id.to_string(), &topics));
         }
         Ok(())
     }
@@ -291,10 +294,15 @@ impl Writer {
 
 /// Moves bytes between the client and the server, and notes what other agents tell, until the
 /// connection ends. Then it waits for whoever uses the client to notice.
-async fn pump(mut wire: Wire, link: &Link, ended: &CancellationToken) {
+async fn pump(mut wire: Wire, link: &Link, own: HostId, ended: &CancellationToken) {
     while let Some(message) = poll_fn(|context| wire.poll_message(context)).await {
         match message {
-            Ok(AsyncMessage::Notification(_)) => link.news.send_modify(|count| *count += 1),
+            Ok(AsyncMessage::Notification(told)) => {
+                let topics = news::heard(told.payload(), own);
+                if !topics.is_empty() {
+                    link.news.send_modify(|news| news.add(&topics));
+                }
+            }
             Ok(_) => {}
             Err(_) => break,
         }
@@ -305,9 +313,9 @@ async fn pump(mut wire: Wire, link: &Link, ended: &CancellationToken) {
     std::future::pending().await
 }
 
-/// Tells the other agents that there is work. Outside the transaction: within it, all agents'
-/// commits would wait for each other. One that misses it looks by itself after a while.
-async fn notify(session: &Session) -> Result<(), Fault> {
-    session.query(Sql::Notify, &[]).await?;
-    Ok(())
+/// Tells the other agents where to look. Outside the transaction: within it, all agents' commits
+/// would wait for each other. It is sent and not waited for: nobody's change depends on it, and an
+/// agent that misses it looks by itself after a while.
+fn notify(session: &Session, text: String) {
+    let _ = session.query(Sql::Notify, &[&text]).now_or_never();
 }

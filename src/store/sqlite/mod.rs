@@ -40,7 +40,10 @@ use super::keys::Keys;
 use super::transfer::moved;
 use super::{CommitObserver, Cursor, Migrated, Page, Scope, StoreError, host};
 use crate::base::Ambient;
-use crate::base::limits::{STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX};
+use crate::base::limits::{
+    STORE_CHECKPOINT_PAGES, STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX,
+    STORE_WRITER_CACHE_KIB,
+};
 
 pub use import::restore;
 
@@ -201,6 +204,11 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         // Without it, INSERT OR REPLACE deletes without asking the triggers of the audit log.
         connection.pragma_update(None, "recursive_triggers", true)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        // The pages that a batch of callers changes stay here until its commit.
+        connection.pragma_update(None, "cache_size", -STORE_WRITER_CACHE_KIB)?;
+        // What a savepoint may have to take back, too: it would be a file of its own.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "wal_autocheckpoint", STORE_CHECKPOINT_PAGES)?;
         Ok(connection)
     };
     connect().map_err(|error| classify(&error, path, "be opened"))

@@ -390,15 +390,14 @@ impl ReadRuns for SqliteStore {
 
     fn lost(&self, agent: Agent, at: Timestamp) -> Answer<'_, Lost> {
         answer(self.read("find lost workers", move |connection| {
+            let mut lost = Lost::default();
             let mut attempts = run_reads::open_attempts(connection)?;
-            attempts
-                .retain(|open| open.attempt.holder.is_lost(&agent, open.attempt.lease_until, at));
-            let mut jobs = job_reads::running(connection)?;
-            jobs.retain(|(_, job)| {
-                let until = job.lease_until.unwrap_or(Timestamp::MIN);
-                job.holder.as_ref().is_some_and(|holder| holder.is_lost(&agent, until, at))
+            lost.keep(&mut attempts, (&agent, at), |open| {
+                Some((&open.attempt.holder, open.attempt.lease_until))
             });
-            Ok(Lost { attempts, jobs })
+            let mut jobs = job_reads::running(connection)?;
+            lost.keep(&mut jobs, (&agent, at), |(_, job)| job.holder.as_ref().zip(job.lease_until));
+            Ok(Lost { attempts, jobs, ..lost })
         }))
     }
 

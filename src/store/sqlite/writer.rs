@@ -71,6 +71,7 @@ impl Writer {
         batch: Vec<Order>,
         waiting: &mut Vec<(&'static str, Result<(), StoreError>, Reply)>,
     ) -> Result<(), rusqlite::Error> {
+        let is_alone = batch.len() == 1;
         let mut jobs = batch.into_iter();
         let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let mut transaction = match begun {
@@ -82,7 +83,14 @@ impl Writer {
         };
         let changes_before = transaction.total_changes();
         while let Some(job) = jobs.next() {
-            let result = in_savepoint(&mut transaction, &mut self.cache, job.statements);
+            // Whoever is alone needs nothing to fall back to: what fails is rolled back whole.
+            let result = match is_alone {
+                true => (job.statements)(&mut Session {
+                    connection: &transaction,
+                    cache: &mut self.cache,
+                }),
+                false => in_savepoint(&mut transaction, &mut self.cache, job.statements),
+            };
             match result {
                 // A full disk rolls the whole transaction back, not the savepoint alone.
                 Err(Fault::Sqlite(error)) if transaction.is_autocommit() => {

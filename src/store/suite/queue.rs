@@ -488,9 +488,16 @@ pub(crate) async fn a_lost_worker_is_known_by_host_boot_and_lease(fixture: Fixtu
     assert_eq!(lost("boot-2", "boot").await, (vec![own.id], vec![]), "hosted ones outlive it");
     let all = (vec![own.id, hosted.id], vec!["x".to_owned()]);
     assert_eq!(lost("boot-2", "other boot").await, all);
+    let next_end = async || {
+        let lost = fixture.store.lost(agent("boot-1", "boot"), fixture.now()).await.unwrap();
+        lost.next_lease_end
+    };
+    let end = next_end().await.unwrap();
+    assert!(end > fixture.now() && end <= after(fixture.now(), Duration::from_secs(30)), "{end}");
     queue.advance(31);
     let leases = (vec![hosted.id], vec!["x".to_owned()]);
     assert_eq!(lost("boot-1", "boot").await, leases);
+    assert_eq!(next_end().await, None, "what this process executes needs no lease");
     let interrupt = |attempt| Write::InterruptJob {
         run_id: bulk.id,
         key: "x".to_owned(),

@@ -8,7 +8,7 @@ use crate::base::time::after;
 use crate::domain::schedules::{Calendar, MissedPolicy, Overlap, Progress, Schedule, Task};
 use crate::store::{Advance, Conflict, ScheduleWrite, StoreError, Write};
 
-fn schedule(fixture: &Fixture, id: u128, name: &str) -> Schedule {
+pub(crate) fn schedule(fixture: &Fixture, id: u128, name: &str) -> Schedule {
     let now = fixture.now();
     Schedule {
         id: ScheduleId::from_u128(id),

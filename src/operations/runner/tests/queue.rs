@@ -5,8 +5,9 @@ use crate::domain::runs::{
     Capability, Definition, Hosted, HostedType, Job, JobCounts, JobEnd, JobState, JobStatus,
     Payload, Priority, QueueControl, QueueScope, Retry,
 };
+use crate::operations::hosted::ClaimRequest;
 use crate::operations::{JobContext, QueueError};
-use crate::store::{JobFilter, NewJob};
+use crate::store::{AttemptRef, JobFilter, NewJob};
 
 /// Executes runs of the hosted type `test.work`: the payload says what they do.
 #[derive(Default)]
@@ -320,4 +321,30 @@ async fn what_names_the_new_run_is_not_recorded_for_one_that_does_the_same() {
     agent.door.submit(again).await.unwrap();
     let told = events(&agent, run.id).await;
     assert_eq!(told[before.len()..], ["operation_run.asked_again", "project.restarted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_work_of_a_hosted_worker_is_taken_over_as_soon_as_its_lease_ends() {
+    let agent = Scripts::new(&[]).start().await;
+    let lease = Duration::from_secs(17);
+    agent.register(Definition { lease, timeout: None, ..definition() }).await;
+    let hosted = agent.runner.hosted();
+    let claim = |worker: &str, wait| ClaimRequest {
+        run_types: vec![run_type()],
+        limit: 1,
+        worker: worker.to_owned(),
+        wait: Duration::from_secs(wait),
+    };
+    let run = agent.ask("a", "ok").await;
+    let first = hosted.claim(claim("one", 0)).await.unwrap();
+    assert_eq!((first[0].run.id, first[0].run.attempt), (run.id, 1));
+    // A sign of life makes it longer: the look at its first end finds nothing.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let attempt = AttemptRef { run_id: run.id, job: None, attempt: 1 };
+    let heard = hosted.heartbeat(attempt).await.unwrap();
+    let second = hosted.claim(claim("two", 40)).await.unwrap();
+    assert_eq!((second[0].run.id, second[0].run.attempt), (run.id, 2));
+    let late = between(heard.lease_until, agent.ambient.now());
+    assert!(agent.ambient.now() >= heard.lease_until, "no lease is broken");
+    assert!(late < Duration::from_millis(100), "{late:?}");
 }

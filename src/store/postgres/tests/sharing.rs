@@ -1,12 +1,17 @@
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::*;
-use crate::base::time::after;
+use crate::base::crash_points::NoCrashPoints;
+use crate::base::time::{TestClock, after};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{Holder, Inputs, OperationRun, RestartProject, RunType, Tenants};
 use crate::store::suite::Fixture;
 use crate::store::{Claim, Claimant, Claimed, Teller, Write};
+
+const START: &str = "2026-01-01T00:00:00Z";
 
 /// Two agents on two hosts that share a database.
 async fn two_agents() -> (Fixture, Fixture) {
@@ -133,6 +138,62 @@ async fn an_agent_is_told_of_work_that_another_one_brought() {
     news.mark_unchanged();
     first.queue("shop", "a").await;
     tokio::time::timeout(Duration::from_secs(10), news.changed()).await.unwrap().unwrap();
+}
+
+/// Waits until something was told of the topic.
+async fn told(news: &mut watch::Receiver<News>, topic: Topic, before: News) {
+    let is_told = news.wait_for(|now| now.is_told(topic, &before));
+    drop(tokio::time::timeout(Duration::from_secs(10), is_told).await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn an_agent_is_told_where_to_look_and_tells_itself_nothing() {
+    let database = Database::new().await;
+    let other = database.on_another_host();
+    let (clock, crash_points) = (Arc::new(TestClock::at(START.parse().unwrap())), NoCrashPoints);
+    let ambient = crate::store::suite::ambient(&clock, 7, Arc::new(crash_points));
+    let here = Fixture::on_with(Arc::clone(&other) as _, 9).await;
+    let second = Database::open(&database, &ambient).await.unwrap().store;
+    second.check().await.unwrap();
+    let mut news = second.news();
+    let mut before = *news.borrow_and_update();
+    let run = here.queue("shop", "a").await;
+    told(&mut news, Topic::Work, before).await;
+    here.store.claim(claim(&here, 1)).await.unwrap();
+    before = *news.borrow_and_update();
+    here.commit(Write::RequestCancel { run_id: run.id, at: here.now() }).await.unwrap();
+    told(&mut news, Topic::Cancel, before).await;
+    before = *news.borrow_and_update();
+    let schedule = crate::store::suite::schedules::schedule(&here, 1, "nightly");
+    let put = crate::store::ScheduleWrite::Put(Box::new(schedule));
+    here.commit(Write::Schedule(put)).await.unwrap();
+    told(&mut news, Topic::Schedule, before).await;
+    before = *news.borrow_and_update();
+    // What it does itself, it knows; what others did after that, it hears after that.
+    second.check().await.unwrap();
+    let own = second.heartbeat("agent".to_owned(), here.now(), here.now());
+    own.await.unwrap();
+    here.queue("blog", "a").await;
+    told(&mut news, Topic::Work, before).await;
+    let now = *news.borrow_and_update();
+    assert!(!now.is_told(Topic::Cancel, &before) && !now.is_told(Topic::Alert, &before));
+}
+
+#[tokio::test]
+async fn whoever_did_not_listen_for_a_while_looks_everywhere() {
+    let database = Database::new().await;
+    let clock = Arc::new(TestClock::at(START.parse().unwrap()));
+    let ambient = crate::store::suite::ambient(&clock, 7, Arc::new(NoCrashPoints));
+    let store = Database::open(&database, &ambient).await.unwrap().store;
+    store.check().await.unwrap();
+    let mut news = store.news();
+    let before = *news.borrow_and_update();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    database.execute(end).await.unwrap();
+    for topic in Topic::ALL {
+        told(&mut news, topic, before).await;
+    }
 }
 
 #[tokio::test]
