@@ -132,6 +132,9 @@ pub const STORE_BATCH_MAX: usize = 256;
 /// How long a connection waits for another one's lock. Only a person with a database shell can
 /// hold one: the agent has a single writer.
 pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest database whose pages are looked at before the agent serves: it takes some milliseconds.
+/// Those of a larger one are looked at while it serves.
+pub const STORE_CHECKED_BYTES_MAX: u64 = 4 << 20;
 /// Connecting to the database server, and each later sign that it still answers.
 pub const STORE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One transaction on the database server. A slower one counts as lost with its connection.

@@ -6,6 +6,7 @@ mod alerts;
 mod apply;
 mod audit;
 mod claims;
+mod damage;
 mod deliveries;
 mod export;
 mod fault;
@@ -29,8 +30,9 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -41,8 +43,8 @@ use super::transfer::moved;
 use super::{CommitObserver, Cursor, Migrated, Page, Scope, StoreError, host};
 use crate::base::Ambient;
 use crate::base::limits::{
-    STORE_CHECKPOINT_PAGES, STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX, STORE_READERS_MAX,
-    STORE_WRITER_CACHE_KIB,
+    STORE_CHECKED_BYTES_MAX, STORE_CHECKPOINT_PAGES, STORE_LOCK_TIMEOUT, STORE_QUEUE_MAX,
+    STORE_READERS_MAX, STORE_WRITER_CACHE_KIB,
 };
 
 pub use import::restore;
@@ -99,6 +101,8 @@ pub struct SqliteStore {
     ambient: Ambient,
     scope: Scope,
     engine: Engine,
+    /// What is damaged, once that was found: from then on nothing is written.
+    damage: Arc<OnceLock<String>>,
     /// Held as long as the store lives.
     _agent_lock: File,
 }
@@ -133,7 +137,11 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
         });
     }
     let path = opening.state_dir.join("wharf.db");
+    create_private(&path)?;
+    damage::check_files(&path)?;
     let mut connection = connect(&path)?;
+    let is_checked = check_small(&connection, &path)?;
+    keep_journal(&connection, false).map_err(|error| classify(&error, &path, "be opened"))?;
     let file = identity(&path).map_err(|error| StoreError::file("look at", &path, error))?;
     let host_id = host::open_or_create(opening.state_dir, opening.ambient)?;
     let migrated = migrations::migrate(&mut connection, &path, &opening, host_id)?;
@@ -158,6 +166,10 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
         Mode::Inline => Engine::Inline(Mutex::new(Some(writer))),
         Mode::Threaded => threaded(writer)?,
     };
+    let damage = Arc::new(OnceLock::new());
+    if !is_checked && opening.mode == Mode::Threaded {
+        check_meanwhile(&path, &damage)?;
+    }
     let store = Arc::new(SqliteStore {
         path,
         file,
@@ -165,9 +177,39 @@ pub fn open(opening: Opening<'_>) -> Result<Opened, StoreError> {
         ambient: opening.ambient.clone(),
         scope,
         engine,
+        damage,
         _agent_lock: agent_lock,
     });
     Ok(Opened { store, migrated })
+}
+
+/// Looks at the pages of a small database before anything is written. Whether it did: a large one
+/// would keep the agent from starting.
+fn check_small(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    let size = std::fs::metadata(path).map_err(|error| StoreError::file("look at", path, error))?;
+    if size.len() > STORE_CHECKED_BYTES_MAX {
+        return Ok(false);
+    }
+    damage::check_pages(connection).map_err(|error| classify(&error, path, "be checked"))?;
+    Ok(true)
+}
+
+/// Looks at the pages of a large database while it is in use already.
+fn check_meanwhile(path: &Path, damage: &Arc<OnceLock<String>>) -> Result<(), StoreError> {
+    let (own, damage) = (path.to_owned(), Arc::clone(damage));
+    let check = move || {
+        let checked = connect_reader(&own).and_then(|connection| damage::check_pages(&connection));
+        let Err(error) = checked else { return };
+        let error = classify(&error, &own, "be checked");
+        let said = crate::base::chain(&error);
+        tracing::error!(error = said, hint = error.hint(), "nothing more is written");
+        if let StoreError::Corrupt { source, .. } = error {
+            let _ = damage.set(source.to_string());
+        }
+    };
+    let thread = std::thread::Builder::new().name("store-check".to_owned()).spawn(check);
+    let failed = |source| StoreError::File { act: "check", path: path.to_owned(), source };
+    thread.map(drop).map_err(failed)
 }
 
 fn threaded(writer: Writer) -> Result<Engine, StoreError> {
@@ -194,9 +236,10 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Opens the writing connection.
 fn connect(path: &Path) -> Result<Connection, StoreError> {
-    create_private(path)?;
     let connect = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags())?;
+        // A damaged database stays as it is.
+        keep_journal(&connection, true)?;
         prepare(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -212,6 +255,12 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         Ok(connection)
     };
     connect().map_err(|error| classify(&error, path, "be opened"))
+}
+
+/// Whether the last connection leaves the journal as it is when it closes, rather than to bring it
+/// into the database.
+fn keep_journal(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 /// Creates the file, if it is not there, so that only its owner can read it; SQLite gives its

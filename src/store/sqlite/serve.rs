@@ -47,6 +47,10 @@ impl SqliteStore {
         if identity(&self.path).ok() != Some(self.file) {
             return Err(StoreError::Replaced { path: self.path.clone() });
         }
+        if let Some(said) = self.damage.get() {
+            let (path, source) = (self.path.clone(), said.clone().into());
+            return Err(StoreError::Corrupt { path, source });
+        }
         let (reply, told) = oneshot::channel();
         // The answer lies here until it is known that what it tells is on the disk.
         let (slot, answer) = oneshot::channel();
