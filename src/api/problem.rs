@@ -77,6 +77,17 @@ impl ProblemCode {
     }
 }
 
+impl ProblemCode {
+    /// How long a client waits before it asks the same again; none where that does not help.
+    pub const fn retry_after_seconds(self) -> Option<u32> {
+        match self {
+            Self::Unavailable | Self::TooMany => Some(1),
+            Self::DiskFull => Some(5),
+            _ => None,
+        }
+    }
+}
+
 /// A problem document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -199,6 +210,9 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(&self)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = self.code.retry_after_seconds() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         // `name_instance` adds the path on the way out.
         response.extensions_mut().insert(self);
         response
