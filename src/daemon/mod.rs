@@ -91,6 +91,8 @@ pub fn run(file: &Path, config: Config) -> Result<(), RunError> {
 async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
     let (mut agent, listener) = Agent::assemble(&config).await?;
+    // Workers of hosted runs outlive an agent: what they have to tell waits for nothing else.
+    let mut doors = agent.spawn("api", api::serve(listener, agent.api.clone()));
     let recovered = agent.runner.start().await.map_err(RunError::Store)?;
     records::started(&*agent.store, &agent.ambient).await.map_err(RunError::Store)?;
     tracing::info!(
@@ -101,7 +103,6 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
         "agent started"
     );
     let mut runner = agent.spawn("runner", Arc::clone(&agent.runner).serve());
-    let mut doors = agent.spawn("api", api::serve(listener, agent.api.clone()));
     if let Some(news) = agent.news.take() {
         let (runner, schedules) = (Arc::clone(&agent.runner), agent.api.schedules.clone());
         let alerts = agent.api.alerts.changed();
