@@ -110,7 +110,8 @@ impl Ledger {
         working_job(job, attempt)?;
         let interruptions = job.interruptions + 1;
         if cancelled {
-            self.move_job(run_id, key, JobEvent::End(JobEnd::Cancelled))?;
+            let job = self.move_job(run_id, key, JobEvent::End(JobEnd::Cancelled))?;
+            job.interruptions = interruptions;
         } else if interruptions < RUN_ATTEMPTS_MAX {
             self.move_job(run_id, key, JobEvent::Interrupt)?.interruptions = interruptions;
             return Ok(());
