@@ -73,6 +73,10 @@ pub const DEPLOY_ROUNDS_MAX: usize = 12;
 /// engine that goes down does so, and one that always refuses says the same for ever.
 pub const DEPLOY_REFUSALS_MAX: u32 = 3;
 
+/// The lock of a run that waits without a worker, for as long as it waits: nobody is there whose
+/// silence could end it.
+pub const WAITING_LOCK: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A run's lock, renewed while its holder lives.
 pub const LEASE_DURATION: Duration = Duration::from_secs(900);
 /// How often a live run renews its lease.

@@ -2,15 +2,20 @@
 //! requests on an engine in memory. Owns the script of a life. Face: its tests, `STRANGER`.
 //! Never decides what must hold: `promises` does.
 
+mod examine;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 
-use wharfinger::base::Ambient;
-use wharfinger::base::ids::RunId;
+use wharfinger::base::ids::{HostId, RunId};
+use wharfinger::base::{Ambient, Clock as _};
+use wharfinger::domain::alerts::{Delivery, DeliveryStatus};
 use wharfinger::domain::audit::Actor;
 use wharfinger::domain::rollout::{HostPathPolicy, PlanOptions};
 use wharfinger::domain::runs::{OperationRun, RunType, Source};
@@ -31,19 +36,22 @@ use wharfinger::world::tasks::Spawn as _;
 
 use crate::faults;
 use crate::flaws::{Flaw, Flawed};
+use crate::link::Link;
 use crate::machine::{Machine, settle, wait_for};
 use crate::mortal::Dice;
+use crate::programs::Programs;
 use crate::projects::{self, Declaration};
 use crate::promises::{self, Broken};
-use crate::{compared, each, is_replay, seeds};
+use crate::queue::{self, Agent, Receiver};
+use crate::queue_promises::{self, all_deliveries};
+use crate::regressions::REGRESSIONS;
+use crate::{compared, each, each_of, is_replay, seeds};
 
-const SEEDS: u64 = 20;
+/// Seeds that are lived while one works; `tests/support/test` lives ten thousand, optimised.
+const SEEDS: u64 = 60;
 /// Seeds that are lived twice and compared.
 const STORIES: u64 = 10;
-/// Lives of one simulated host; the last one never crashes.
-const LIVES: u64 = 4;
 const PROJECTS: [&str; 2] = ["blog", "shop"];
-const EVENTS_PER_LIFE: u64 = 10;
 /// How the projects are looked after.
 const CONVERGENCE: ConvergenceOptions = ConvergenceOptions {
     enabled: true,
@@ -53,23 +61,32 @@ const CONVERGENCE: ConvergenceOptions = ConvergenceOptions {
 /// By then every project that is kept is as declared again, without anybody asking, when nothing
 /// goes wrong any more: the longest pause after failures, and a few sweeps.
 const MENDED_WITHIN: Duration = Duration::from_secs(3600);
+/// By then every alert was told or given up.
+const TOLD_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// A container of nobody's project.
 pub(crate) const STRANGER: &str = "stranger";
 
 #[test]
 fn whatever_goes_wrong_projects_become_as_declared_and_nothing_is_lost() {
     let mut told = Told::default();
-    for lived in each(seeds(SEEDS), |seed| {
+    let lives = |seed| {
         let lived = simulate(seed, None);
         assert_eq!(lived.broken, Broken::new(), "WHARF_SIMULATION_SEED={seed}");
         // All the stories together would not fit into memory.
         Told { story: Default::default(), ..lived }
-    }) {
+    };
+    if !is_replay() {
+        each_of(&REGRESSIONS.map(|(seed, _)| seed), lives);
+    }
+    let seeds = seeds(SEEDS);
+    let count = seeds.end - seeds.start;
+    for lived in each(seeds, lives) {
         told.runs += lived.runs;
         told.crashes += lived.crashes;
         told.retried += lived.retried;
     }
-    println!("{} runs, {} crashes, {} runs resumed", told.runs, told.crashes, told.retried);
+    let Told { runs, crashes, retried, .. } = &told;
+    println!("{count} whole agents: {runs} runs, {crashes} crashes, {retried} runs resumed");
     let is_eventful = told.crashes > 0 && told.retried > 0;
     assert!(is_replay() || is_eventful, "a simulation in which nothing happens proves nothing");
 }
@@ -77,6 +94,10 @@ fn whatever_goes_wrong_projects_become_as_declared_and_nothing_is_lost() {
 #[test]
 fn planted_flaws_are_found() {
     let flaws = [
+        (Flaw::Unfenced, "was taken over, and"),
+        (Flaw::CountsTwice, "and programs know of"),
+        (Flaw::ForgetsRetries, "is given up after"),
+        (Flaw::IgnoresLocks, "hold one subject"),
         (Flaw::TakesOldForOwn, "never ended"),
         (Flaw::LooksAway, "is not as declared"),
         (Flaw::MakesTwice, "is too many"),
@@ -85,9 +106,13 @@ fn planted_flaws_are_found() {
     ];
     each(0..flaws.len() as u64, |place| {
         let (flaw, expect) = flaws[usize::try_from(place).expect("a place")];
-        let mut lives = (0..SEEDS).map(|seed| simulate(seed, Some(flaw)).broken);
-        let is_found = lives.any(|broken| broken.iter().any(|it| it.contains(expect)));
-        assert!(is_found, "{flaw:?} is not found");
+        let is_told = |seed: &u64| {
+            let broken = simulate(*seed, Some(flaw)).broken;
+            broken.iter().any(|it| it.contains(expect))
+        };
+        let found = (0..SEEDS).find(is_told);
+        println!("{flaw:?} is found by seed {found:?}");
+        assert!(found.is_some(), "{flaw:?} is not found in {SEEDS} seeds");
     });
 }
 
@@ -116,10 +141,14 @@ fn simulate(seed: u64, flaw: Option<Flaw>) -> Told {
     let engine = FakeEngine::new(Arc::clone(&machine.clock) as _);
     projects::prepare(&engine, &dice);
     engine.set_latency(Duration::from_millis(dice.below(3) * 40));
-    let (files, memory) = Default::default();
-    let host = Host { machine, dice, engine, files, memory, flaw };
-    for life in 1..=LIVES {
-        let dies_at = (life < LIVES).then(|| 1 + host.dice.below(600));
+    let shape = Shape::roll(&dice);
+    let receiver = Receiver::new(dice.more());
+    let (files, memory, programs, boots) = Default::default();
+    let host =
+        Host { machine, dice, shape, engine, files, memory, programs, receiver, boots, flaw };
+    let lives = host.shape.lives;
+    for life in 1..=lives {
+        let dies_at = (life < lives).then(|| 1 + host.dice.below(host.shape.crash_points));
         let told = host.machine.live(dies_at, async |ambient| host.process(life, ambient).await);
         if let Some(told) = told {
             return Told { crashes: host.machine.crashes(), ..told };
@@ -128,13 +157,58 @@ fn simulate(seed: u64, flaw: Option<Flaw>) -> Told {
     panic!("seed {seed}: the last life never ended");
 }
 
+/// How much happens to a simulated host, and of what kind. Most stories are short, because many
+/// short ones find more than a few long ones; some are long, because some defects need that.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// Lives of its agents; the last one never crashes.
+    lives: u64,
+    /// How much is asked for in a life.
+    events: u64,
+    /// A process dies at one of so many crash points, or at none because it never gets there.
+    crash_points: u64,
+    /// Whether somebody asks for projects.
+    has_projects: bool,
+    /// Whether programs use the run queue.
+    has_programs: bool,
+    /// Whether an agent of another host shares the store.
+    is_shared: bool,
+    /// One in so many writes does not reach the store; 0 for none.
+    trouble: u64,
+}
+
+impl Shape {
+    fn roll(dice: &Dice) -> Self {
+        let (lives, events, crash_points) = match dice.below(16) {
+            0 => (4, 10, 600),
+            1 | 2 => (3, 6, 300),
+            _ => (2, 3, 120),
+        };
+        let (has_projects, has_programs) = match dice.below(8) {
+            0 => (true, false),
+            1 => (true, true),
+            _ => (false, true),
+        };
+        // What a program asks for is cheap: its lives may be fuller.
+        let events = if has_projects { events } else { events * 3 };
+        let is_shared = has_programs && dice.once_in(2);
+        let trouble = if is_shared { dice.below(3) * 20 } else { 0 };
+        Self { lives, events, crash_points, has_projects, has_programs, is_shared, trouble }
+    }
+}
+
 /// One simulated host: everything that outlives a process.
 struct Host {
     machine: Machine,
     dice: Dice,
+    shape: Shape,
     engine: Arc<FakeEngine>,
     files: Arc<FilesInMemory>,
     memory: Mutex<Memory>,
+    programs: Programs,
+    receiver: Arc<Receiver>,
+    /// How often the machine was started anew.
+    boots: AtomicU64,
     flaw: Option<Flaw>,
 }
 
@@ -150,10 +224,12 @@ struct Memory {
     volumes: BTreeSet<String>,
 }
 
-/// One process on the host.
+/// One process on the host, and beside it the agent of another host that shares its store.
 struct Process<'host> {
     host: &'host Host,
+    /// The store itself: what is looked at goes past all faults.
     store: Arc<dyn Store>,
+    agents: Vec<Agent>,
     door: Door,
     projects: Projects,
     rollout: Rollout,
@@ -169,52 +245,105 @@ impl Host {
     async fn process(&self, life: u64, ambient: Ambient) -> Option<Told> {
         if life == 1 {
             self.plant_stranger().await;
+        } else if self.dice.once_in(2) {
+            self.boots.fetch_add(1, Ordering::Relaxed);
+            self.programs.reboot();
         }
         let (keys, store) = self.machine.open(&ambient);
         let contexts = Contexts::open(self.machine.state_dir(), 1 << 20).expect("contexts");
         let engine = Arc::clone(&self.engine) as SharedEngine;
         let crash_points = Arc::clone(&ambient.crash_points);
+        let link = self.link(&store, store.scope().host_id);
         let rollout = Rollout {
             engine: Arc::new(ObservedEngine::new(engine, crash_points, Arc::new(|_| {}))),
-            store: Arc::clone(&store),
+            store: Arc::clone(&link) as _,
             key: keys.hash_key().clone(),
             files: Arc::clone(&self.files) as _,
             contexts: Arc::new(contexts),
         };
-        let knows_itself = self.flaw != Some(Flaw::TakesOldForOwn);
-        let operations = self.operations(&rollout);
-        let (runner, tasks) = self.machine.serve(&ambient, &store, operations, knows_itself).await;
+        let agents = self.agents(life, &ambient, &store, &rollout, &link).await;
+        let agent = &agents[0];
         let (_options, options) = watch::channel(CONVERGENCE);
         let clock = Arc::clone(&ambient.clock);
-        let watcher = Convergence::new(rollout.clone(), runner.door(), clock, options);
+        let watcher = Convergence::new(rollout.clone(), agent.door(), clock, options);
         if self.flaw != Some(Flaw::LooksAway) {
-            let watch = watcher.watch(tasks.stop_token()).boxed();
-            let _watched = tasks.spawn("convergence", watch);
+            let watch = watcher.watch(agent.tasks.stop_token()).boxed();
+            let _watched = agent.tasks.spawn("convergence", watch);
         }
         let policy = HostPathPolicy::default();
-        let projects = Projects::new(rollout.clone(), runner.door(), ambient, policy);
+        let projects = Projects::new(rollout.clone(), agent.door(), ambient, policy);
         let asker = Asker { uid: 1000, name: "ada".to_owned(), source: Source::Cli };
-        let door = runner.door();
-        let process = Process { host: self, store, door, projects, rollout, asker };
-        process.script().await;
-        if life < LIVES {
-            // It dies at last while it has nothing to do.
-            runner.drain(Duration::from_secs(self.dice.below(5))).await;
-            return None;
+        let door = agent.door();
+        let process = Process { host: self, store, agents, door, projects, rollout, asker };
+        let dice: Vec<Dice> = (0..Programs::workers()).map(|_| self.dice.more()).collect();
+        let lived = async {
+            process.script().await;
+            if life < self.shape.lives {
+                // It dies at last while it has nothing to do.
+                let deadline = Duration::from_secs(self.dice.below(5));
+                process.agents[0].runner.drain(deadline).await;
+                return None;
+            }
+            Some(process.examine().await)
+        };
+        let mut working: FuturesUnordered<_> = FuturesUnordered::new();
+        if self.shape.has_programs {
+            working.extend(dice.iter().enumerate().map(|(number, dice)| {
+                let counter = &process.agents[number % process.agents.len()].counter;
+                self.programs.work(number, counter, dice, &*self.machine.clock)
+            }));
         }
-        Some(process.examine().await)
+        tokio::pin!(lived);
+        loop {
+            tokio::select! {
+                biased;
+                Some(()) = working.next() => {}
+                lived = &mut lived => return lived,
+            }
+        }
+    }
+
+    fn link(&self, store: &Arc<dyn Store>, host_id: HostId) -> Arc<Link> {
+        let dice = self.dice.more();
+        Link::new(Arc::clone(store), host_id, dice, self.shape.trouble, self.flaw)
+    }
+
+    /// The agent of this host, and the one that shares its store.
+    async fn agents(
+        &self,
+        life: u64,
+        ambient: &Ambient,
+        store: &Arc<dyn Store>,
+        rollout: &Rollout,
+        link: &Arc<Link>,
+    ) -> Vec<Agent> {
+        let boot = self.boots.load(Ordering::Relaxed);
+        let instance = match self.flaw {
+            Some(Flaw::TakesOldForOwn) => "boot/life".to_owned(),
+            _ => format!("boot-{boot}/life-{life}"),
+        };
+        let operations = self.operations(rollout);
+        let mut agents =
+            vec![Agent::start(ambient, link, operations, instance, &self.receiver).await];
+        if self.shape.is_shared {
+            let link = self.link(store, HostId::from_u128(2));
+            let instance = format!("other-{boot}/life-{life}");
+            let operations = Operations::default();
+            agents.push(Agent::start(ambient, &link, operations, instance, &self.receiver).await);
+        }
+        agents
     }
 
     fn operations(&self, rollout: &Rollout) -> Operations {
         let operations = Operations::on_projects(rollout);
         match self.flaw {
-            None | Some(Flaw::TakesOldForOwn | Flaw::LooksAway) => operations,
-            Some(flaw) => {
+            Some(flaw @ (Flaw::MakesTwice | Flaw::LosesVolumes | Flaw::TouchesStrangers)) => {
                 let operation = Arc::new(DeployProject::new(rollout.clone()));
                 let engine = Arc::clone(&rollout.engine);
                 let flawed = Flawed { operation, engine, flaw };
                 operations.with(RunType::DeployProject, Arc::new(flawed))
             }
+            _ => operations,
         }
     }
 
@@ -243,20 +372,56 @@ impl Host {
 impl Process<'_> {
     /// Somebody asks for this and that while this and that goes wrong.
     async fn script(&self) {
-        let dice = &self.host.dice;
-        for _ in 0..EVENTS_PER_LIFE {
+        let (dice, shape) = (&self.host.dice, self.host.shape);
+        if shape.has_programs {
+            self.agents[0].set_up(&self.host.programs, dice).await;
+        }
+        for _ in 0..shape.events {
             if dice.once_in(2) {
                 tokio::time::sleep(Duration::from_millis(dice.below(4_000))).await;
             }
-            if dice.once_in(3) {
-                self.host.engine.set_unreachable(false);
-            }
-            self.remember_volumes().await;
-            if dice.once_in(3) {
-                faults::strike(&self.host.engine, dice).await;
+            if shape.has_projects && (!shape.has_programs || dice.once_in(2)) {
+                self.project_event().await;
             } else {
-                self.ask().await;
+                self.queue_event().await;
             }
+        }
+    }
+
+    async fn project_event(&self) {
+        let dice = &self.host.dice;
+        if dice.once_in(3) {
+            self.host.engine.set_unreachable(false);
+        }
+        self.remember_volumes().await;
+        if dice.once_in(3) {
+            faults::strike(&self.host.engine, dice).await;
+        } else {
+            self.ask().await;
+        }
+    }
+
+    async fn queue_event(&self) {
+        let (dice, host) = (&self.host.dice, self.host);
+        let Some(agent) = dice.choose(&self.agents) else { return };
+        match dice.below(12) {
+            0 => tokio::time::sleep(Duration::from_secs(dice.below(200))).await,
+            1 => host.machine.clock.jump(Duration::from_secs(dice.below(100))),
+            // Whoever loses a lease goes on with what it does; two runs may then have one project.
+            2 if !host.shape.has_projects => {
+                host.machine.clock.jump(Duration::from_secs(dice.below(4 * 3600)));
+            }
+            3 if host.shape.is_shared => {
+                let is_cut = dice.once_in(2);
+                agent.link.cut(is_cut);
+                let is_long = !host.shape.has_projects && dice.once_in(4);
+                let longest = if is_long { 1_000 } else { 60 };
+                tokio::time::sleep(Duration::from_secs(dice.below(longest))).await;
+                agent.link.cut(is_cut && is_long);
+            }
+            4 => agent.link.cut(false),
+            5 | 6 => agent.operate(&host.programs, dice).await,
+            _ => host.programs.ask(&agent.counter, dice, host.machine.clock.now()).await,
         }
     }
 
@@ -268,6 +433,7 @@ impl Process<'_> {
         let (desired, asked) = self.ask_for(name).await;
         match asked {
             Err(ApplyError::Unknown(_)) => {}
+            Err(refused) if format!("{refused:?}").contains("planted") => {}
             Err(refused) => panic!("a request is refused: {refused:?}"),
             Ok(run) => {
                 self.host.memory().desired.extend(desired.map(|desired| (name, desired)));
@@ -328,146 +494,5 @@ impl Process<'_> {
         if let Ok(found) = self.host.engine.volumes(None).await {
             self.host.memory().volumes.extend(found.into_iter().map(|volume| volume.name));
         }
-    }
-
-    /// Faults stop, the projects are brought up for the last time, and everything is looked at.
-    async fn examine(&self) -> Told {
-        faults::calm(&self.host.engine);
-        self.settled().await;
-        let mut broken = self.examine_runs().await;
-        if broken.is_empty() {
-            self.remember_volumes().await;
-            let desired = self.host.memory().desired.clone();
-            for (name, desired) in desired {
-                broken.extend(promises::of_desired(
-                    self.project(name).await.as_ref(),
-                    name,
-                    desired,
-                ));
-            }
-            for name in PROJECTS {
-                broken.extend(self.examine_kept(name).await);
-            }
-            for name in PROJECTS {
-                broken.extend(self.examine_project(name).await);
-            }
-            broken.extend(self.examine_host().await);
-            broken.extend(self.examine_runs().await);
-        }
-        let runs = promises::all_runs(&self.store).await;
-        let retried = runs.iter().filter(|run| run.attempt > 1).count();
-        let story = (self.host.engine.writes(), promises::whole_log(&self.store).await);
-        Told { runs: runs.len(), retried, broken, crashes: 0, story }
-    }
-
-    /// Waits until every run has ended.
-    async fn settled(&self) {
-        settle(&self.store).await;
-    }
-
-    async fn examine_runs(&self) -> Broken {
-        let accepted = self.host.memory().accepted.clone();
-        let mut broken = promises::of_runs(&self.store, &accepted).await;
-        broken.extend(promises::of_failures(&self.store).await);
-        broken
-    }
-
-    /// A project that is kept becomes as declared by itself.
-    async fn examine_kept(&self, name: &'static str) -> Broken {
-        let kept = self.project(name).await.filter(|project| project.desired == Desired::Running);
-        let Some(kept) = kept else { return Broken::new() };
-        let declared = self.rollout.kept(&kept).await.expect("stored revisions");
-        let Some(declared) = declared else { return Broken::new() };
-        let workspace = self.store.scope().workspace_id;
-        // As the watcher asks.
-        let inputs = self.rollout.deploy_as_applied(&kept).await.expect("a stored revision");
-        let Some(inputs) = inputs else { return vec![format!("the files of {name} are lost")] };
-        let options = options_of(&inputs, &declared);
-        let is_kept = async || {
-            let preview = self.rollout.preview(workspace, &declared, &options).await;
-            let broken = promises::of_kept(&declared.spec, &self.containers(name).await);
-            preview.expect("a plan").plan.is_empty() && broken.is_empty()
-        };
-        if wait_for(MENDED_WITHIN, Duration::from_secs(20), is_kept).await {
-            self.settled().await;
-            return Broken::new();
-        }
-        let preview = self.rollout.preview(workspace, &declared, &options).await;
-        let mut broken = promises::of_kept(&declared.spec, &self.containers(name).await);
-        let preview = preview.expect("a plan");
-        let (plan, exits) = (preview.plan, preview.observed.exits);
-        broken.push(format!("{name} is not as declared: {plan}; known to have ended: {exits:?}"));
-        broken
-    }
-
-    async fn examine_project(&self, name: &'static str) -> Broken {
-        let data = self.anonymous_volumes(name).await;
-        let declared = self.next_declaration(name);
-        let mut broken = self.last_up(&declared, false).await;
-        let found = self.containers(name).await;
-        broken.extend(promises::of_containers(&declared, &found));
-        broken.extend(promises::of_anonymous_volumes(&data, &declared, &found));
-        let data = self.anonymous_volumes(name).await;
-        broken.extend(self.last_up(&declared, true).await);
-        let found = self.containers(name).await;
-        broken.extend(promises::of_containers(&declared, &found));
-        broken.extend(promises::of_anonymous_volumes(&data, &declared, &found));
-        broken.extend(self.examine_idle(&declared).await);
-        broken.extend(promises::of_project(self.project(name).await.as_ref(), name));
-        broken
-    }
-
-    async fn project(&self, name: &str) -> Option<Project> {
-        let workspace = self.store.scope().workspace_id;
-        self.store.project(workspace, name.to_owned()).await.expect("an answer")
-    }
-
-    /// A project that is as declared is left alone.
-    async fn examine_idle(&self, declared: &Declaration) -> Broken {
-        let workspace = self.store.scope().workspace_id;
-        let project = Declared::from_bundle(&declared.bundle()).expect("a project");
-        let preview = self.rollout.preview(workspace, &project, &PlanOptions::explicit()).await;
-        let plan = preview.expect("a plan").plan;
-        let written_before = self.host.engine.writes().len();
-        let mut broken = self.last_up(declared, false).await;
-        if !plan.is_empty() {
-            broken.push(format!("there is always something left to do: {plan}"));
-        }
-        for write in &self.host.engine.writes()[written_before..] {
-            broken.push(format!("nothing was to be done, but {} was called", write.method));
-        }
-        broken
-    }
-
-    async fn last_up(&self, declared: &Declaration, force_recreate: bool) -> Broken {
-        let run = self.up(declared, force_recreate).await.expect("an accepted request");
-        self.settled().await;
-        let run = self.store.run(run.id).await.expect("an answer").expect("a run");
-        promises::of_last_run(&run)
-    }
-
-    async fn examine_host(&self) -> Broken {
-        let found = self.host.engine.volumes(None).await.expect("volumes");
-        let found = found.into_iter().map(|volume| volume.name).collect();
-        let stranger = self.host.engine.container(STRANGER).await.expect("an answer");
-        let memory = self.host.memory();
-        let mut broken = promises::of_volumes(&memory.volumes, &found);
-        let before = memory.stranger.as_ref().expect("a stranger was planted");
-        let writes = self.host.engine.writes();
-        broken.extend(promises::of_strangers(before, stranger.as_ref(), &writes));
-        broken
-    }
-
-    async fn containers(&self, project: &str) -> Vec<ContainerFacts> {
-        let filter = ContainerFilter::label(labels::COMPOSE_PROJECT, project);
-        self.host.engine.containers(&filter).await.expect("containers")
-    }
-
-    async fn anonymous_volumes(
-        &self,
-        project: &str,
-    ) -> BTreeMap<Instance, BTreeMap<String, String>> {
-        let found = self.containers(project).await.into_iter();
-        found.filter_map(|it| Some((it.instance?, it.anonymous_volumes))).collect()
     }
 }

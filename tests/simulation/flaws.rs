@@ -10,7 +10,7 @@ use wharfinger::facts::{ContainerFacts, labels};
 use wharfinger::operations::{Operation, RunContext, RunEnd};
 use wharfinger::world::docker::{ContainerFilter, NewContainer, RemoveContainer, SharedEngine};
 
-/// What is wrong with the simulated agent.
+/// What is wrong with the simulated agent. The last four lie in its link to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// It takes what an older process left for its own, so it never recovers it.
@@ -23,6 +23,14 @@ pub(crate) enum Flaw {
     LosesVolumes,
     /// It stops a container that is not its own.
     TouchesStrangers,
+    /// It does not look at the number of an attempt: who was taken over goes on writing.
+    Unfenced,
+    /// It adds what a worker counted twice.
+    CountsTwice,
+    /// It ends a run at its first failure.
+    ForgetsRetries,
+    /// It locks nothing.
+    IgnoresLocks,
 }
 
 /// An operation that does something wrong after it has done everything right.
@@ -51,7 +59,12 @@ impl Flawed {
     /// What the engine answers does not matter: once in a while it will work.
     async fn err(&self, container: &ContainerFacts) {
         match self.flaw {
-            Flaw::TakesOldForOwn | Flaw::LooksAway => {}
+            Flaw::TakesOldForOwn
+            | Flaw::LooksAway
+            | Flaw::Unfenced
+            | Flaw::CountsTwice
+            | Flaw::ForgetsRetries
+            | Flaw::IgnoresLocks => {}
             Flaw::MakesTwice => {
                 let twin = twin(container);
                 drop(self.engine.create_container(&twin).await);

@@ -1,10 +1,12 @@
 //! A simulated host, process after process. Owns what outlives a process, and how one is started
 //! and dies. Face: `Machine`, `settle`, `wait_for`. Never decides what a process does: the scripts do.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -36,8 +38,37 @@ pub(crate) struct Machine {
     crashes: AtomicUsize,
 }
 
+/// A file, or a directory without content, in a state directory.
+struct Entry {
+    place: PathBuf,
+    mode: u32,
+    content: Option<Vec<u8>>,
+}
+
+/// What a first start leaves in a state directory. A database that is made
+/// anew costs as much as a small life, so that most hosts begin with this one.
+static FIRST_START: OnceLock<Vec<Entry>> = OnceLock::new();
+/// One host in so many is new: its first agent makes its key and its database, and may die there.
+const NEW_HOSTS: u64 = 16;
+
 impl Machine {
     pub(crate) fn new(seed: u64) -> Self {
+        let machine = Self::empty(seed);
+        if !seed.is_multiple_of(NEW_HOSTS) {
+            for Entry { place, mode, content } in FIRST_START.get_or_init(first_start) {
+                let path = machine.state_dir().join(place);
+                let made = match content {
+                    Some(content) => fs::write(&path, content),
+                    None => fs::create_dir(&path),
+                };
+                made.expect("an entry of the first start");
+                fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).expect("its mode");
+            }
+        }
+        machine
+    }
+
+    fn empty(seed: u64) -> Self {
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         Self {
@@ -138,6 +169,33 @@ impl Machine {
         runner.start().await.expect("recovery");
         let _served = supervisor.spawn("runner", Arc::clone(&runner).serve().boxed());
         (runner, supervisor)
+    }
+}
+
+fn first_start() -> Vec<Entry> {
+    let machine = Machine::empty(0);
+    let started = machine.live(None, async |ambient| {
+        let (_, store) = machine.open(&ambient);
+        store.close().await.ok()
+    });
+    started.expect("a first start");
+    let mut entries = Vec::new();
+    collect(machine.state_dir(), Path::new(""), &mut entries);
+    entries
+}
+
+/// Everything in a directory, directories before what is in them.
+fn collect(root: &Path, directory: &Path, entries: &mut Vec<Entry>) {
+    for found in fs::read_dir(root.join(directory)).expect("a directory") {
+        let found = found.expect("an entry");
+        let place = directory.join(found.file_name());
+        let metadata = found.metadata().expect("its metadata");
+        let content = metadata.is_file().then(|| fs::read(found.path()).expect("its content"));
+        let is_directory = content.is_none();
+        entries.push(Entry { place: place.clone(), mode: metadata.mode() & 0o777, content });
+        if is_directory {
+            collect(root, &place, entries);
+        }
     }
 }
 

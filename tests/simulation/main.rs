@@ -9,11 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 mod agent;
 mod faults;
 mod flaws;
+mod link;
 mod lives;
 mod machine;
 mod mortal;
+mod programs;
 mod projects;
 mod promises;
+mod queue;
+mod queue_promises;
+mod regressions;
 
 /// The seeds to live: the one to replay, or as many as asked for.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
@@ -27,6 +32,11 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
 fn compared(usual: u64) -> std::ops::Range<u64> {
     let all = seeds(usual);
     all.start..all.end.min(all.start + usual.max(all.end / 20))
+}
+
+/// Lives these seeds, whatever was asked for.
+fn each_of<T: Send>(seeds: &[u64], live: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    each(0..seeds.len() as u64, |place| live(seeds[usize::try_from(place).expect("a place")]))
 }
 
 /// Lives every seed, on as many processors as there are, and tells of each in their order. Seeds

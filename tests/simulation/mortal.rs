@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,12 @@ impl HostClock {
     pub(crate) fn go_on(&self) {
         let now = self.now();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (now, Some(Instant::now()));
+    }
+
+    /// Somebody sets the clock: it is so much later all at once.
+    pub(crate) fn jump(&self, by: Duration) {
+        let mut clock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.0 = after(clock.0, by);
     }
 
     /// That runtime is about to end.
@@ -69,6 +76,11 @@ pub(crate) struct Dice(SeededEntropy);
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
         Self(SeededEntropy::new(seed))
+    }
+
+    /// Further dice, so that what is thrown with them changes nothing that is thrown with these.
+    pub(crate) fn more(&self) -> Self {
+        Self::new(self.0.next_u64())
     }
 
     /// From 0, less than `sides`.

@@ -94,10 +94,12 @@ pub(crate) async fn of_failures(store: &Arc<dyn Store>) -> Broken {
     broken
 }
 
-/// From its first attempt to its end, a run has its subject for itself.
+/// From its first attempt to its end, a run of ours has its subject for itself. A hosted one loses it
+/// with its lease; what its workers are told, they check themselves.
 fn one_at_a_time(runs: &[OperationRun], broken: &mut Broken) {
     let held = runs
         .iter()
+        .filter(|run| !run.run_type().is_hosted())
         .filter_map(|run| Some((run.subject.clone()?, run.started_at?, run.completed_at?, run.id)));
     let mut held: Vec<_> = held.collect();
     held.sort();

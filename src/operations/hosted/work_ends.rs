@@ -229,15 +229,18 @@ impl Hosted {
         said: Said,
     ) -> Result<bool, HostedError> {
         let ended = run.outcome();
-        if let Said::Done(outcome) = said {
-            let same = run_end(outcome).is_ok_and(|end| end.outcome() == ended);
-            return Ok(same && run.attempt == number);
-        }
         let attempts = self.store().attempts(run.id).await?;
         let attempt = attempts.iter().find(|attempt| attempt.number == number);
-        Ok(match attempt.and_then(|attempt| attempt.end) {
-            Some(AttemptEnd::Failed) => true,
-            Some(AttemptEnd::Completed) => ended == Outcome::Failed && run.attempt == number,
+        // One that was interrupted may have ended the run alike, but without what its worker counted.
+        Ok(match (attempt.and_then(|attempt| attempt.end), said) {
+            (Some(AttemptEnd::Completed), Said::Done(outcome)) => {
+                let same = run_end(outcome).is_ok_and(|end| end.outcome() == ended);
+                same && run.attempt == number
+            }
+            (Some(AttemptEnd::Completed), Said::Failed) => {
+                ended == Outcome::Failed && run.attempt == number
+            }
+            (Some(AttemptEnd::Failed), Said::Failed) => true,
             _ => false,
         })
     }
@@ -336,8 +339,13 @@ fn job_end(outcome: WorkOutcome) -> Result<JobEnd, HostedError> {
 }
 
 fn job_heard(job: &Job, said: Said) -> bool {
+    // Every attempt but the one that ended the job failed or was interrupted. When all were, it is
+    // not a worker's word that ended it.
+    let is_by_worker = job.attempt > job.failures.saturating_add(job.interruptions);
     match (job.state, said) {
-        (JobState::Ended(end), Said::Done(outcome)) => job_end(outcome).is_ok_and(|it| it == end),
+        (JobState::Ended(end), Said::Done(outcome)) => {
+            is_by_worker && job_end(outcome).is_ok_and(|it| it == end)
+        }
         (JobState::Ended(JobEnd::Failed) | JobState::Waiting { .. }, Said::Failed) => true,
         _ => false,
     }

@@ -3,6 +3,7 @@
 
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
+use crate::base::limits::WAITING_LOCK;
 use crate::base::time::after;
 use crate::domain::runs::{
     Attempt, AttemptEnd, Holder, OperationRun, RunEvent, RunState, Waiting, WaitsFor,
@@ -140,7 +141,7 @@ impl Ledger {
         if had_worker {
             self.end_attempt(run_id, attempt, AttemptEnd::Suspended, at);
         }
-        Ok(())
+        self.keep_lock(run_id, at)
     }
 
     /// The run waits for its jobs, which can be claimed from now on.
@@ -154,7 +155,20 @@ impl Ledger {
         self.transit(run_id, RunEvent::Wait(waiting))?;
         self.end_attempt(run_id, attempt, AttemptEnd::Suspended, at);
         self.changes.jobs_opened.insert(run_id);
+        self.keep_lock(run_id, at)?;
         self.notice(run_id, Noticed::WaitsForJobs)
+    }
+
+    /// A run that waits keeps its lock, also while no agent is there to renew it: else its jobs, or
+    /// its next attempt, would meet another run on the subject.
+    pub(super) fn keep_lock(&mut self, run_id: RunId, at: Timestamp) -> Result<(), Conflict> {
+        if let Some(key) = lock_key(self.run(run_id)?)
+            && let Some(lock) = self.locks.get(&key).copied().flatten()
+            && lock.run_id == run_id
+        {
+            self.set_lock(key, Some(Lock { expires_at: after(at, WAITING_LOCK), ..lock }));
+        }
+        Ok(())
     }
 
     /// What the run waited for has happened.

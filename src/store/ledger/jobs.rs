@@ -111,7 +111,8 @@ impl Ledger {
         working_job(job, attempt)?;
         let interruptions = job.interruptions + u32::from(end == AttemptEnd::Interrupted);
         if cancelled {
-            self.move_job(run_id, key, JobEvent::End(JobEnd::Cancelled))?;
+            let job = self.move_job(run_id, key, JobEvent::End(JobEnd::Cancelled))?;
+            job.interruptions = interruptions;
         } else if end == AttemptEnd::Released || interruptions < RUN_ATTEMPTS_MAX {
             self.move_job(run_id, key, JobEvent::Interrupt)?.interruptions = interruptions;
             return Ok(());

@@ -95,9 +95,12 @@ impl Ledger {
             Write::InsertRun(run) => self.needs_of_insert(run, false, needs),
             Write::InsertBulk(bulk) => self.needs_of_insert(&bulk.run, bulk.supersedes, needs),
             Write::StartAttempt(start) => self.needs_of_start(start.run_id, false, needs),
-            Write::InterruptAttempt { run_id, progress, .. }
-            | Write::WaitRun { run_id, progress, .. } => {
+            Write::InterruptAttempt { run_id, progress, .. } => {
                 self.need_progress(*run_id, progress, needs);
+            }
+            Write::WaitRun { run_id, progress, .. } => {
+                self.need_progress(*run_id, progress, needs);
+                self.need_lock(*run_id, needs);
             }
             Write::ExpectActive { run_id }
             | Write::WakeRun { run_id }

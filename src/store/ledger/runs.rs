@@ -166,6 +166,7 @@ impl Ledger {
         self.end_attempt(*run_id, *attempt, AttemptEnd::Failed, *at);
         let waiting = Waiting { waits_for: WaitsFor::BackOff, until: Some(until) };
         self.transit(*run_id, RunEvent::Wait(waiting))?.failures = failures;
+        self.keep_lock(*run_id, *at)?;
         self.notice(*run_id, Noticed::AttemptFailed { until })
     }
 
@@ -218,7 +219,12 @@ impl Ledger {
         let run = self.transit(run_id, RunEvent::Complete(end))?;
         run.is_dead_letter = is_dead_letter;
         run.completed_at = Some(at);
+        // One that ends before it began leaves no job that looks as if it were still to be done.
+        let left = run.jobs.as_mut().map_or(0, JobCounts::cancel_idle);
         let raised = of_ended_run(run, at);
+        if left > 0 {
+            self.changes.jobs_cancelled.insert(run_id);
+        }
         self.changes.alerts.extend(raised);
         if let Some(key) = key
             && self.locks.get(&key).copied().flatten().is_some_and(|lock| lock.run_id == run_id)

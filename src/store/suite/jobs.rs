@@ -129,6 +129,36 @@ pub(crate) async fn a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work(fi
     assert!(matches!(conflict(ended), Conflict::Illegal { .. }));
 }
 
+pub(crate) async fn a_bulk_run_that_never_began_leaves_no_open_jobs(fixture: Fixture) {
+    let queue = Queue(&fixture);
+    queue.register("shop.mail", definition()).await;
+    let run = queue.run("shop.mail", "a", Some("march"));
+    queue.change(bulk(run.clone(), &["x", "y"])).await.unwrap();
+    queue.change(Write::CancelRun { run_id: run.id, at: fixture.now() }).await.unwrap();
+    let jobs = JobCounts { cancelled: 2, ..JobCounts::default() };
+    assert_eq!(queue.read(&run).await.jobs, Some(jobs));
+    let filter = JobFilter { run_id: run.id, statuses: vec![JobStatus::Cancelled] };
+    let cancelled = fixture.store.jobs(filter, PageRequest::default()).await.unwrap();
+    assert_eq!(cancelled.items.len(), 2);
+}
+
+pub(crate) async fn a_run_that_waits_keeps_its_lock_however_long(fixture: Fixture) {
+    let queue = Queue(&fixture);
+    queue.register("shop.mail", Definition { retry: RETRY, ..definition() }).await;
+    let run = queue.run("shop.mail", "a", Some("march"));
+    queue.change(bulk(run.clone(), &["x", "y"])).await.unwrap();
+    let first = queue.claim(&["shop.mail"], 1).await;
+    queue.enqueue(queue.run("shop.mail", "b", Some("march"))).await;
+    // No agent was there for a day.
+    queue.advance(24 * 3600);
+    let claimed = queue.claim(&["shop.mail"], 9).await;
+    assert!(claimed.iter().all(|claimed| claimed.run.id == run.id), "{claimed:?}");
+    for claimed in first.iter().chain(&claimed) {
+        queue.end_job(claimed, JobEnd::Succeeded).await.unwrap();
+    }
+    assert_eq!(queue.claim(&["shop.mail"], 9).await.len(), 1, "its lock is free now");
+}
+
 fn bulk(run: OperationRun, keys: &[&str]) -> Write {
     let jobs = keys.iter().map(|key| NewJob {
         key: (*key).to_owned(),

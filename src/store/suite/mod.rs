@@ -77,6 +77,8 @@ macro_rules! conformance {
                 a_bulk_run_waits_with_its_lock_and_without_a_worker
                 only_the_failed_jobs_are_tried_again
                 a_cancelled_bulk_run_ends_with_the_jobs_that_were_at_work
+                a_bulk_run_that_never_began_leaves_no_open_jobs
+                a_run_that_waits_keeps_its_lock_however_long
                 a_bulk_run_is_accepted_with_its_jobs
                 a_final_failure_of_a_job_is_not_tried_again
                 a_job_given_back_in_order_is_not_interrupted_however_often
