@@ -107,8 +107,9 @@ enum Journal {
     Damaged { at: u64 },
 }
 
-/// Reads a journal. Commits are synchronised one by one, so that a frame behind a commit shows that
-/// the commit was durable. When something before it does not add up, it has changed since.
+/// Reads a journal. Commits are synchronised one by one, so that a frame of this journal behind a
+/// commit shows that the commit was durable, even where its sums lead nowhere any more. When
+/// something at or before the commit does not add up, it has changed since.
 fn damage_in_journal(journal: &mut impl Read) -> io::Result<Journal> {
     let mut header = [0; JOURNAL_HEADER];
     if !fill(journal, &mut header)? {
@@ -130,13 +131,13 @@ fn damage_in_journal(journal: &mut impl Read) -> io::Result<Journal> {
         let is_ours = frame[8..16] == *salts && big_endian(&frame) != 0;
         let summed = sum(is_big, sum(is_big, expected, &frame[..8]), &frame[FRAME_HEADER..]);
         let is_good = is_ours && summed == sums(&frame[16..]);
-        if is_good && committed_after_bad {
+        if is_ours && committed_after_bad {
             return Ok(Journal::Damaged { at: first_bad.unwrap_or_default() });
         }
         if !is_good && first_bad.is_none() {
             first_bad = Some(at);
         }
-        if is_ours && big_endian(&frame[4..]) != 0 {
+        if big_endian(&frame[4..]) != 0 {
             match first_bad {
                 Some(_) => committed_after_bad = true,
                 None => is_committed = true,
@@ -231,7 +232,8 @@ mod tests {
         let frames = (text.len() - JOURNAL_HEADER) / frame;
         for number in [0, frames / 2, frames - 2] {
             let start = JOURNAL_HEADER + number * frame;
-            for byte in [start + 4, start + 17, start + FRAME_HEADER, start + frame - 1] {
+            for byte in [start + 4, start + 9, start + 17, start + FRAME_HEADER, start + frame - 1]
+            {
                 let mut text = text.clone();
                 text[byte] ^= 0x10;
                 check(&text, Journal::Damaged { at: start as u64 });

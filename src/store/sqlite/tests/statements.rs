@@ -45,7 +45,8 @@ async fn every_statement_is_understood_by_the_database() {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();
-        for text in literals(&source).into_iter().filter(|text| is_statement(text)) {
+        let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for text in literals(source).into_iter().filter(|text| is_statement(text)) {
             if text.contains('{') {
                 filled_in += 1;
                 continue;

@@ -49,6 +49,7 @@ async fn upgrade_from(form: u32) {
     let clock = Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
     let ambient = ambient(&clock, 1, Arc::new(NoCrashPoints));
     let keys = Keys::open_or_create(files.dir.path(), &*ambient.entropy).unwrap();
+    create_private(&files.database()).unwrap();
     let mut old = connect(&files.database()).unwrap();
     let opening = Opening {
         state_dir: files.dir.path(),
