@@ -131,7 +131,8 @@ fn a_run_is_asked_for_claimed_and_completed() {
     let events = agent.json(&["audit", "ls", "--run", &id]);
     let types: Vec<_> =
         events["items"].as_array().unwrap().iter().map(|it| it["event_type"].clone()).collect();
-    assert_eq!(types, ["operation_run.completed", "operation_run.queued"]);
+    let expect = ["operation_run.completed", "operation_run.started", "operation_run.queued"];
+    assert_eq!(types, expect);
 }
 
 #[test]
