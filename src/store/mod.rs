@@ -4,6 +4,7 @@
 //! audit event beside it.
 
 mod alerts;
+mod company;
 mod error;
 mod filter;
 pub mod host;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use super::statements::Sql;
 use crate::base::ids::HostId;
 use crate::base::limits::{STORE_AWAY_WAIT, STORE_BATCH_MAX, STORE_TRANSACTION_TIMEOUT};
 use crate::base::{Ambient, chain};
+use crate::store::company::Company;
 use crate::store::{CommitObserver, StoreError};
 
 /// The channel on which agents of one database tell each other where to look.
@@ -162,6 +163,7 @@ impl Writer {
         jobs: &mut mpsc::Receiver<Job>,
         ended: &CancellationToken,
     ) -> Result<(), Fault> {
+        let mut company = Company::default();
         loop {
             if self.flight.is_empty() {
                 tokio::select! {
@@ -172,11 +174,8 @@ impl Writer {
                     () = ended.cancelled() => return Err(Fault::Slow),
                 }
             }
-            while self.flight.len() < STORE_BATCH_MAX
-                && let Ok(job) = jobs.try_recv()
-            {
-                self.flight.push(job);
-            }
+            self.gather(jobs, &company).await;
+            let (served, begun) = (self.flight.len(), Instant::now());
             if self.flight.len() > 1 && self.flight.iter().any(|job| job.work.is_alone()) {
                 self.one_by_one(session, state).await?;
                 continue;
@@ -186,6 +185,21 @@ impl Writer {
                 Err(fault) if fault.is_away() => return Err(fault),
                 Err(_) => self.one_by_one(session, state).await?,
             }
+            company.served(served, begun.elapsed(), jobs.len());
+        }
+    }
+
+    /// Adds who waits, and for a moment those who were served last and are on their way back.
+    async fn gather(&mut self, jobs: &mut mpsc::Receiver<Job>, company: &Company) {
+        let begun = Instant::now();
+        while self.flight.len() < STORE_BATCH_MAX {
+            if let Ok(job) = jobs.try_recv() {
+                self.flight.push(job);
+                continue;
+            }
+            let Some(patience) = company.patience(self.flight.len()) else { return };
+            let Ok(Some(job)) = timeout_at(begun + patience, jobs.recv()).await else { return };
+            self.flight.push(job);
         }
     }
 

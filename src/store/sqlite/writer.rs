@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -11,7 +12,11 @@ use super::fault::{Fault, classify};
 use super::load::{Cache, Session};
 use crate::base::CrashPoints;
 use crate::base::limits::STORE_BATCH_MAX;
+use crate::store::company::Company;
 use crate::store::{CommitObserver, StoreError};
+
+/// How often a writer looks whether those it waits for are there.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// What is done to the database within the caller's savepoint.
 type Statements = Box<dyn FnOnce(&mut Session<'_>) -> Result<(), Fault> + Send>;
@@ -39,14 +44,13 @@ impl Writer {
     /// Serves callers until the last one is gone. Whoever waits while a commit is under way shares
     /// the next one: the cost of a commit is the disk's, not the number of changes.
     pub(super) fn serve(mut self, mut jobs: mpsc::Receiver<Order>) {
+        let mut company = Company::default();
         while let Some(first) = jobs.blocking_recv() {
             let mut batch = vec![first];
-            while batch.len() < STORE_BATCH_MAX
-                && let Ok(next) = jobs.try_recv()
-            {
-                batch.push(next);
-            }
+            gather(&mut batch, &mut jobs, &company);
+            let (served, begun) = (batch.len(), Instant::now());
             self.execute(batch);
+            company.served(served, begun.elapsed(), jobs.len());
         }
     }
 
@@ -125,6 +129,24 @@ impl Writer {
 }
 
 type Reply = oneshot::Sender<Result<(), StoreError>>;
+
+/// Adds who waits, and for a moment those who were served last and are on their way back.
+fn gather(batch: &mut Vec<Order>, jobs: &mut mpsc::Receiver<Order>, company: &Company) {
+    let begun = Instant::now();
+    loop {
+        while batch.len() < STORE_BATCH_MAX
+            && let Ok(next) = jobs.try_recv()
+        {
+            batch.push(next);
+        }
+        let patience = company.patience(batch.len()).filter(|it| begun.elapsed() < *it);
+        if patience.is_none() || batch.len() >= STORE_BATCH_MAX {
+            return;
+        }
+        // Asleep, not in a loop: they may need this processor to come back.
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
 
 fn in_savepoint(
     transaction: &mut rusqlite::Transaction<'_>,
