@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use wharfinger::base::ids::{EventId, RunId};
 use wharfinger::base::{Ambient, Name};
-use wharfinger::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome};
+use wharfinger::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventType, Outcome};
 use wharfinger::domain::redaction::SafeText;
 use wharfinger::domain::runs::{
     Capability, Context, Definition, Details, End, Holder, Hosted, HostedType, Inputs, OnCrash,
@@ -112,7 +112,7 @@ impl Load {
     async fn begun(self) -> u64 {
         match self.enqueue(Some(self.claimant())).await {
             run if run.state == RunState::Running => {
-                self.complete(&run).await;
+                self.complete(&[&run]).await;
                 1
             }
             // Something waited before it: that goes first.
@@ -141,7 +141,7 @@ impl Load {
         done as f64 / begin.elapsed().as_secs_f64()
     }
 
-    /// Claims up to so many and completes them.
+    /// Claims up to so many and completes them together, as the peer does.
     async fn take(&self, limit: usize) -> u64 {
         let claim = Claim {
             claimant: self.claimant(),
@@ -151,8 +151,9 @@ impl Load {
             teller: self.teller(),
         };
         let claimed = self.store.claim(claim).await.unwrap();
-        join_all(claimed.iter().map(|claimed| self.complete(&claimed.run))).await;
-        claimed.len() as u64
+        let runs: Vec<&OperationRun> = claimed.iter().map(|claimed| &claimed.run).collect();
+        self.complete(&runs).await;
+        runs.len() as u64
     }
 
     async fn enqueue(&self, claimant: Option<Claimant>) -> OperationRun {
@@ -170,16 +171,18 @@ impl Load {
         }
     }
 
-    async fn complete(&self, run: &OperationRun) {
-        let complete = CompleteRun {
-            run_id: run.id,
-            attempt: run.attempt,
-            end: End::Succeeded,
-            at: self.ambient.now(),
-            progress: RunProgress::default(),
+    /// One commit for all of them.
+    async fn complete(&self, runs: &[&OperationRun]) {
+        let Some((first, rest)) = runs.split_first() else { return };
+        let at = self.ambient.now();
+        let complete = |run: &&OperationRun| {
+            let (end, progress) = (End::Succeeded, RunProgress::default());
+            let (run_id, attempt) = (run.id, run.attempt);
+            Write::CompleteRun(CompleteRun { run_id, attempt, end, at, progress })
         };
-        let event = self.event(EventType::RunCompleted, Some(run.id));
-        self.store.commit(vec![Write::CompleteRun(complete)], event.into()).await.unwrap();
+        let event = |run: &&OperationRun| self.event(EventType::RunCompleted, Some(run.id));
+        let events = AuditEvents::from(event(first)).and_all(rest.iter().map(event));
+        self.store.commit(runs.iter().map(complete).collect(), events).await.unwrap();
     }
 
     fn claimant(&self) -> Claimant {
