@@ -30,7 +30,7 @@ use crate::world::content_files::FilesInMemory;
 use crate::world::contexts::Contexts;
 use crate::world::docker::fake::FakeEngine;
 use crate::world::docker::{ContainerFilter, Engine as _};
-use crate::world::tasks::{Spawn as _, Supervisor};
+use crate::world::tasks::{Life, Spawn as _, Supervisor};
 
 /// The project that tests bring up.
 pub(crate) const PROJECT: &str = "shop";
@@ -67,6 +67,7 @@ pub(crate) struct Agent {
     pub(crate) supervisor: Supervisor,
     /// What it found when it started.
     pub(crate) recovered: Recovered,
+    _life: Life,
     _dir: Arc<TempDir>,
 }
 
@@ -153,6 +154,7 @@ impl Host {
         let policy = HostPathPolicy::default();
         let projects = Projects::new(rollout.clone(), door.clone(), ambient.clone(), policy);
         let (engine, _dir) = (Arc::clone(&self.engine), Arc::clone(&self.dir));
+        let _life = Life(supervisor.clone());
         Agent {
             engine,
             ambient,
@@ -163,6 +165,7 @@ impl Host {
             projects,
             supervisor,
             recovered,
+            _life,
             _dir,
         }
     }

@@ -20,7 +20,7 @@ use crate::operations::{Operation, Operations, RunContext, RunEnd, Runner, Runne
 use crate::store::keys::Keys;
 use crate::store::sqlite::{self, Mode, Opening};
 use crate::store::{AuditFilter, NewRevision, PageRequest, RunFilter, Store, Write};
-use crate::world::tasks::{Spawn as _, Supervisor};
+use crate::world::tasks::{Life, Spawn as _, Supervisor};
 
 struct PausedClock {
     began: tokio::time::Instant,
@@ -73,6 +73,7 @@ pub(super) struct Stage {
     pub(super) store: Arc<dyn Store>,
     pub(super) runner: Arc<Runner>,
     pub(super) supervisor: Supervisor,
+    life: Life,
     starts: u32,
 }
 
@@ -113,14 +114,15 @@ impl Stage {
             RunnerOptions::new(format!("start-{starts}")),
         );
         let _served = supervisor.spawn("runner", Arc::clone(&runner).serve().boxed());
-        Self { dir, ambient, store, runner, supervisor, starts }
+        let life = Life(supervisor.clone());
+        Self { dir, ambient, store, runner, supervisor, life, starts }
     }
 
     /// What is there after this process was killed and another began.
     pub(super) async fn killed(self, runs: Lasting) -> Self {
-        let Self { dir, ambient, store, runner, supervisor, starts } = self;
+        let Self { dir, ambient, store, runner, supervisor, life, starts } = self;
         supervisor.shut_down(Duration::ZERO).await;
-        drop((runner, supervisor));
+        drop((runner, supervisor, life));
         store.close().await.unwrap();
         drop(store);
         let stage = Self::open(dir, ambient, runs, starts + 1);

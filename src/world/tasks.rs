@@ -80,6 +80,19 @@ impl Supervisor {
     }
 }
 
+/// Aborts what a supervisor started when it is dropped: tasks know the one who starts them, so they
+/// would go on for ever, on what is gone by then. For hosts in tests.
+#[cfg(test)]
+pub(crate) struct Life(pub(crate) Supervisor);
+
+#[cfg(test)]
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.stop.cancel();
+        drop(std::mem::take(&mut *self.0.lock()));
+    }
+}
+
 impl Spawn for Supervisor {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) -> TaskHandle {
         let (tell, told) = oneshot::channel();
@@ -129,6 +142,22 @@ mod tests {
         let hangs = supervisor.spawn("hangs", std::future::pending().boxed());
         assert_eq!(supervisor.shut_down(Duration::from_secs(5)).await, 1);
         assert_eq!(obeys.await, Ok(()));
+        assert_eq!(hangs.await, Err(TaskLost::Aborted));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tasks_end_with_the_life_of_what_they_work_on() {
+        let supervisor = Supervisor::new();
+        let (life, own) = (Life(supervisor.clone()), supervisor.clone());
+        let hangs = supervisor.spawn(
+            "hangs",
+            async move {
+                std::future::pending::<()>().await;
+                drop(own);
+            }
+            .boxed(),
+        );
+        drop((life, supervisor));
         assert_eq!(hangs.await, Err(TaskLost::Aborted));
     }
 }

@@ -257,3 +257,86 @@ async fn a_schedule_fires_a_hosted_type_with_its_priority_for_a_worker_to_take()
     }
     assert_eq!(stage.recorded(EventType::ScheduleFired).await, 2);
 }
+
+/// A worker takes a run of `shop.mail`.
+async fn take_mail(stage: &Stage) -> AttemptRef {
+    let request = ClaimRequest {
+        run_types: vec![MAIL.parse().unwrap()],
+        limit: 1,
+        worker: "mailer".to_owned(),
+        wait: Duration::ZERO,
+    };
+    let claimed = stage.runner.hosted().claim(request).await.unwrap().remove(0).run;
+    AttemptRef { run_id: claimed.id, job: None, attempt: claimed.attempt }
+}
+
+/// The worker gives a sign of life every 20 seconds, until it is told to stop or has worked for so
+/// many minutes.
+async fn mail_for(stage: &Stage, minutes: usize) {
+    let (hosted, at) = (stage.runner.hosted(), take_mail(stage).await);
+    let mut outcome = WorkOutcome::Succeeded;
+    for _ in 0..minutes * 3 {
+        if hosted.heartbeat(at.clone()).await.unwrap().cancel_requested {
+            outcome = WorkOutcome::Cancelled;
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
+    let (counts, failures) = (Vec::new(), Vec::new());
+    let done = Completion { outcome, counts, failures };
+    hosted.complete(at, done, &stage.asker()).await.unwrap();
+}
+
+/// When each run was asked for, how it ended, and which firings were left out or waited.
+async fn told(stage: &Stage) -> String {
+    let runs = stage.runs().await.into_iter();
+    let runs = runs.map(|run| format!("{} {}", &run.created_at.to_string()[11..16], run.outcome()));
+    let skipped = stage.recorded(EventType::ScheduleSkipped).await;
+    let held = stage.recorded(EventType::ScheduleHeld).await;
+    format!("{}; skipped {skipped}, held {held}", runs.collect::<Vec<_>>().join(", "))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firing_meets_a_run_in_the_hands_of_a_worker_as_its_policy_says() {
+    for (overlap, expect) in [
+        (Overlap::Skip, "01:00 succeeded; skipped 1, held 0"),
+        (Overlap::Queue, "01:00 succeeded, 02:31 pending; skipped 0, held 1"),
+        (Overlap::CancelRunning, "01:00 cancelled, 02:00 pending; skipped 0, held 1"),
+    ] {
+        let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+        register(&stage).await;
+        watched(&stage, mailing(overlap)).await;
+        pass(31).await;
+        mail_for(&stage, 90).await;
+        pass(5).await;
+        assert_eq!(told(&stage).await, expect, "{overlap}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firing_waits_for_a_run_whose_worker_left_until_another_has_done_it() {
+    for (overlap, before, after) in [
+        (Overlap::Skip, "01:00 pending; skipped 1, held 0", "01:00 succeeded; skipped 1, held 0"),
+        (
+            Overlap::Queue,
+            "01:00 pending; skipped 0, held 1",
+            "01:00 succeeded, 02:31 pending; skipped 0, held 1",
+        ),
+        (
+            Overlap::CancelRunning,
+            "01:00 cancelled, 02:00 pending; skipped 0, held 1",
+            "01:00 cancelled, 02:00 succeeded; skipped 0, held 1",
+        ),
+    ] {
+        let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+        register(&stage).await;
+        watched(&stage, mailing(overlap)).await;
+        pass(31).await;
+        take_mail(&stage).await;
+        pass(89).await;
+        assert_eq!(told(&stage).await, before, "{overlap}");
+        mail_for(&stage, 1).await;
+        pass(5).await;
+        assert_eq!(told(&stage).await, after, "{overlap}");
+    }
+}
