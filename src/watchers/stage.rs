@@ -162,6 +162,11 @@ impl Stage {
         self.store.commit(writes, event.into()).await.unwrap();
     }
 
+    /// From now on, nothing of project `shop` was ever applied.
+    pub(super) fn lose_files(&self) {
+        sqlite::tests::lose_files_of_projects(self.dir.path());
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.ambient.now()
     }

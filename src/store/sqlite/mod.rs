@@ -23,7 +23,7 @@ mod runs;
 mod schedules;
 mod serve;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::fs::{File, OpenOptions};

@@ -13,6 +13,12 @@ use super::*;
 use crate::store::suite::{Base, Fixture};
 use crate::store::{Store, Write};
 
+/// Leaves the projects as an agent of the oldest form kept some: without files.
+pub(crate) fn lose_files_of_projects(state_dir: &Path) {
+    let connection = Connection::open(state_dir.join("wharf.db")).unwrap();
+    connection.execute("UPDATE projects SET revision_id = NULL", []).unwrap();
+}
+
 /// A state directory of a test's own.
 struct Files {
     dir: TempDir,

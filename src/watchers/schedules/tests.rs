@@ -186,6 +186,24 @@ async fn a_deploy_by_schedule_brings_up_what_is_kept_and_nothing_else() {
     assert!(deploy.force_recreate && deploy.keep_orphans && !deploy.adopt);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_project_of_which_nothing_was_applied_is_not_deployed_by_schedule() {
+    let stage = Stage::at("2026-06-01T00:30:00Z", SHORT).await;
+    let task =
+        Task::DeployProject { project: "shop".to_owned(), force_recreate: false, rebuild: false };
+    let spec = ScheduleSpec { task, ..hourly(Overlap::Queue) };
+    let schedules = watched(&stage, spec.clone()).await;
+    stage.lose_files();
+    pass(125).await;
+    let failed = stage.recorded(EventType::ScheduleFailed).await;
+    assert_eq!((stage.runs().await, failed), (Vec::new(), 2), "each firing is over at once");
+    let refused = schedules.run_now("hourly", &stage.asker()).await.unwrap_err();
+    assert!(matches!(&refused, ScheduleError::NothingApplied(project) if project == "shop"));
+    let refused = schedules.put("other".parse().unwrap(), spec, &stage.asker()).await;
+    let told = "nothing of project shop was applied that could be deployed";
+    assert_eq!(refused.unwrap_err().to_string(), told);
+}
+
 const MAIL: &str = "shop.mail";
 
 async fn register(stage: &Stage) {
