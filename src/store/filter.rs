@@ -1,6 +1,13 @@
 //! Builds the restriction of a list, for every dialect. Owns the only place where SQL is put
-//! together. Face: `Restriction`, `Bound`, `Marks`. Never puts a value into the text: values are
+//! together. Face: `Restriction`, `Bound`, `Marks`, `nanos`. Never puts a value into the text: values are
 //! bound.
+
+use crate::base::Timestamp;
+
+/// A time as it is stored: nanoseconds since 1970. Times past the year 2262 stop there.
+pub(super) fn nanos(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
 
 /// A value that is bound to a mark.
 #[derive(Debug, Clone, PartialEq, Eq)]

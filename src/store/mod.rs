@@ -4,12 +4,14 @@
 //! audit event beside it.
 
 mod alerts;
+mod audit_columns;
 mod company;
 mod error;
 mod filter;
 pub mod host;
 pub mod keys;
 mod ledger;
+mod lists;
 pub mod postgres;
 mod query;
 mod records;

@@ -27,10 +27,10 @@ use crate::domain::alerts::{
     self, AlertEvent, AlertRule, Delivery, DeliveryEvent, DeliveryState, DeliveryStatus, Receiver,
     Webhook, route,
 };
-use crate::store::filter::{Bound, Marks, Restriction};
+use crate::store::filter::Marks;
 use crate::store::{
-    AlertWrite, Answer, Conflict, Cursor, DeliveryFilter, Outbox, Page, PageRequest, ReadAlerts,
-    StoreError, TakeDeliveries,
+    AlertWrite, Answer, Conflict, DeliveryFilter, Outbox, Page, PageRequest, ReadAlerts,
+    StoreError, TakeDeliveries, lists,
 };
 
 /// A receiver whose address and headers are sealed: what may leave this host.
@@ -321,13 +321,6 @@ fn delivery(row: &Row) -> Result<Delivery, Fault> {
     })
 }
 
-fn read_cursor(cursor: &Cursor) -> Result<Vec<Bound>, StoreError> {
-    let bad = || StoreError::BadCursor(cursor.0.clone());
-    let (nanos, id) = cursor.0.split_once(':').ok_or_else(bad)?;
-    let id: DeliveryId = id.parse().map_err(|_| bad())?;
-    Ok(vec![Bound::Number(nanos.parse().map_err(|_| bad())?), Bound::Text(id.to_string())])
-}
-
 impl ReadAlerts for PostgresStore {
     fn alert_rules(&self, workspace: WorkspaceId) -> Answer<'_, Vec<AlertRule>> {
         answer(
@@ -359,18 +352,12 @@ impl ReadAlerts for PostgresStore {
     fn deliveries(&self, filter: DeliveryFilter, page: PageRequest) -> Answer<'_, Page<Delivery>> {
         answer(async move {
             let limit = page.bounded_limit();
-            let after = page.after.as_ref().map(read_cursor).transpose()?;
-            let (sql, values) = Restriction::new(Marks::Dollar)
-                .equals("d.workspace_id", filter.workspace_id.to_string())
-                .equals_if("d.status", filter.status.as_ref())
-                .equals_if("d.receiver_id", filter.receiver_id.as_ref())
-                .equals_if("d.run_id", filter.run_id.as_ref())
-                .below("d.created_at, d.id", after)
-                .query(delivery_columns!(), "d.created_at DESC, d.id DESC", limit + 1);
+            let restriction = lists::deliveries(Marks::Dollar, &filter, &page)?;
+            let (sql, values) =
+                restriction.query(delivery_columns!(), lists::DELIVERIES_ORDER, limit + 1);
             let read = |row: &Row| {
                 let found = delivery(row)?;
-                let at = nanos(found.event.occurred_at);
-                let cursor = Cursor(format!("{at}:{}", found.id));
+                let cursor = lists::delivery_cursor(&found);
                 Ok((found, cursor))
             };
             let found = self.readers.rows("list the deliveries", &sql, &values, read).await?;

@@ -1,18 +1,19 @@
 //! Appends to the audit log, lists it and proves it. Owns the table `audit_events`. Face:
-//! `Entries`, `query`, `Columns`. Never updates or deletes; triggers refuse it too.
+//! `Entries`, `query`. Never updates or deletes; triggers refuse it too.
 
 use tokio_postgres::Row;
 
 use super::fault::Fault;
 use super::flush::{Calls, Owned};
-use super::rows::{json, nanos, signed};
+use super::rows::{json, signed};
 use super::statements::Sql;
 use crate::base::ids::HostId;
 use crate::base::{Digest, Timestamp};
 use crate::domain::audit::chain::{self, ChainBreak, Link, Verifier};
 use crate::domain::audit::{AuditEvent, AuditRecord};
-use crate::store::filter::{Bound, Marks, Restriction};
-use crate::store::{AuditFilter, Cursor, PageRequest, StoreError};
+use crate::store::audit_columns::AuditColumns;
+use crate::store::filter::{Bound, Marks};
+use crate::store::{AuditFilter, Cursor, PageRequest, StoreError, lists};
 
 /// The end of a host's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl Entries {
             .map_err(|error| Fault::unreadable("audit event", crate::base::chain(&error)))?;
         let body = String::from_utf8(link.body)
             .map_err(|error| Fault::unreadable("audit event", error))?;
-        let columns = Columns::of(event);
+        let columns = AuditColumns::of(event);
         self.seq.push(signed(record.seq));
         self.id.push(columns.id);
         self.workspace_id.push(columns.workspace_id);
@@ -104,59 +105,22 @@ impl Entries {
     }
 }
 
-/// What the filters look at: a copy of parts of the body.
-#[derive(PartialEq, Eq)]
-struct Columns {
-    id: String,
-    workspace_id: String,
-    tenant_id: Option<String>,
-    event_type: String,
-    outcome: String,
-    actor_type: String,
-    actor_label: String,
-    target_type: Option<String>,
-    target_id: Option<String>,
-    operation_run_id: Option<String>,
-    summary: String,
-    occurred_at: i64,
-}
-
-impl Columns {
-    fn of(event: &AuditEvent) -> Self {
-        let target = event.target.as_ref();
-        Self {
-            id: event.id.to_string(),
-            workspace_id: event.workspace_id.to_string(),
-            tenant_id: event.tenant_id.map(|id| id.to_string()),
-            event_type: event.event_type.to_string(),
-            outcome: event.outcome.to_string(),
-            actor_type: event.actor.actor_type.to_string(),
-            actor_label: event.actor.actor_label.clone(),
-            target_type: target.map(|target| target.target_type.clone()),
-            target_id: target.map(|target| target.target_id.clone()),
-            operation_run_id: event.operation_run_id.map(|id| id.to_string()),
-            summary: event.summary.as_str().to_owned(),
-            occurred_at: nanos(event.occurred_at),
-        }
-    }
-
-    /// Reads them from the columns after the first three of `Sql::AuditChain`.
-    fn read(row: &Row) -> Result<Self, Fault> {
-        Ok(Self {
-            id: row.try_get(3)?,
-            workspace_id: row.try_get(4)?,
-            tenant_id: row.try_get(5)?,
-            event_type: row.try_get(6)?,
-            outcome: row.try_get(7)?,
-            actor_type: row.try_get(8)?,
-            actor_label: row.try_get(9)?,
-            target_type: row.try_get(10)?,
-            target_id: row.try_get(11)?,
-            operation_run_id: row.try_get(12)?,
-            summary: row.try_get(13)?,
-            occurred_at: row.try_get(14)?,
-        })
-    }
+/// Reads what the filters look at from the columns after the first three of `Sql::AuditChain`.
+fn read_columns(row: &Row) -> Result<AuditColumns, Fault> {
+    Ok(AuditColumns {
+        id: row.try_get(3)?,
+        workspace_id: row.try_get(4)?,
+        tenant_id: row.try_get(5)?,
+        event_type: row.try_get(6)?,
+        outcome: row.try_get(7)?,
+        actor_type: row.try_get(8)?,
+        actor_label: row.try_get(9)?,
+        target_type: row.try_get(10)?,
+        target_id: row.try_get(11)?,
+        operation_run_id: row.try_get(12)?,
+        summary: row.try_get(13)?,
+        occurred_at: row.try_get(14)?,
+    })
 }
 
 /// Reads a record.
@@ -189,19 +153,7 @@ pub(super) fn query(
     filter: &AuditFilter,
     page: &PageRequest,
 ) -> Result<(String, Vec<Bound>), StoreError> {
-    let restriction = Restriction::new(Marks::Dollar)
-        .equals("workspace_id", filter.workspace_id.to_string())
-        .equals_if("tenant_id", filter.tenant_id.as_ref())
-        .any_of("event_type", &filter.event_types)
-        .any_of("outcome", &filter.outcomes)
-        .equals_if("actor_type", filter.actor_type.as_ref())
-        .equals_if("actor_label", filter.actor_label.as_ref())
-        .equals_if("target_type", filter.target_type.as_ref())
-        .equals_if("target_id", filter.target_id.as_ref())
-        .equals_if("operation_run_id", filter.operation_run_id.as_ref())
-        .at_least("occurred_at", filter.date_from.map(nanos))
-        .less_than("occurred_at", filter.date_until.map(nanos))
-        .contains("summary", filter.search.as_deref())
+    let restriction = lists::audit(Marks::Dollar, filter)
         .below("occurred_at, host_id, seq", page.after.as_ref().map(place).transpose()?);
     let limit = page.bounded_limit() + 1;
     let select = "SELECT body, occurred_at, host_id, seq FROM audit_events";
@@ -221,7 +173,7 @@ pub(super) fn follow(verifier: &mut Verifier, rows: &[Row]) -> Result<Option<i64
         let unsigned = super::rows::number(seq)?;
         let record = verifier.next(&Link { seq: unsigned, body: body.into_bytes(), hash });
         if let Some(record) = record
-            && Columns::of(&record.event) != Columns::read(row)?
+            && AuditColumns::of(&record.event) != read_columns(row)?
         {
             verifier.report(ChainBreak::Contradiction { seq: unsigned, part: "index column" });
         }

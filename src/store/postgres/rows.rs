@@ -13,10 +13,7 @@ use super::fault::Fault;
 use crate::base::{Digest, Timestamp, canonical, chain};
 use crate::store::filter::Bound;
 
-/// Nanoseconds since 1970; times past the year 2262 stop there.
-pub(super) fn nanos(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
-}
+pub(super) use crate::store::filter::nanos;
 
 pub(super) fn optional_nanos(time: Option<Timestamp>) -> Option<i64> {
     time.map(nanos)

@@ -7,8 +7,8 @@ use tokio_postgres::Row;
 use super::columns::run as run_columns;
 use super::fault::Fault;
 use super::rows::{
-    digest, flag, json, nanos, number, optional_json, optional_parsed, optional_time, parsed,
-    small, text, time, unsigned,
+    digest, flag, json, number, optional_json, optional_parsed, optional_time, parsed, small, text,
+    time, unsigned,
 };
 use crate::base::Timestamp;
 use crate::domain::redaction::SafeText;
@@ -16,9 +16,9 @@ use crate::domain::runs::{
     Agent, Attempt, Holder, HostedType, Job, JobEnd, JobState, JobStatus, OperationRun, Payload,
     Priority, QueueControl, RunState, StepRecord, Subject,
 };
-use crate::store::filter::{Bound, Marks, Restriction};
+use crate::store::filter::{Bound, Marks};
 use crate::store::ledger::{StateColumns, state_of};
-use crate::store::{Backlog, Cursor, PageRequest, QueueDepth, RunFilter, StoreError};
+use crate::store::{Backlog, Cursor, PageRequest, QueueDepth, RunFilter, StoreError, lists};
 
 /// Reads a run from the columns of `run!`.
 pub(super) fn run(row: &Row) -> Result<OperationRun, Fault> {
@@ -67,14 +67,8 @@ fn state(row: &Row) -> Result<RunState, Fault> {
 /// Reads a run of a list, with its place in it.
 pub(super) fn listed(row: &Row) -> Result<(OperationRun, Cursor), Fault> {
     let run = run(row)?;
-    let cursor = Cursor(format!("{}~{}", nanos(run.created_at), run.id));
+    let cursor = lists::run_cursor(&run);
     Ok((run, cursor))
-}
-
-fn place(Cursor(text): &Cursor) -> Result<Vec<Bound>, StoreError> {
-    text.split_once('~')
-        .and_then(|(at, id)| Some(vec![Bound::Number(at.parse().ok()?), id.to_owned().into()]))
-        .ok_or_else(|| StoreError::BadCursor(text.clone()))
 }
 
 /// The query of a list of runs, newest first.
@@ -82,24 +76,9 @@ pub(super) fn query(
     filter: &RunFilter,
     page: &PageRequest,
 ) -> Result<(String, Vec<Bound>), StoreError> {
-    let restriction = Restriction::new(Marks::Dollar)
-        .equals("r.workspace_id", filter.workspace_id.to_string())
-        .equals_if("r.tenant_id", filter.tenant_id.as_ref())
-        .equals_if("r.subject", filter.subject.as_ref())
-        .any_of("r.type", &filter.run_types)
-        .any_of("r.status", &filter.statuses)
-        .any_of("r.outcome", &filter.outcomes)
-        .any_of("r.source", &filter.sources)
-        .literally(match filter.is_dead_letter {
-            Some(true) => Some("r.is_dead_letter = 1"),
-            Some(false) => Some("r.is_dead_letter = 0"),
-            None => None,
-        })
-        .at_least("r.created_at", filter.from.map(nanos))
-        .less_than("r.created_at", filter.until.map(nanos))
-        .below("r.created_at, r.id", page.after.as_ref().map(place).transpose()?);
+    let restriction = lists::runs(Marks::Dollar, filter, page)?;
     let limit = page.bounded_limit() + 1;
-    Ok(restriction.query(run_columns!(), "r.created_at DESC, r.id DESC", limit))
+    Ok(restriction.query(run_columns!(), lists::RUNS_ORDER, limit))
 }
 
 /// Reads an attempt from the columns of `attempt!`.

@@ -4,13 +4,14 @@
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
-use super::rows::{bound, nanos, signed, unsigned};
+use super::rows::{bound, signed, unsigned};
 use crate::base::ids::EventId;
 use crate::base::{Digest, Timestamp};
 use crate::domain::audit::chain::{self, ChainBreak, GENESIS, Link, Verdict, Verifier};
 use crate::domain::audit::{AuditEvent, AuditRecord};
-use crate::store::filter::{Marks, Restriction};
-use crate::store::{AuditFilter, Cursor, Page, PageRequest, StoreError};
+use crate::store::audit_columns::AuditColumns;
+use crate::store::filter::Marks;
+use crate::store::{AuditFilter, Cursor, Page, PageRequest, StoreError, lists};
 
 /// Appends events in order. Part of the caller's transaction: they stand or fall with the change.
 pub(super) fn append(
@@ -49,7 +50,7 @@ fn digest(row: &Row<'_>, column: usize) -> Result<Digest, Fault> {
 fn insert(connection: &Connection, event: &AuditEvent, link: &Link) -> Result<(), Fault> {
     let body =
         std::str::from_utf8(&link.body).map_err(|error| Fault::unreadable("audit event", error))?;
-    let columns = Columns::of(event);
+    let columns = AuditColumns::of(event);
     connection
         .prepare_cached(
             "INSERT INTO audit_events (seq, id, workspace_id, tenant_id, event_type, outcome,
@@ -77,59 +78,22 @@ fn insert(connection: &Connection, event: &AuditEvent, link: &Link) -> Result<()
     Ok(())
 }
 
-/// What the filters look at: a copy of parts of the body.
-#[derive(PartialEq, Eq)]
-struct Columns {
-    id: String,
-    workspace_id: String,
-    tenant_id: Option<String>,
-    event_type: String,
-    outcome: String,
-    actor_type: String,
-    actor_label: String,
-    target_type: Option<String>,
-    target_id: Option<String>,
-    operation_run_id: Option<String>,
-    summary: String,
-    occurred_at: i64,
-}
-
-impl Columns {
-    fn of(event: &AuditEvent) -> Self {
-        let target = event.target.as_ref();
-        Self {
-            id: event.id.to_string(),
-            workspace_id: event.workspace_id.to_string(),
-            tenant_id: event.tenant_id.map(|id| id.to_string()),
-            event_type: event.event_type.to_string(),
-            outcome: event.outcome.to_string(),
-            actor_type: event.actor.actor_type.to_string(),
-            actor_label: event.actor.actor_label.clone(),
-            target_type: target.map(|target| target.target_type.clone()),
-            target_id: target.map(|target| target.target_id.clone()),
-            operation_run_id: event.operation_run_id.map(|id| id.to_string()),
-            summary: event.summary.as_str().to_owned(),
-            occurred_at: nanos(event.occurred_at),
-        }
-    }
-
-    /// Reads them from the columns after the first three of `EVERYTHING`.
-    fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
-        Ok(Self {
-            id: row.get(3)?,
-            workspace_id: row.get(4)?,
-            tenant_id: row.get(5)?,
-            event_type: row.get(6)?,
-            outcome: row.get(7)?,
-            actor_type: row.get(8)?,
-            actor_label: row.get(9)?,
-            target_type: row.get(10)?,
-            target_id: row.get(11)?,
-            operation_run_id: row.get(12)?,
-            summary: row.get(13)?,
-            occurred_at: row.get(14)?,
-        })
-    }
+/// Reads what the filters look at from the columns after the first three of `EVERYTHING`.
+fn read_columns(row: &Row<'_>) -> Result<AuditColumns, rusqlite::Error> {
+    Ok(AuditColumns {
+        id: row.get(3)?,
+        workspace_id: row.get(4)?,
+        tenant_id: row.get(5)?,
+        event_type: row.get(6)?,
+        outcome: row.get(7)?,
+        actor_type: row.get(8)?,
+        actor_label: row.get(9)?,
+        target_type: row.get(10)?,
+        target_id: row.get(11)?,
+        operation_run_id: row.get(12)?,
+        summary: row.get(13)?,
+        occurred_at: row.get(14)?,
+    })
 }
 
 const EVERYTHING: &str = "SELECT seq, body, hash, id, workspace_id, tenant_id, event_type, outcome,
@@ -160,20 +124,7 @@ pub(super) fn query(
         Some(cursor) => Some(place(cursor)?),
         None => None,
     };
-    let restriction = Restriction::new(Marks::Question)
-        .equals("workspace_id", filter.workspace_id.to_string())
-        .equals_if("tenant_id", filter.tenant_id.as_ref())
-        .any_of("event_type", &filter.event_types)
-        .any_of("outcome", &filter.outcomes)
-        .equals_if("actor_type", filter.actor_type.as_ref())
-        .equals_if("actor_label", filter.actor_label.as_ref())
-        .equals_if("target_type", filter.target_type.as_ref())
-        .equals_if("target_id", filter.target_id.as_ref())
-        .equals_if("operation_run_id", filter.operation_run_id.as_ref())
-        .at_least("occurred_at", filter.date_from.map(nanos))
-        .less_than("occurred_at", filter.date_until.map(nanos))
-        .contains("summary", filter.search.as_deref())
-        .less_than("seq", before);
+    let restriction = lists::audit(Marks::Question, filter).less_than("seq", before);
     let limit = page.bounded_limit() + 1;
     let (sql, values) = restriction.query("SELECT body FROM audit_events", "seq DESC", limit);
     Ok((sql, bound(values)))
@@ -207,7 +158,7 @@ pub(super) fn verify(connection: &Connection) -> Result<Verdict, Fault> {
         let hash = digest(row, 2).unwrap_or(Digest::zero());
         let record = verifier.next(&Link { seq, body: body.into_bytes(), hash });
         if let Some(record) = record
-            && Columns::of(&record.event) != Columns::read(row)?
+            && AuditColumns::of(&record.event) != read_columns(row)?
         {
             verifier.report(ChainBreak::Contradiction { seq, part: "index column" });
         }

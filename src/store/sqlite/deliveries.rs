@@ -7,17 +7,15 @@ use super::alerts::rules_of;
 use super::fault::Fault;
 use super::page;
 use super::rows::{
-    bound, json, nanos, optional_json, optional_time, parsed, signed, small, to_json,
+    bound, collect, json, nanos, optional_json, optional_time, parsed, signed, small, to_json,
 };
 use crate::base::Timestamp;
 use crate::base::ids::{DeliveryId, ReceiverId, WorkspaceId};
 use crate::domain::alerts::{
     self, AlertEvent, Delivery, DeliveryEvent, DeliveryState, DeliveryStatus, route,
 };
-use crate::store::filter::{Bound, Marks, Restriction};
-use crate::store::{
-    Conflict, Cursor, DeliveryFilter, Page, PageRequest, StoreError, TakeDeliveries,
-};
+use crate::store::filter::Marks;
+use crate::store::{Conflict, DeliveryFilter, Page, PageRequest, TakeDeliveries, lists};
 
 /// Writes down who hears of an event, as the workspace's rules say.
 pub(super) fn raise(connection: &Connection, event: &AlertEvent) -> Result<(), Fault> {
@@ -76,7 +74,7 @@ pub(super) fn take(connection: &Connection, take: TakeDeliveries) -> Result<Vec<
     let sql =
         format!("{DELIVERY} WHERE status = 'pending' AND due_at <= ? ORDER BY due_at, id LIMIT ?");
     let values = params![nanos(take.at), signed(take.limit as u64)];
-    let due = collect(connection, &sql, values)?;
+    let due = collect(connection, &sql, values, delivery)?;
     due.into_iter()
         .map(|delivery| {
             let taken = delivery.transition(DeliveryEvent::Take { until: take.until });
@@ -135,7 +133,7 @@ fn update(connection: &Connection, delivery: &Delivery) -> Result<(), Fault> {
 }
 
 const DELIVERY: &str = "SELECT id, receiver_id, event, status, due_at, ended_at, attempts, last,
-    created_at FROM alert_deliveries";
+    created_at FROM alert_deliveries d";
 
 fn delivery(row: &Row<'_>) -> Result<Delivery, Fault> {
     let status: DeliveryStatus = parsed(row, 3, "delivery status")?;
@@ -156,20 +154,6 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, Fault> {
     })
 }
 
-fn collect(
-    connection: &Connection,
-    sql: &str,
-    values: impl rusqlite::Params,
-) -> Result<Vec<Delivery>, Fault> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut deliveries = Vec::new();
-    while let Some(row) = rows.next()? {
-        deliveries.push(delivery(row)?);
-    }
-    Ok(deliveries)
-}
-
 /// One delivery.
 pub(super) fn find(
     connection: &Connection,
@@ -178,7 +162,7 @@ pub(super) fn find(
 ) -> Result<Option<Delivery>, Fault> {
     let sql = format!("{DELIVERY} WHERE id = ?1 AND workspace_id = coalesce(?2, workspace_id)");
     let values = params![id.to_string(), workspace.map(|id| id.to_string())];
-    Ok(collect(connection, &sql, values)?.pop())
+    Ok(collect(connection, &sql, values, delivery)?.pop())
 }
 
 /// When the next delivery is due.
@@ -199,21 +183,8 @@ pub(super) fn list(
     request: &PageRequest,
 ) -> Result<Page<Delivery>, Fault> {
     let limit = request.bounded_limit();
-    let after = request.after.as_ref().map(read_cursor).transpose().map_err(Fault::Store)?;
-    let (sql, values) = Restriction::new(Marks::Question)
-        .equals("workspace_id", filter.workspace_id.to_string())
-        .equals_if("status", filter.status.as_ref())
-        .equals_if("receiver_id", filter.receiver_id.as_ref())
-        .equals_if("run_id", filter.run_id.as_ref())
-        .below("created_at, id", after)
-        .query(DELIVERY, "created_at DESC, id DESC", limit + 1);
-    let found = collect(connection, &sql, rusqlite::params_from_iter(bound(values)))?;
-    Ok(page(found, limit, |last| Cursor(format!("{}:{}", nanos(last.event.occurred_at), last.id))))
-}
-
-fn read_cursor(cursor: &Cursor) -> Result<Vec<Bound>, StoreError> {
-    let bad = || StoreError::BadCursor(cursor.0.clone());
-    let (nanos, id) = cursor.0.split_once(':').ok_or_else(bad)?;
-    let id: DeliveryId = id.parse().map_err(|_| bad())?;
-    Ok(vec![Bound::Number(nanos.parse().map_err(|_| bad())?), Bound::Text(id.to_string())])
+    let restriction = lists::deliveries(Marks::Question, filter, request).map_err(Fault::Store)?;
+    let (sql, values) = restriction.query(DELIVERY, lists::DELIVERIES_ORDER, limit + 1);
+    let found = collect(connection, &sql, rusqlite::params_from_iter(bound(values)), delivery)?;
+    Ok(page(found, limit, lists::delivery_cursor))
 }

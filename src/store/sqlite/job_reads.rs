@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::fault::Fault;
-use super::rows::{bound, optional_parsed, optional_time, parsed, small};
+use super::rows::{bound, collect, optional_parsed, optional_time, parsed, small};
 use super::run_reads::existing;
 use crate::base::ids::RunId;
 use crate::domain::runs::{Holder, Job, JobEnd, JobState, JobStatus, OperationRun, Payload};
@@ -47,21 +47,6 @@ fn job(row: &Row<'_>) -> Result<Job, Fault> {
         holder,
         lease_until: optional_time(row, 13)?,
     })
-}
-
-fn collect<T>(
-    connection: &Connection,
-    sql: &str,
-    values: impl rusqlite::Params,
-    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
-) -> Result<Vec<T>, Fault> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        items.push(read(row)?);
-    }
-    Ok(items)
 }
 
 /// One job.

@@ -4,26 +4,11 @@
 use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
-use super::rows::{json, nanos, optional_time, parsed, small, time, to_json, unsigned};
+use super::rows::{collect, json, nanos, optional_time, parsed, small, time, to_json, unsigned};
 use crate::base::Name;
 use crate::base::ids::WorkspaceId;
 use crate::domain::runs::{Agent, HostedType, QueueControl, QueueScope, RunType};
 use crate::store::{Conflict, QueueDepth};
-
-fn collect<T>(
-    connection: &Connection,
-    sql: &str,
-    values: impl rusqlite::Params,
-    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
-) -> Result<Vec<T>, Fault> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        items.push(read(row)?);
-    }
-    Ok(items)
-}
 
 /// Housekeeping: an agent has started; older ones of its host have not survived it.
 pub(super) fn register_agent(connection: &Connection, agent: &Agent) -> Result<(), Fault> {

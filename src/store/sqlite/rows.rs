@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use rusqlite::types::Value;
-use rusqlite::{Row, RowIndex};
+use rusqlite::{Connection, Params, Row, RowIndex};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,9 +13,22 @@ use super::fault::Fault;
 use crate::base::{Timestamp, canonical};
 use crate::store::filter::Bound;
 
-/// Nanoseconds since 1970; times past the year 2262 stop there.
-pub(super) fn nanos(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+pub(super) use crate::store::filter::nanos;
+
+/// Reads what a query finds, row by row.
+pub(super) fn collect<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(values)?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        items.push(read(row)?);
+    }
+    Ok(items)
 }
 
 pub(super) fn optional_nanos(time: Option<Timestamp>) -> Option<i64> {

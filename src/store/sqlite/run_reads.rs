@@ -6,8 +6,8 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
 use super::rows::{
-    bound, json, nanos, optional_json, optional_parsed, optional_time, parsed, small, time,
-    unsigned,
+    bound, collect, json, nanos, optional_json, optional_parsed, optional_time, parsed, small,
+    time, unsigned,
 };
 use crate::base::ids::{RunId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
@@ -16,11 +16,9 @@ use crate::domain::runs::{
     Attempt, Context, Holder, LockScope, OperationRun, Priority, RunState, Status, StepRecord,
     Subject,
 };
-use crate::store::filter::{Bound, Marks, Restriction};
+use crate::store::filter::Marks;
 use crate::store::ledger::{Lock, StateColumns, state_of};
-use crate::store::{
-    Backlog, Conflict, Cursor, OpenAttempt, Page, PageRequest, RunFilter, StoreError,
-};
+use crate::store::{Backlog, Conflict, OpenAttempt, Page, PageRequest, RunFilter, lists};
 
 /// The columns of a run, in the order in which `run` reads them.
 macro_rules! columns {
@@ -91,21 +89,6 @@ fn parse_subject(text: &str) -> Result<Subject, Fault> {
     Subject::parse(text).map_err(|error| Fault::unreadable("subject", error))
 }
 
-fn collect<T>(
-    connection: &Connection,
-    sql: &str,
-    values: impl rusqlite::Params,
-    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
-) -> Result<Vec<T>, Fault> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        items.push(read(row)?);
-    }
-    Ok(items)
-}
-
 /// One run.
 pub(super) fn find(connection: &Connection, id: RunId) -> Result<Option<OperationRun>, Fault> {
     let sql = concat!(columns!(), " WHERE r.id = ?");
@@ -134,31 +117,10 @@ pub(super) fn active(
 
 /// The query of a list.
 pub(super) fn query(filter: &RunFilter, page: &PageRequest) -> Result<(String, Vec<Value>), Fault> {
-    let restriction = Restriction::new(Marks::Question)
-        .equals("r.workspace_id", filter.workspace_id.to_string())
-        .equals_if("r.tenant_id", filter.tenant_id.as_ref())
-        .equals_if("r.subject", filter.subject.as_ref())
-        .any_of("r.type", &filter.run_types)
-        .any_of("r.status", &filter.statuses)
-        .any_of("r.outcome", &filter.outcomes)
-        .any_of("r.source", &filter.sources)
-        .literally(match filter.is_dead_letter {
-            Some(true) => Some("r.is_dead_letter = 1"),
-            Some(false) => Some("r.is_dead_letter = 0"),
-            None => None,
-        })
-        .at_least("r.created_at", filter.from.map(nanos))
-        .less_than("r.created_at", filter.until.map(nanos))
-        .below("r.created_at, r.id", page.after.as_ref().map(place).transpose()?);
+    let restriction = lists::runs(Marks::Question, filter, page).map_err(Fault::Store)?;
     let limit = page.bounded_limit() + 1;
-    let (sql, values) = restriction.query(RUN, "r.created_at DESC, r.id DESC", limit);
+    let (sql, values) = restriction.query(RUN, lists::RUNS_ORDER, limit);
     Ok((sql, bound(values)))
-}
-
-fn place(Cursor(text): &Cursor) -> Result<Vec<Bound>, Fault> {
-    text.split_once('~')
-        .and_then(|(at, id)| Some(vec![Bound::Number(at.parse().ok()?), id.to_owned().into()]))
-        .ok_or_else(|| Fault::Store(StoreError::BadCursor(text.clone())))
 }
 
 /// Runs that pass the filter, newest first.
@@ -169,8 +131,7 @@ pub(super) fn list(
 ) -> Result<Page<OperationRun>, Fault> {
     let (sql, values) = query(filter, page)?;
     let items = collect(connection, &sql, params_from_iter(values), run)?;
-    let cursor = |last: &OperationRun| Cursor(format!("{}~{}", nanos(last.created_at), last.id));
-    Ok(super::page(items, page.bounded_limit(), cursor))
+    Ok(super::page(items, page.bounded_limit(), lists::run_cursor))
 }
 
 const ATTEMPT: &str =

@@ -1,0 +1,42 @@
+//! Says what the filters of the audit log look at: a copy of parts of each record's body. Owns that
+//! copy, for every dialect. Face: `AuditColumns`. Never reads or writes the database.
+
+use super::filter::nanos;
+use crate::domain::audit::AuditEvent;
+
+/// What the filters look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AuditColumns {
+    pub(super) id: String,
+    pub(super) workspace_id: String,
+    pub(super) tenant_id: Option<String>,
+    pub(super) event_type: String,
+    pub(super) outcome: String,
+    pub(super) actor_type: String,
+    pub(super) actor_label: String,
+    pub(super) target_type: Option<String>,
+    pub(super) target_id: Option<String>,
+    pub(super) operation_run_id: Option<String>,
+    pub(super) summary: String,
+    pub(super) occurred_at: i64,
+}
+
+impl AuditColumns {
+    pub(super) fn of(event: &AuditEvent) -> Self {
+        let target = event.target.as_ref();
+        Self {
+            id: event.id.to_string(),
+            workspace_id: event.workspace_id.to_string(),
+            tenant_id: event.tenant_id.map(|id| id.to_string()),
+            event_type: event.event_type.to_string(),
+            outcome: event.outcome.to_string(),
+            actor_type: event.actor.actor_type.to_string(),
+            actor_label: event.actor.actor_label.clone(),
+            target_type: target.map(|target| target.target_type.clone()),
+            target_id: target.map(|target| target.target_id.clone()),
+            operation_run_id: event.operation_run_id.map(|id| id.to_string()),
+            summary: event.summary.as_str().to_owned(),
+            occurred_at: nanos(event.occurred_at),
+        }
+    }
+}
