@@ -13,12 +13,13 @@ use super::wire::{
     Apply, ApplyOptions, DownOptions, Page, PlanView, ProjectDetail, ProjectView, RestartOptions,
     RunAccepted,
 };
+use crate::domain::runs::DeployChoices;
 use crate::facts::{ContainerFacts, labels};
 use crate::operations::Admitted;
-use crate::operations::projects::{ApplyChoices, Asker};
+use crate::operations::projects::Asker;
 use crate::world::docker::ContainerFilter;
 
-impl From<ApplyOptions> for ApplyChoices {
+impl From<ApplyOptions> for DeployChoices {
     fn from(options: ApplyOptions) -> Self {
         Self {
             services: options.services,

@@ -5,7 +5,7 @@ use super::problem::{DiagnosticView, Problem, ProblemCode};
 use crate::base::{CanonicalError, chain};
 use crate::domain::compose::PROJECT_NAMES;
 use crate::operations::hosted::HostedError;
-use crate::operations::projects::ApplyError;
+use crate::operations::projects::ProjectError;
 use crate::operations::rollout::PreviewError;
 use crate::operations::{CancelError, SubmitError};
 use crate::store::StoreError;
@@ -59,32 +59,32 @@ impl From<CanonicalError> for Problem {
     }
 }
 
-impl From<ApplyError> for Problem {
-    fn from(error: ApplyError) -> Self {
+impl From<ProjectError> for Problem {
+    fn from(error: ProjectError) -> Self {
         match error {
-            ApplyError::Files(found) => Self::from(found),
-            ApplyError::OtherProject { .. } => {
+            ProjectError::Files(found) => Self::from(found),
+            ProjectError::OtherProject { .. } => {
                 Self::new(ProblemCode::InvalidProject, error.to_string())
             }
-            ApplyError::HostPaths(ref refusals) => {
+            ProjectError::HostPaths(ref refusals) => {
                 let views = refusals.iter().map(|refusal| view(refusal.code(), refusal, None));
                 let diagnostics = views.collect();
                 Self { diagnostics, ..Self::new(ProblemCode::Forbidden, error.to_string()) }
                     .hint("ask root to apply it, or to add the folder to `host_paths.roots`")
             }
-            ApplyError::ContextsMissing(ref digests) => {
+            ProjectError::ContextsMissing(ref digests) => {
                 let missing_contexts = digests.iter().map(ToString::to_string).collect();
                 let problem = Self::new(ProblemCode::ContextsMissing, error.to_string());
                 Self { missing_contexts, ..problem }.hint("send them with `PUT /v1/contexts/…`")
             }
-            ApplyError::Name(_) => {
+            ProjectError::Name(_) => {
                 Self::new(ProblemCode::InvalidProject, error.to_string()).hint(PROJECT_NAMES)
             }
-            ApplyError::Unknown(_) => Self::new(ProblemCode::NotFound, error.to_string())
+            ProjectError::Unknown(_) => Self::new(ProblemCode::NotFound, error.to_string())
                 .hint("`wharf ps` lists projects; `wharf up` makes the agent keep one"),
-            ApplyError::Preview(source) => Self::from(source),
-            ApplyError::Submit(source) => Self::from(source),
-            ApplyError::Store(source) => Self::from(source),
+            ProjectError::Preview(source) => Self::from(source),
+            ProjectError::Submit(source) => Self::from(source),
+            ProjectError::Store(source) => Self::from(source),
         }
     }
 }

@@ -81,7 +81,7 @@ impl Operation for DeployProject {
 /// The end of a deploy that went well.
 fn deployed(run: &RunContext, inputs: DeployInputs) -> RunEnd {
     let end = RunEnd::ended(End::Succeeded);
-    if !inputs.services.is_empty() || !inputs.wanted.is_whole() {
+    if !inputs.choices.services.is_empty() || !inputs.wanted.is_whole() {
         // Some services alone are not the whole revision.
         return end;
     }
@@ -94,19 +94,20 @@ fn deployed(run: &RunContext, inputs: DeployInputs) -> RunEnd {
     })
 }
 
-/// The plan's options that a request asks for.
+/// The plan's options that a request asks for, whether it is carried out or only looked at.
 pub fn options_of(inputs: &DeployInputs, declared: &Declared) -> PlanOptions {
+    let choices = &inputs.choices;
     let (base, remove_orphans) = match inputs.cause {
-        DeployCause::Apply => (PlanOptions::explicit(), !inputs.keep_orphans),
+        DeployCause::Apply => (PlanOptions::explicit(), !choices.keep_orphans),
         DeployCause::Convergence => (PlanOptions::convergence(), inputs.wanted.removes_orphans),
     };
-    let services: BTreeSet<String> = inputs.services.iter().cloned().collect();
+    let services: BTreeSet<String> = choices.services.iter().cloned().collect();
     PlanOptions {
         services: Some(services).filter(|s| !s.is_empty()).or_else(|| declared.wanted.clone()),
         remove_orphans,
-        take_over: inputs.adopt,
-        force_recreate: inputs.force_recreate,
-        rebuild: inputs.rebuild,
+        take_over: choices.adopt,
+        force_recreate: choices.force_recreate,
+        rebuild: choices.rebuild,
         ..base
     }
 }

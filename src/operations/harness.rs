@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
-use super::projects::{ApplyChoices, Asker, Projects};
+use super::projects::{Asker, Projects};
 use super::rollout::Rollout;
 use super::{Door, Operations, Recovered, Request, Runner, RunnerOptions};
 use crate::base::crash_points::NoCrashPoints;
@@ -20,7 +20,7 @@ use crate::base::{Ambient, Clock, Digest, Timestamp};
 use crate::domain::compose::{Bundle, BundleFile, ContextRef, Options};
 use crate::domain::rollout::{HostPathPolicy, Observed};
 use crate::domain::runs::{
-    Inputs, OnCrash, OperationRun, Outcome, RunType, Source, StepRecord, StepStatus,
+    DeployChoices, Inputs, OnCrash, OperationRun, Outcome, RunType, Source, StepRecord, StepStatus,
 };
 use crate::facts::{ContainerFacts, ImageFacts, ProjectSpec, ServiceSpec, labels};
 use crate::store::keys::Keys;
@@ -174,11 +174,11 @@ impl Host {
 impl Agent {
     /// Asks to bring the project up as this compose file says.
     pub(crate) async fn submit(&self, compose: &str) -> RunId {
-        self.apply(&bundle(compose), ApplyChoices::default()).await
+        self.apply(&bundle(compose), DeployChoices::default()).await
     }
 
     /// The same with files and choices of the test's.
-    pub(crate) async fn apply(&self, bundle: &Bundle, choices: ApplyChoices) -> RunId {
+    pub(crate) async fn apply(&self, bundle: &Bundle, choices: DeployChoices) -> RunId {
         self.projects.apply(PROJECT, bundle, choices, &asker()).await.unwrap().run().id
     }
 
@@ -187,14 +187,14 @@ impl Agent {
     }
 
     /// The same with choices of the test's.
-    pub(crate) async fn up_with(&self, compose: &str, choices: ApplyChoices) -> Ended {
+    pub(crate) async fn up_with(&self, compose: &str, choices: DeployChoices) -> Ended {
         self.ended(self.apply(&bundle(compose), choices).await).await
     }
 
     /// The same, for some services.
     pub(crate) async fn up_services(&self, compose: &str, services: &[&str]) -> Ended {
         let services = services.iter().map(|name| (*name).to_owned()).collect();
-        self.up_with(compose, ApplyChoices { services, ..ApplyChoices::default() }).await
+        self.up_with(compose, DeployChoices { services, ..DeployChoices::default() }).await
     }
 
     /// Makes the project as applied again, as the watcher does.

@@ -1,6 +1,6 @@
 //! Accepts what is asked for a project: its files, its removal, its restart, a pause. Owns the checks
 //! before a run, and which records change with its acceptance. Face: `Projects`, `Asker`,
-//! `ApplyError`. Never touches the engine: the run does.
+//! `ProjectError`. Never touches the engine: the run does.
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::deploy_project::options_of;
 use super::rollout::{Declared, Preview, PreviewError, Rollout};
 use super::{Admitted, Door, Request, SubmitError};
 use crate::base::ids::{EventId, RevisionId};
@@ -19,10 +20,11 @@ use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, 
 use crate::domain::compose::{Bundle, is_project_name};
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{
-    Caller, HostPathPolicy, HostPathRefusal, PlanError, PlanErrors, PlanOptions, host_paths,
+    Caller, HostPathPolicy, HostPathRefusal, PlanError, PlanErrors, host_paths,
 };
 use crate::domain::runs::{
-    DeployCause, DeployProject, Inputs, RemoveProject, RestartProject, Source, Wanted,
+    DeployCause, DeployChoices, DeployProject, Inputs, RemoveProject, RestartProject, Source,
+    Wanted,
 };
 use crate::store::{Desired, NewRevision, Project, Scope, StoreError, Write};
 use crate::world::host_paths;
@@ -63,26 +65,9 @@ impl Asker {
     }
 }
 
-/// How files are applied.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ApplyChoices {
-    /// Only these services and what they depend on; empty for all.
-    pub services: Vec<String>,
-    /// Replace containers even when nothing changed.
-    pub force_recreate: bool,
-    /// Keep containers of services that the files no longer declare.
-    pub keep_orphans: bool,
-    /// Build images even when one of the same files exists.
-    pub rebuild: bool,
-    /// Take the project over from another agent on the same engine.
-    pub adopt: bool,
-    /// Longest wait for health, in seconds, over what the project says.
-    pub wait_timeout_seconds: Option<u64>,
-}
-
 /// Why a request was not accepted. Nothing is recorded then.
 #[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
+pub enum ProjectError {
     /// The files do not make a project.
     #[error(transparent)]
     Files(Diagnostics),
@@ -117,7 +102,7 @@ pub enum ApplyError {
     Store(#[source] StoreError),
 }
 
-impl ApplyError {
+impl ProjectError {
     /// Whether somebody changed the records between reading and writing them.
     fn is_outrun(&self) -> bool {
         match self {
@@ -160,27 +145,19 @@ impl Projects {
         &self,
         name: &str,
         bundle: &Bundle,
-        choices: ApplyChoices,
+        choices: DeployChoices,
         asker: &Asker,
-    ) -> Result<Preview, ApplyError> {
+    ) -> Result<Preview, ProjectError> {
         let declared = self.check(name, bundle, &choices.services, asker)?;
         let scope = self.rollout.store.scope();
-        let (revision_id, ..) = self.revision(&scope, name, content_of(bundle)?).await?;
+        let (revision_id, digest, _) = self.revision(&scope, name, content_of(bundle)?).await?;
         let known = self.project(&scope, name).await?;
-        let wanted = wanted(known.as_ref(), revision_id, &choices);
-        let declared = self.rollout.layered(declared, &wanted).await;
-        let declared = declared.map_err(ApplyError::Preview)?;
-        let services: BTreeSet<String> = choices.services.into_iter().collect();
-        let options = PlanOptions {
-            services: Some(services).filter(|services| !services.is_empty()),
-            remove_orphans: !choices.keep_orphans,
-            force_recreate: choices.force_recreate,
-            rebuild: choices.rebuild,
-            take_over: choices.adopt,
-            ..PlanOptions::explicit()
-        };
+        let inputs = deploy(name, known.as_ref(), (revision_id, digest), choices);
+        let declared = self.rollout.layered(declared, &inputs.wanted).await;
+        let declared = declared.map_err(ProjectError::Preview)?;
+        let options = options_of(&inputs, &declared);
         let preview = self.rollout.preview(scope.workspace_id, &declared, &options).await;
-        preview.map_err(ApplyError::Preview)
+        preview.map_err(ProjectError::Preview)
     }
 
     /// Applies files: stores them, keeps the project from now on and asks for its deploy, all in one
@@ -193,9 +170,9 @@ impl Projects {
         &self,
         name: &str,
         bundle: &Bundle,
-        choices: ApplyChoices,
+        choices: DeployChoices,
         asker: &Asker,
-    ) -> Result<Admitted, ApplyError> {
+    ) -> Result<Admitted, ProjectError> {
         let declared = self.check(name, bundle, &choices.services, asker)?;
         self.check_contexts(&declared)?;
         let content = content_of(bundle)?;
@@ -207,22 +184,22 @@ impl Projects {
                 accepted => return accepted,
             }
         }
-        Err(ApplyError::Submit(SubmitError::Busy))
+        Err(ProjectError::Submit(SubmitError::Busy))
     }
 
     async fn try_apply(
         &self,
         name: &str,
         content: Bytes,
-        choices: ApplyChoices,
+        choices: DeployChoices,
         asker: &Asker,
-    ) -> Result<Admitted, ApplyError> {
+    ) -> Result<Admitted, ProjectError> {
         let scope = self.rollout.store.scope();
         let (revision_id, digest, new_revision) = self.revision(&scope, name, content).await?;
         let known = self.project(&scope, name).await?;
-        let wanted = wanted(known.as_ref(), revision_id, &choices);
+        let inputs = deploy(name, known.as_ref(), (revision_id, digest), choices);
         let mut writes: Vec<Write> = new_revision.map(Write::PutRevision).into_iter().collect();
-        if !choices.services.is_empty() {
+        if !inputs.choices.services.is_empty() {
             // They come on top of what was read.
             let (workspace_id, name) = (scope.workspace_id, name.to_owned());
             let unknown = Write::ExpectNoProject { workspace_id, name };
@@ -233,29 +210,16 @@ impl Projects {
             tenant_id: Some(scope.tenant_id),
             name: name.to_owned(),
             revision_id,
-            wanted: wanted.clone(),
+            wanted: inputs.wanted.clone(),
             at: self.ambient.now(),
         });
-        let inputs = Inputs::DeployProject(DeployProject {
-            project: name.to_owned(),
-            revision_id,
-            revision_digest: digest,
-            services: choices.services,
-            wanted,
-            cause: DeployCause::Apply,
-            force_recreate: choices.force_recreate,
-            keep_orphans: choices.keep_orphans,
-            rebuild: choices.rebuild,
-            adopt: choices.adopt,
-            wait_timeout_seconds: choices.wait_timeout_seconds,
-        });
-        let mut request = asker.request(&scope, inputs);
+        let mut request = asker.request(&scope, Inputs::DeployProject(inputs));
         request.writes = writes;
         let summary = format!("{} applied the files of project {name}", asker.name);
         let mut event = self.event(&scope, name, EventType::ProjectApplied, asker, summary);
         event.context.revision_id = Some(revision_id);
         request.events.push(event);
-        self.door.submit(request).await.map_err(ApplyError::Submit)
+        self.door.submit(request).await.map_err(ProjectError::Submit)
     }
 
     /// Asks for a project's removal. The agent stops keeping it at once.
@@ -267,15 +231,15 @@ impl Projects {
         name: &str,
         volumes: bool,
         asker: &Asker,
-    ) -> Result<Admitted, ApplyError> {
+    ) -> Result<Admitted, ProjectError> {
         if !is_project_name(name) {
-            return Err(ApplyError::Name(name.to_owned()));
+            return Err(ProjectError::Name(name.to_owned()));
         }
         let scope = self.rollout.store.scope();
         let inputs = Inputs::RemoveProject(RemoveProject { project: name.to_owned(), volumes });
         let mut request = asker.request(&scope, inputs);
         request.writes.push(keep(&scope, name, Desired::Removed, self.ambient.now()));
-        self.door.submit(request).await.map_err(ApplyError::Submit)
+        self.door.submit(request).await.map_err(ProjectError::Submit)
     }
 
     /// Asks for a restart of a project's containers.
@@ -287,25 +251,25 @@ impl Projects {
         name: &str,
         services: Vec<String>,
         asker: &Asker,
-    ) -> Result<Admitted, ApplyError> {
+    ) -> Result<Admitted, ProjectError> {
         let scope = self.rollout.store.scope();
         let known = self.known_project(&scope, name).await?;
         if !services.is_empty() {
-            let kept = self.rollout.kept(&known).await.map_err(ApplyError::Preview)?;
-            let kept = kept.ok_or_else(|| ApplyError::Unknown(name.to_owned()))?;
+            let kept = self.rollout.kept(&known).await.map_err(ProjectError::Preview)?;
+            let kept = kept.ok_or_else(|| ProjectError::Unknown(name.to_owned()))?;
             check_services(&kept, &services)?;
         }
         let project = name.to_owned();
         let inputs = Inputs::RestartProject(RestartProject { project, services });
         let request = asker.request(&scope, inputs);
-        self.door.submit(request).await.map_err(ApplyError::Submit)
+        self.door.submit(request).await.map_err(ProjectError::Submit)
     }
 
     /// Leaves a project alone from now on.
     ///
     /// # Errors
     /// When the agent does not keep the project, or the store does not take it.
-    pub async fn pause(&self, name: &str, asker: &Asker) -> Result<Project, ApplyError> {
+    pub async fn pause(&self, name: &str, asker: &Asker) -> Result<Project, ProjectError> {
         self.switch(name, Desired::Paused, asker).await
     }
 
@@ -313,7 +277,7 @@ impl Projects {
     ///
     /// # Errors
     /// When the agent does not keep the project, or the store does not take it.
-    pub async fn resume(&self, name: &str, asker: &Asker) -> Result<Project, ApplyError> {
+    pub async fn resume(&self, name: &str, asker: &Asker) -> Result<Project, ProjectError> {
         self.switch(name, Desired::Running, asker).await
     }
 
@@ -322,14 +286,14 @@ impl Projects {
         name: &str,
         desired: Desired,
         asker: &Asker,
-    ) -> Result<Project, ApplyError> {
+    ) -> Result<Project, ProjectError> {
         for _ in 0..DOOR_RETRIES_MAX {
             match self.try_switch(name, desired, asker).await {
                 Err(error) if error.is_outrun() => {}
                 switched => return switched,
             }
         }
-        Err(ApplyError::Submit(SubmitError::Busy))
+        Err(ProjectError::Submit(SubmitError::Busy))
     }
 
     async fn try_switch(
@@ -337,7 +301,7 @@ impl Projects {
         name: &str,
         desired: Desired,
         asker: &Asker,
-    ) -> Result<Project, ApplyError> {
+    ) -> Result<Project, ProjectError> {
         let scope = self.rollout.store.scope();
         let known = self.known_project(&scope, name).await?;
         if known.desired == desired {
@@ -349,7 +313,7 @@ impl Projects {
             let summary =
                 format!("{} resumed project {name}: the agent keeps it again", asker.name);
             let deploy = self.rollout.deploy_as_applied(&known).await;
-            (EventType::ProjectResumed, summary, deploy.map_err(ApplyError::Store)?)
+            (EventType::ProjectResumed, summary, deploy.map_err(ProjectError::Store)?)
         } else {
             let summary =
                 format!("{} paused project {name}: the agent leaves it alone", asker.name);
@@ -359,13 +323,13 @@ impl Projects {
         match deploy.map(Inputs::DeployProject) {
             None => {
                 let committed = self.rollout.store.commit(writes, event.into()).await;
-                committed.map_err(ApplyError::Store)?;
+                committed.map_err(ProjectError::Store)?;
             }
             Some(inputs) => {
                 let mut request = asker.request(&scope, inputs);
                 request.writes = writes;
                 request.events.push(event);
-                self.door.submit(request).await.map_err(ApplyError::Submit)?;
+                self.door.submit(request).await.map_err(ProjectError::Submit)?;
             }
         }
         Ok(Project { desired, updated_at: at, ..known })
@@ -378,12 +342,12 @@ impl Projects {
         bundle: &Bundle,
         services: &[String],
         asker: &Asker,
-    ) -> Result<Declared, ApplyError> {
-        let declared = Declared::from_bundle(bundle).map_err(ApplyError::Files)?;
+    ) -> Result<Declared, ProjectError> {
+        let declared = Declared::from_bundle(bundle).map_err(ProjectError::Files)?;
         check_services(&declared, services)?;
         if declared.spec.name != name {
             let (declared, asked) = (declared.spec.name, name.to_owned());
-            return Err(ApplyError::OtherProject { declared, asked });
+            return Err(ProjectError::OtherProject { declared, asked });
         }
         let policy = self.host_paths.read().unwrap_or_else(PoisonError::into_inner).clone();
         let caller = Caller::User(asker.uid);
@@ -391,14 +355,14 @@ impl Projects {
             .iter()
             .filter_map(|used| policy.check(used, &host_paths::resolve(&used.path), caller).err())
             .collect();
-        if refusals.is_empty() { Ok(declared) } else { Err(ApplyError::HostPaths(refusals)) }
+        if refusals.is_empty() { Ok(declared) } else { Err(ProjectError::HostPaths(refusals)) }
     }
 
-    fn check_contexts(&self, declared: &Declared) -> Result<(), ApplyError> {
+    fn check_contexts(&self, declared: &Declared) -> Result<(), ProjectError> {
         let digests: BTreeSet<&Digest> = declared.contexts.values().collect();
         let missing = digests.into_iter().filter(|digest| !self.rollout.contexts.has(digest));
         let missing: Vec<Digest> = missing.copied().collect();
-        if missing.is_empty() { Ok(()) } else { Err(ApplyError::ContextsMissing(missing)) }
+        if missing.is_empty() { Ok(()) } else { Err(ProjectError::ContextsMissing(missing)) }
     }
 
     /// The stored revision of this content; a new one when there is none.
@@ -407,12 +371,12 @@ impl Projects {
         scope: &Scope,
         name: &str,
         content: Bytes,
-    ) -> Result<(RevisionId, Digest, Option<NewRevision>), ApplyError> {
+    ) -> Result<(RevisionId, Digest, Option<NewRevision>), ProjectError> {
         let digest = self.rollout.key.digest(&content);
         let (workspace_id, project) = (scope.workspace_id, name.to_owned());
         let store = &self.rollout.store;
         let known = store.revision_by_digest(workspace_id, project.clone(), digest).await;
-        if let Some(known) = known.map_err(ApplyError::Store)? {
+        if let Some(known) = known.map_err(ProjectError::Store)? {
             return Ok((known.id, digest, None));
         }
         let id = RevisionId::generate(&*self.ambient.clock, &*self.ambient.entropy);
@@ -422,14 +386,14 @@ impl Projects {
         Ok((id, digest, Some(new)))
     }
 
-    async fn project(&self, scope: &Scope, name: &str) -> Result<Option<Project>, ApplyError> {
+    async fn project(&self, scope: &Scope, name: &str) -> Result<Option<Project>, ProjectError> {
         let found = self.rollout.store.project(scope.workspace_id, name.to_owned()).await;
-        found.map_err(ApplyError::Store)
+        found.map_err(ProjectError::Store)
     }
 
-    async fn known_project(&self, scope: &Scope, name: &str) -> Result<Project, ApplyError> {
+    async fn known_project(&self, scope: &Scope, name: &str) -> Result<Project, ProjectError> {
         let found = self.project(scope, name).await?;
-        found.ok_or_else(|| ApplyError::Unknown(name.to_owned()))
+        found.ok_or_else(|| ProjectError::Unknown(name.to_owned()))
     }
 
     fn event(
@@ -468,13 +432,13 @@ impl Projects {
 
 /// Asked here as well as by the plan: what is accepted is kept from then on, and a run that cannot
 /// do anything is not made.
-fn check_services(declared: &Declared, services: &[String]) -> Result<(), ApplyError> {
+fn check_services(declared: &Declared, services: &[String]) -> Result<(), ProjectError> {
     let unknown = services.iter().filter(|name| !declared.spec.services.contains_key(*name));
     let unknown = unknown.map(|name| PlanError::UnknownService { service: name.clone() });
     let unknown: Vec<PlanError> = unknown.collect();
     match unknown.is_empty() {
         true => Ok(()),
-        false => Err(ApplyError::Preview(PreviewError::Plan(PlanErrors(unknown)))),
+        false => Err(ProjectError::Preview(PreviewError::Plan(PlanErrors(unknown)))),
     }
 }
 
@@ -484,13 +448,25 @@ fn keep(scope: &Scope, name: &str, desired: Desired, at: Timestamp) -> Write {
 }
 
 /// The bundle as it is stored.
-fn content_of(bundle: &Bundle) -> Result<Bytes, ApplyError> {
+fn content_of(bundle: &Bundle) -> Result<Bytes, ProjectError> {
     let content = serde_json::to_vec(bundle);
-    content.map(Bytes::from).map_err(|error| ApplyError::Preview(PreviewError::Bundle(error)))
+    content.map(Bytes::from).map_err(|error| ProjectError::Preview(PreviewError::Bundle(error)))
+}
+
+/// The deploy that these choices ask for: a dry run plans it, an apply asks for its run.
+fn deploy(
+    name: &str,
+    known: Option<&Project>,
+    (revision_id, revision_digest): (RevisionId, Digest),
+    choices: DeployChoices,
+) -> DeployProject {
+    let wanted = wanted(known, revision_id, &choices);
+    let (project, cause) = (name.to_owned(), DeployCause::Apply);
+    DeployProject { project, revision_id, revision_digest, wanted, cause, choices }
 }
 
 /// What is kept of a project when this is asked for of a revision.
-fn wanted(known: Option<&Project>, revision: RevisionId, choices: &ApplyChoices) -> Wanted {
+fn wanted(known: Option<&Project>, revision: RevisionId, choices: &DeployChoices) -> Wanted {
     // Of one that is being removed, nothing is wanted any more.
     let kept = known.filter(|project| project.desired != Desired::Removed);
     let before = kept.and_then(|project| project.revision_id);

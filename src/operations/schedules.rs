@@ -18,7 +18,8 @@ use crate::domain::audit::{
 };
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    DeployCause, DeployProject, Hosted, Inputs, Payload, PayloadError, RestartProject, Source,
+    DeployCause, DeployChoices, DeployProject, Hosted, Inputs, Payload, PayloadError,
+    RestartProject, Source,
 };
 use crate::domain::schedules::{
     Calendar, Decision, Firing, MissedPolicy, Overlap, Progress, Schedule, Task, decide, due,
@@ -432,8 +433,11 @@ impl Schedules {
                 let deploy = deploy.map_err(ScheduleError::Store)?.ok_or_else(nothing)?;
                 Ok(Inputs::DeployProject(DeployProject {
                     cause: DeployCause::Apply,
-                    force_recreate: *force_recreate,
-                    rebuild: *rebuild,
+                    choices: DeployChoices {
+                        force_recreate: *force_recreate,
+                        rebuild: *rebuild,
+                        ..deploy.choices
+                    },
                     ..deploy
                 }))
             }

@@ -18,10 +18,10 @@ use wharfinger::base::{Ambient, Clock as _};
 use wharfinger::domain::alerts::{Delivery, DeliveryStatus};
 use wharfinger::domain::audit::Actor;
 use wharfinger::domain::rollout::{HostPathPolicy, PlanOptions};
-use wharfinger::domain::runs::{OperationRun, RunType, Source};
+use wharfinger::domain::runs::{DeployChoices, OperationRun, RunType, Source};
 use wharfinger::facts::{ContainerFacts, Instance, RestartPolicy, ServiceSpec, labels};
 use wharfinger::operations::deploy_project::{DeployProject, options_of};
-use wharfinger::operations::projects::{ApplyChoices, ApplyError, Asker, Projects};
+use wharfinger::operations::projects::{Asker, ProjectError, Projects};
 use wharfinger::operations::rollout::{Declared, Rollout};
 use wharfinger::operations::{Admitted, Door, Operations};
 use wharfinger::store::{Desired, Project, Store};
@@ -432,7 +432,7 @@ impl Process<'_> {
         self.host.memory().desired.remove(name);
         let (desired, asked) = self.ask_for(name).await;
         match asked {
-            Err(ApplyError::Unknown(_)) => {}
+            Err(ProjectError::Unknown(_)) => {}
             Err(refused) if format!("{refused:?}").contains("planted") => {}
             Err(refused) => panic!("a request is refused: {refused:?}"),
             Ok(run) => {
@@ -451,7 +451,7 @@ impl Process<'_> {
     async fn ask_for(
         &self,
         name: &'static str,
-    ) -> (Option<Desired>, Result<Option<OperationRun>, ApplyError>) {
+    ) -> (Option<Desired>, Result<Option<OperationRun>, ProjectError>) {
         let (dice, projects, asker) = (&self.host.dice, &self.projects, &self.asker);
         let run = |admitted: Admitted| Some(admitted.run().clone());
         match dice.below(8) {
@@ -483,8 +483,8 @@ impl Process<'_> {
         &self,
         declared: &Declaration,
         force_recreate: bool,
-    ) -> Result<OperationRun, ApplyError> {
-        let choices = ApplyChoices { force_recreate, ..ApplyChoices::default() };
+    ) -> Result<OperationRun, ProjectError> {
+        let choices = DeployChoices { force_recreate, ..DeployChoices::default() };
         let bundle = declared.bundle();
         let admitted = self.projects.apply(&declared.name, &bundle, choices, &self.asker).await?;
         Ok(admitted.run().clone())

@@ -54,29 +54,32 @@ pub struct DeployProject {
     pub revision_id: RevisionId,
     /// The digest of these files: two revisions of equal files ask for the same.
     pub revision_digest: Digest,
-    /// Only these services and what they depend on; empty for all.
-    #[serde(default)]
-    pub services: Vec<String>,
     /// Which services the project is kept with, and as which revision declares them.
     #[serde(default)]
     pub wanted: Wanted,
     /// Why.
     pub cause: DeployCause,
+    /// How: they are stored beside the rest.
+    #[serde(flatten)]
+    pub choices: DeployChoices,
+}
+
+/// How a project is deployed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeployChoices {
+    /// Only these services and what they depend on; empty for all.
+    pub services: Vec<String>,
     /// Replace containers even when nothing changed.
-    #[serde(default)]
     pub force_recreate: bool,
     /// Keep containers of services that the files no longer declare.
-    #[serde(default)]
     pub keep_orphans: bool,
     /// Build images even when one with the context's hash exists.
-    #[serde(default)]
     pub rebuild: bool,
     /// Take the project over from another agent on the same engine: its containers are replaced.
     /// What Docker Compose made is taken over without being asked, and without a recreate.
-    #[serde(default)]
     pub adopt: bool,
     /// Longest wait for health, in seconds, over what the project says.
-    #[serde(default)]
     pub wait_timeout_seconds: Option<u64>,
 }
 

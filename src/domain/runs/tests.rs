@@ -77,13 +77,12 @@ fn deploy(services: &[&str], revision: u128, force_recreate: bool) -> Digest {
         revision_id: RevisionId::from_u128(revision),
         revision_digest: Digest::of(b"files"),
         wanted: Wanted::default(),
-        services: services.iter().map(|name| (*name).to_owned()).collect(),
         cause: DeployCause::Apply,
-        force_recreate,
-        keep_orphans: false,
-        rebuild: false,
-        adopt: false,
-        wait_timeout_seconds: None,
+        choices: DeployChoices {
+            services: services.iter().map(|name| (*name).to_owned()).collect(),
+            force_recreate,
+            ..DeployChoices::default()
+        },
     });
     identity_hash(WorkspaceId::from_u128(1), None, &inputs).unwrap()
 }
@@ -93,6 +92,37 @@ fn equal_requests_have_one_identity_whatever_their_spelling() {
     assert_eq!(deploy(&["web", "db", "web"], 1, false), deploy(&["db", "web"], 2, false));
     assert_ne!(deploy(&[], 1, false), deploy(&[], 1, true));
     assert_ne!(deploy(&[], 1, false), deploy(&["db"], 1, false));
+}
+
+#[test]
+fn what_was_asked_of_a_deploy_reads_and_hashes_as_ever() {
+    let stored = format!(
+        r#"{{"adopt":false,"cause":"apply","force_recreate":true,"keep_orphans":true,"project":"shop","rebuild":false,"revision_digest":"{}","revision_id":"00000000-0000-0000-0000-000000000001","services":["web"],"type":"deploy_project","wait_timeout_seconds":30,"wanted":{{}}}}"#,
+        Digest::of(b"files")
+    );
+    let inputs: Inputs = serde_json::from_str(&stored).unwrap();
+    let Inputs::DeployProject(deploy) = &inputs else { unreachable!() };
+    let choices = DeployChoices {
+        services: vec!["web".to_owned()],
+        force_recreate: true,
+        keep_orphans: true,
+        wait_timeout_seconds: Some(30),
+        ..DeployChoices::default()
+    };
+    assert_eq!(deploy.choices, choices);
+    assert_eq!(serde_json::to_value(&inputs).unwrap().to_string(), stored);
+    let identity = identity_hash(WorkspaceId::from_u128(1), None, &inputs).unwrap();
+    assert_eq!(
+        identity.to_string(),
+        "79151577ae3015c278e81b9a1354b34b6748f499e890898cbb65dc42e2c2beee"
+    );
+    let oldest = r#"{"type":"deploy_project","project":"shop","cause":"convergence",
+        "revision_id":"00000000-0000-0000-0000-000000000001","revision_digest":"DIGEST"}"#;
+    let oldest = oldest.replace("DIGEST", &Digest::of(b"files").to_string());
+    let Inputs::DeployProject(deploy) = serde_json::from_str(&oldest).unwrap() else {
+        unreachable!()
+    };
+    assert_eq!(deploy.choices, DeployChoices::default());
 }
 
 #[test]

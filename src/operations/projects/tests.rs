@@ -21,7 +21,7 @@ impl Agent {
 
     async fn asked(&self, compose: &str) -> Admitted {
         let (bundle, asker) = (bundle(compose), asker());
-        let choices = ApplyChoices::default();
+        let choices = DeployChoices::default();
         self.projects.apply(PROJECT, &bundle, choices, &asker).await.unwrap()
     }
 
@@ -117,7 +117,7 @@ async fn a_resume_at_the_end_of_a_removal_is_recorded_or_refused() {
         let (resumed, ()) = tokio::join!(resume, agent.meanwhile(turns, forget(&agent)));
         match (resumed, agent.kept().await) {
             (Ok(_), Some(kept)) => assert_eq!(kept.desired, Desired::Running),
-            (Err(ApplyError::Unknown(_)), None) => {}
+            (Err(ProjectError::Unknown(_)), None) => {}
             (resumed, kept) => panic!("after {turns} turns: {resumed:?}, {kept:?}"),
         }
     }

@@ -128,7 +128,8 @@ impl<'a> Acting<'a> {
     fn deadline(&self) -> Duration {
         match &self.run.run().context.inputs {
             Inputs::DeployProject(inputs) => {
-                inputs.wait_timeout_seconds.map_or(HEALTHY_WAIT_TIMEOUT, Duration::from_secs)
+                let asked = inputs.choices.wait_timeout_seconds;
+                asked.map_or(HEALTHY_WAIT_TIMEOUT, Duration::from_secs)
             }
             _ => HEALTHY_WAIT_TIMEOUT,
         }

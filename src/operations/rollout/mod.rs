@@ -23,7 +23,7 @@ use crate::domain::compose::{Bundle, load_bundle, lower};
 use crate::domain::rollout::{
     Observed, Plan, PlanErrors, PlanOptions, Revision, layered, owner_id, plan,
 };
-use crate::domain::runs::{DeployCause, DeployProject, Wanted};
+use crate::domain::runs::{DeployCause, DeployChoices, DeployProject, Wanted};
 use crate::facts::{MountKind, ProjectSpec, ServiceUnit};
 use crate::store::{Project, Store, StoreError};
 use crate::world::content_files::{ContentFileError, ContentFiles, name_of};
@@ -278,13 +278,8 @@ pub(super) async fn deploy_as_applied(
         project: project.name.clone(),
         revision_id,
         revision_digest: revision.digest,
-        services: Vec::new(),
         wanted: project.wanted.clone(),
         cause: DeployCause::Convergence,
-        force_recreate: false,
-        keep_orphans: true,
-        rebuild: false,
-        adopt: false,
-        wait_timeout_seconds: None,
+        choices: DeployChoices { keep_orphans: true, ..DeployChoices::default() },
     }))
 }

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use super::Declared;
 use crate::domain::audit::Actor;
-use crate::domain::runs::Outcome;
+use crate::domain::runs::{DeployChoices, Outcome};
 use crate::facts::{ContainerState, MountKind, Protocol, labels};
 use crate::operations::harness::{Agent, Ended, Host, bundle, bundle_with_context, image};
-use crate::operations::projects::ApplyChoices;
 use crate::store::{AuditFilter, PageRequest};
 use crate::world::docker::fake::{Behaviour, FakeEngine, HealthCourse};
 use crate::world::docker::{Engine as _, EngineErrorKind, NewContainer};
@@ -59,8 +58,8 @@ fn shop_host() -> Host {
     host
 }
 
-fn forced(force_recreate: bool) -> ApplyChoices {
-    ApplyChoices { force_recreate, ..ApplyChoices::default() }
+fn forced(force_recreate: bool) -> DeployChoices {
+    DeployChoices { force_recreate, ..DeployChoices::default() }
 }
 
 fn written(engine: &FakeEngine) -> Vec<&'static str> {
@@ -316,7 +315,7 @@ async fn configs_are_files_that_containers_mount_until_nobody_needs_them() {
     let first = sources(&agent.look().await);
     assert_eq!(first[0], first[1], "one content, one file");
     let blue = compose.replace("red", "blue");
-    let only_one = ApplyChoices { services: vec!["one".to_owned()], ..ApplyChoices::default() };
+    let only_one = DeployChoices { services: vec!["one".to_owned()], ..DeployChoices::default() };
     let id = agent.apply(&bundle(&blue), only_one).await;
     agent.ended(id).await.assert(Outcome::Succeeded);
     let kept = |path: &str| {
@@ -388,12 +387,12 @@ async fn an_image_is_built_and_its_container_made_from_it() {
     let digest = context_digest(&[]);
     agent.rollout.contexts.put(&digest, &archive).unwrap();
     let bundle = bundle_with_context(BUILT, digest);
-    let id = agent.apply(&bundle, ApplyChoices::default()).await;
+    let id = agent.apply(&bundle, DeployChoices::default()).await;
     let ended = agent.ended(id).await;
     ended.assert(Outcome::Succeeded);
     assert!(ended.keys()[0].starts_with("build_image:"), "{:?}", ended.keys());
     host.engine.forget_calls();
-    let id = agent.apply(&bundle, ApplyChoices::default()).await;
+    let id = agent.apply(&bundle, DeployChoices::default()).await;
     agent.ended(id).await.assert(Outcome::Succeeded);
     assert_eq!(written(&host.engine), [""; 0]);
 }

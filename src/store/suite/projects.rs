@@ -7,7 +7,7 @@ use crate::base::Digest;
 use crate::base::ids::RevisionId;
 use crate::base::limits::REVISIONS_KEPT_MAX;
 use crate::domain::rollout::Exit;
-use crate::domain::runs::{DeployCause, DeployProject, Inputs, Layer, Wanted};
+use crate::domain::runs::{DeployCause, DeployChoices, DeployProject, Inputs, Layer, Wanted};
 use crate::store::{Adoption, ContainerExit, Desired, NewRevision, Project, Write};
 
 const SECRET: &str = "a-password-that-must-not-lie-on-the-disk";
@@ -29,14 +29,9 @@ fn deploy(number: u128) -> DeployProject {
         project: "shop".to_owned(),
         revision_id: RevisionId::from_u128(number),
         revision_digest: Digest::of(&number.to_be_bytes()),
-        services: Vec::new(),
         wanted: Wanted::default(),
         cause: DeployCause::Apply,
-        force_recreate: false,
-        keep_orphans: false,
-        rebuild: false,
-        adopt: false,
-        wait_timeout_seconds: None,
+        choices: DeployChoices::default(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The watcher on a fake engine, with a real store, door and runner.
 
 use super::*;
+use crate::domain::runs::DeployChoices;
 use crate::facts::ContainerState;
 use crate::operations::harness::{Agent, Host, PROJECT, asker, bundle};
-use crate::operations::projects::ApplyChoices;
 use crate::world::docker::fake::Behaviour;
 use crate::world::tasks::Spawn as _;
 use futures_util::FutureExt as _;
@@ -238,7 +238,7 @@ async fn services_that_were_not_asked_for_stay_at_their_revision() {
 async fn service_that_nobody_declares_is_refused_and_not_kept() {
     let (agent, _options) = empty().await;
     let services = vec!["wbe".to_owned()];
-    let choices = ApplyChoices { services, ..ApplyChoices::default() };
+    let choices = DeployChoices { services, ..DeployChoices::default() };
     let refused = agent.projects.apply(PROJECT, &bundle(THREE), choices, &asker()).await;
     assert!(refused.unwrap_err().to_string().contains("\"wbe\""));
     let workspace = agent.store.scope().workspace_id;

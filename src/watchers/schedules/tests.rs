@@ -183,7 +183,8 @@ async fn a_deploy_by_schedule_brings_up_what_is_kept_and_nothing_else() {
     let admitted = schedules.run_now("hourly", &stage.asker()).await.unwrap();
     let Inputs::DeployProject(deploy) = &admitted.run().context.inputs else { unreachable!() };
     assert_eq!((&deploy.wanted, deploy.cause), (&wanted(), DeployCause::Apply));
-    assert!(deploy.force_recreate && deploy.keep_orphans && !deploy.adopt);
+    let choices = &deploy.choices;
+    assert!(choices.force_recreate && choices.keep_orphans && !choices.adopt);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,10 +6,9 @@ use std::time::Duration;
 use super::{PAIR, written};
 use crate::base::Timestamp;
 use crate::domain::rollout::{Exit, PlanOptions};
-use crate::domain::runs::Outcome;
+use crate::domain::runs::{DeployChoices, Outcome};
 use crate::facts::{ContainerFacts, labels};
 use crate::operations::harness::{Agent, Host, bundle};
-use crate::operations::projects::ApplyChoices;
 use crate::operations::rollout::Declared;
 use crate::store::ContainerExit;
 use crate::world::docker::{Engine as _, EngineErrorKind};
@@ -32,7 +31,7 @@ async fn two_agents_on_one_engine_leave_each_other_alone() {
     agent.up(PAIR).await.assert(Outcome::Succeeded);
     assert_eq!(written(&ours.engine), [""; 0]);
 
-    let adopting = ApplyChoices { adopt: true, ..ApplyChoices::default() };
+    let adopting = DeployChoices { adopt: true, ..DeployChoices::default() };
     other.up_with(&changed, adopting).await.assert(Outcome::Succeeded);
     agent.up(PAIR).await.assert(Outcome::Blocked);
     ours.engine.forget_calls();
@@ -190,7 +189,7 @@ async fn an_orphan_that_is_to_stay_stays_and_stands_in_the_way_of_its_network() 
     let mut host = Host::new();
     let agent = host.start().await;
     agent.up(NETWORKED[0]).await.assert(Outcome::Succeeded);
-    let keeping = || ApplyChoices { keep_orphans: true, ..ApplyChoices::default() };
+    let keeping = || DeployChoices { keep_orphans: true, ..DeployChoices::default() };
     let without = "services: {one: {image: 'app:1'}}";
     agent.up_with(without, keeping()).await.assert(Outcome::Succeeded);
     agent.converge().await.assert(Outcome::Succeeded);
