@@ -22,7 +22,7 @@ test: ## everything that CI runs
 bench: ## measure deploys, the idle agent and the run queue, each beside a bound or a peer
 	@tests/support/measure bench
 
-soak: ## the long forms of the proofs: every crash point, many simulation seeds
+soak: ## the long forms of the proofs: every crash point, many simulation seeds, a thousand kills
 	@tests/support/measure soak
 
 fmt: ## format the source

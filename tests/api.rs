@@ -113,7 +113,7 @@ impl Fixture {
             stop: supervisor.stop_token(),
         };
         tokio::spawn(api.hosted.clone().keep());
-        tokio::spawn(api::serve(listener, api));
+        tokio::spawn(api::serve(listener, api::Routes::new(), api));
         let http = reqwest::Client::builder().unix_socket(path).build().unwrap();
         Self { dir, engine, runner, supervisor, http }
     }

@@ -104,9 +104,9 @@ pub struct About {
 }
 
 /// Serves the API until the agent stops and the last answer is given.
-pub async fn serve(listener: Listener, api: Api) {
+pub async fn serve(listener: Listener, routes: Routes, api: Api) {
     let stop = api.stop.clone();
-    let service = router(api).into_make_service_with_connect_info::<Peer>();
+    let service = routes.with(api).into_make_service_with_connect_info::<Peer>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = serving.await {
         tracing::error!(%error, "API ended");
@@ -237,15 +237,36 @@ fn name_problem_type(response: &mut RefOr<openapi::Response>) {
     }
 }
 
-/// All routes, behind the check of who comes in.
+/// All routes, with nobody to answer yet. Putting them together takes some milliseconds and needs
+/// nothing of the agent, so that it can be done while the database is opened.
+#[derive(Debug)]
+pub struct Routes(Router<Api>);
+
+impl Routes {
+    /// Puts them together.
+    pub fn new() -> Self {
+        let (router, _) = documented_routes().split_for_parts();
+        Self(router.fallback(no_route).method_not_allowed_fallback(no_method))
+    }
+
+    /// Lets the agent answer, behind the check of who comes in.
+    fn with(self, api: Api) -> Router {
+        self.0
+            .layer(middleware::from_fn_with_state(api.gate, access::admit))
+            .layer(middleware::from_fn_with_state(Arc::clone(&api.metrics), observe))
+            .with_state(api)
+    }
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// All routes of an agent.
 pub fn router(api: Api) -> Router {
-    let (router, _) = documented_routes().split_for_parts();
-    router
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .layer(middleware::from_fn_with_state(api.gate, access::admit))
-        .layer(middleware::from_fn_with_state(Arc::clone(&api.metrics), observe))
-        .with_state(api)
+    Routes::new().with(api)
 }
 
 async fn no_route(request: Request) -> Problem {

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
-use crate::api;
+use crate::api::{self, Routes};
 use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
 use crate::operations::Runner;
@@ -38,7 +39,9 @@ use logs::Logs;
 const WORKER_THREADS: usize = 2;
 /// How often the engine is asked for until it answers first.
 const ENGINE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often build contexts that nothing needs are looked for.
+/// When build contexts that nothing needs are looked for first: a start has more urgent work.
+const COLLECT_DELAY: Duration = Duration::from_secs(60);
+/// How often from then on.
 const COLLECT_INTERVAL: Duration = Duration::from_secs(3600);
 /// A younger build context may belong to a request that is under way.
 const CONTEXT_AGE_MIN: Duration = Duration::from_secs(24 * 3600);
@@ -90,9 +93,11 @@ pub fn run(file: &Path, config: Config) -> Result<(), RunError> {
 /// Starts, serves, drains.
 async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> {
     let mut signals = Signals::listen()?;
+    let routes = routes_meanwhile()?;
     let (mut agent, listener) = Agent::assemble(&config).await?;
+    let routes = routes.await.map_err(|_| RunError::TaskEnded("routes"))?;
     // Workers of hosted runs outlive an agent: what they have to tell waits for nothing else.
-    let mut doors = agent.spawn("api", api::serve(listener, agent.api.clone()));
+    let mut doors = agent.spawn("api", api::serve(listener, routes, agent.api.clone()));
     let recovered = agent.runner.start().await.map_err(RunError::Store)?;
     records::started(&*agent.store, &agent.ambient).await.map_err(RunError::Store)?;
     tracing::info!(
@@ -136,6 +141,15 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     };
     stop(&agent, config.shutdown_deadline, signals).await;
     ended
+}
+
+/// Puts the routes together while the store is opened.
+fn routes_meanwhile() -> Result<oneshot::Receiver<Routes>, RunError> {
+    let (sender, routes) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("routes".to_owned());
+    let started = thread.spawn(move || sender.send(Routes::new()));
+    started.map_err(|source| RunError::System { act: "start a thread", source })?;
+    Ok(routes)
 }
 
 /// Admission closes, runs reach a safe step, the log is written out. A second signal ends at once.
@@ -233,6 +247,7 @@ async fn feed_watchdog(store: Arc<dyn Store>, runner: Arc<Runner>, interval: Dur
 /// Removes build contexts that no stored bundle names.
 #[expect(clippy::disallowed_methods, reason = "compared with the kernel's stamps on files")]
 async fn housekeep(api: api::Api) {
+    tokio::time::sleep(COLLECT_DELAY).await;
     loop {
         let before = SystemTime::now() - CONTEXT_AGE_MIN;
         match api::collect_contexts(&api, before).await {

@@ -114,7 +114,7 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         stop: supervisor.stop_token(),
     };
     tokio::spawn(api.hosted.clone().keep());
-    tokio::spawn(api::serve(listener, api));
+    tokio::spawn(api::serve(listener, api::Routes::new(), api));
     tokio::spawn(runner.serve());
     Client::builder().unix_socket(path).build().unwrap()
 }

@@ -33,7 +33,9 @@ struct Sum {
     again: usize,
     unknown: usize,
     looks: u64,
+    /// From the start of the process until it listens, from then to the first claim, and both.
     listening: Vec<Duration>,
+    claiming: Vec<Duration>,
     first_claim: Vec<Duration>,
 }
 
@@ -44,19 +46,30 @@ impl Sum {
              looks at what is active",
             self.kills, self.acknowledged, self.again, self.unknown, self.looks
         );
-        for (what, times) in
-            [("listening", &mut self.listening), ("first claim", &mut self.first_claim)]
-        {
+        for (what, times) in [
+            ("start -> listening", &mut self.listening),
+            ("listening -> first claim", &mut self.claiming),
+            ("start -> first claim", &mut self.first_claim),
+        ] {
             times.sort_unstable();
             let [half, most, all] = [50, 99, 100].map(|percent| percentile(times, percent));
-            println!("{title}: start -> {what}: p50 {half:?}, p99 {most:?}, longest {all:?}");
+            println!("{title}: {what}: p50 {half:?}, p99 {most:?}, longest {all:?}");
         }
+    }
+
+    /// Waits until a started agent gives work.
+    fn measure(&mut self, agent: &mut Agent, probe: &mut Probe) {
+        let listening = agent.await_listening();
+        let first_claim = probe.first_claim(agent);
+        self.listening.push(listening);
+        self.claiming.push(first_claim - listening);
+        self.first_claim.push(first_claim);
     }
 }
 
 /// What so many of 100 do not exceed, of sorted times.
 fn percentile(times: &[Duration], percent: usize) -> Duration {
-    times[(times.len() * percent / 100).min(times.len() - 1)]
+    times[(times.len() * percent).div_ceil(100) - 1]
 }
 
 #[test]
@@ -82,12 +95,11 @@ fn live_on_sqlite(sum: &mut Sum, seed: u64, kills: u64) {
     let mut random = Random(seed);
     let mut known = BTreeSet::new();
     for _ in 0..kills {
-        std::thread::sleep(random.between(Duration::from_millis(20), Duration::from_millis(400)));
+        std::thread::sleep(random.between(Duration::from_millis(20), Duration::from_millis(250)));
         agent.kill();
         look::verify_sqlite(&agent.state_dir());
         agent.start();
-        sum.listening.push(agent.await_listening());
-        sum.first_claim.push(probe.first_claim(&agent));
+        sum.measure(&mut agent, &mut probe);
         check_new(&agent, &load.history(), &mut known);
         sum.kills += 1;
     }
@@ -117,13 +129,12 @@ fn live_on_postgres(sum: &mut Sum, server: &postgres::Server, seed: u64, kills: 
     let mut random = Random(seed);
     let mut known = BTreeSet::new();
     for _ in 0..kills {
-        std::thread::sleep(random.between(Duration::from_millis(50), Duration::from_millis(600)));
+        std::thread::sleep(random.between(Duration::from_millis(50), Duration::from_millis(400)));
         let agent = &mut agents[usize::try_from(random.below(3)).unwrap()];
         agent.kill();
         look::verify_postgres(&agent.state_dir(), server, &database);
         agent.start();
-        sum.listening.push(agent.await_listening());
-        sum.first_claim.push(probe.first_claim(agent));
+        sum.measure(agent, &mut probe);
         check_new(agent, &load.history(), &mut known);
         sum.kills += 1;
     }

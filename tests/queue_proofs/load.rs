@@ -20,10 +20,14 @@ use crate::{Random, wait_until};
 pub(crate) const TYPE: &str = "proof.work";
 /// How long a worker of the load may be silent.
 pub(crate) const LEASE: Duration = Duration::from_millis(1000);
+/// The type of the run that a client claims and ends too late.
+pub(crate) const LATE: &str = "proof.late";
 /// Tells a process of this test program that it is a client.
 const CLIENT: &str = "WHARF_PROOF_CLIENT";
 /// Identities that all clients ask for, so that many ask for the same at once.
 const SHARED_IDENTITIES: u64 = 6;
+/// The file that says that somebody else has the run of the late client.
+const HEIR: &str = "heir";
 /// Subjects that the runs of some identities share.
 const SUBJECTS: u64 = 4;
 /// How long a client waits for an agent that does not listen.
@@ -37,8 +41,8 @@ struct Orders {
     socket: PathBuf,
     /// The load's folder: its journal, and the files that say when to stop.
     dir: PathBuf,
-    /// The pause between two runs that it asks for.
-    ask_pause: Duration,
+    /// The pause between two runs that it asks for; none when it only works on one, late.
+    ask_pause: Option<Duration>,
 }
 
 impl Orders {
@@ -74,7 +78,7 @@ impl Load {
                 seed: seed.wrapping_add(number as u64),
                 socket: socket.clone(),
                 dir: dir.path().to_owned(),
-                ask_pause,
+                ask_pause: Some(ask_pause),
             };
             start_process(&orders)
         };
@@ -101,6 +105,40 @@ impl Load {
         signal(&self.clients[client], Signal::STOP);
         std::thread::sleep(length);
         signal(&self.clients[client], Signal::CONT);
+    }
+
+    /// A client more, which stands still with the run that it holds until somebody else has it, and
+    /// tries to end it then.
+    pub(crate) fn end_late(&self, socket: &Path) {
+        let (mut client, mut journal) = (Client::new(socket), self.journal(LATE));
+        let definition = json!({
+            "label": "Late", "lease_ms": u64::try_from(LEASE.as_millis()).unwrap(),
+            "retry": {"attempts_max": 2, "first_ms": 1, "factor": 1, "longest_ms": 1},
+        });
+        client.must("PUT", &format!("/v1/queue/types/{LATE}"), Some(&definition));
+        client.must("POST", "/v1/queue/runs", Some(&json!({"type": LATE, "tenant_id": null})));
+        let orders = Orders {
+            name: "late".to_owned(),
+            seed: 0,
+            socket: socket.to_owned(),
+            dir: self.dir.path().to_owned(),
+            ask_pause: None,
+        };
+        let mut late = start_process(&orders);
+        wait_until("it has begun", || self.history().iter().any(|entry| began(entry, "late")));
+        signal(&late, Signal::STOP);
+        let mut items = Vec::new();
+        wait_until("its lease is over", || {
+            items = claim(&mut client, &mut journal, LATE, "heir", 1, 1);
+            !items.is_empty()
+        });
+        assert_eq!(attempt(&items[0]), 2);
+        std::fs::write(self.dir.path().join(HEIR), "").unwrap();
+        signal(&late, Signal::CONT);
+        wait_until("it has ended", || late.try_wait().unwrap().is_some());
+        assert!(late.wait().unwrap().success(), "its end was not refused");
+        let told = say(&mut client, &mut journal, &items[0], Word::Complete, Counts::new());
+        assert_eq!(told, Told::Accepted, "the heir's end");
     }
 
     /// Nothing more is asked for; workers go on.
@@ -144,16 +182,17 @@ fn start_process(orders: &Orders) -> Child {
 fn a_client() {
     let orders = std::env::var(CLIENT).expect("the other tests say what it is to do");
     let orders: Orders = serde_json::from_str(&orders).unwrap();
+    let Some(ask_pause) = orders.ask_pause else { return be_late(&orders) };
     std::thread::scope(|scope| {
         let asking = std::thread::Builder::new().name("ask".to_owned());
-        let asking = asking.spawn_scoped(scope, || ask(&orders)).unwrap();
+        let asking = asking.spawn_scoped(scope, || ask(&orders, ask_pause)).unwrap();
         work(&orders);
         asking.join().unwrap();
     });
 }
 
 /// Asks for runs: of its own identities, and of those that everybody asks for.
-fn ask(orders: &Orders) {
+fn ask(orders: &Orders, pause: Duration) {
     let (mut client, mut journal) = (Client::new(&orders.socket), orders.journal());
     let mut random = Random(orders.seed);
     for number in 0_u64.. {
@@ -169,7 +208,7 @@ fn ask(orders: &Orders) {
             }
         };
         enqueue(&mut client, &mut journal, &identity, subject.as_deref(), None);
-        std::thread::sleep(orders.ask_pause);
+        std::thread::sleep(pause);
     }
 }
 
@@ -211,6 +250,19 @@ fn work(orders: &Orders) {
             execute(&mut client, &mut journal, &item, &mut random);
         }
     }
+}
+
+/// Claims one run, and ends it when somebody else has it.
+fn be_late(orders: &Orders) {
+    let (mut client, mut journal) = (Client::new(&orders.socket), orders.journal());
+    let items = claim(&mut client, &mut journal, LATE, &orders.name, 1, 0);
+    wait_until("somebody else has it", || orders.is_told(HEIR));
+    let told = say(&mut client, &mut journal, &items[0], Word::Complete, Counts::new());
+    assert!(matches!(told, Told::Refused { code, .. } if code == "stale_attempt"));
+}
+
+fn began(entry: &Entry, by: &str) -> bool {
+    entry.by == by && matches!(entry.what, What::Began { .. })
 }
 
 /// Takes work, and notes what it was given.

@@ -16,7 +16,7 @@ use crate::look::{self, Watch};
 use crate::{postgres, setting, wait_until};
 
 /// How long the server is away, in seconds.
-const OUTAGE_SECONDS: u64 = 6;
+const OUTAGE_SECONDS: u64 = 4;
 /// What an agent may use of a processor meanwhile: a loop without a pause uses all of it.
 const PROCESSOR_MAX: Duration = Duration::from_millis(500);
 /// Lines of its log, to begin with and for each second.

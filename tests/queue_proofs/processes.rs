@@ -15,9 +15,9 @@ const CLIENTS: usize = 8;
 /// Agents that share a database.
 const AGENTS: usize = 8;
 /// How long runs are asked for.
-const ASKING: Duration = Duration::from_secs(6);
+const ASKING: Duration = Duration::from_secs(3);
 /// Jobs of the bulk run.
-const JOBS: u64 = 150;
+const JOBS: u64 = 80;
 
 #[test]
 fn eight_processes_on_one_agent_never_share_a_lease() {
@@ -47,6 +47,7 @@ fn prove(agent: &Agent, load: Load, title: &str) {
     let watch = Watch::start(agent.socket());
     let mut client = agent.client();
     enqueue(&mut client, &mut load.journal("bulk"), "bulk", Some("bulk"), Some(JOBS));
+    load.end_late(&agent.socket());
     let (start, mut random) = (Instant::now(), Random(3));
     while start.elapsed() < ASKING {
         let length = random.between(LEASE / 10, LEASE * 5 / 2);
