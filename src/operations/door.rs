@@ -3,8 +3,8 @@
 
 mod queue;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
@@ -211,6 +211,7 @@ impl Door {
             match self.admit(&request, &definition, run).await {
                 Ok(Accepted::New { run, .. }) => return Ok(Admitted::New(run)),
                 Ok(Accepted::Existing(run)) => {
+                    self.signals.disarm(id);
                     if let Some(run) = self.join(&request, run).await? {
                         return Ok(Admitted::Existing(run));
                     }
@@ -277,7 +278,11 @@ impl Door {
                 self.signals.hand_over(claimed, slot);
                 return Ok(accepted);
             }
-            _ => self.changed(run),
+            Some(_) => {
+                self.signals.disarm(run.id);
+                self.changed(run);
+            }
+            None => self.changed(run),
         }
         match reserved {
             Some(reserved) if run.state == RunState::Running => {
@@ -304,9 +309,11 @@ impl Door {
     /// Tells of what an admission begins, and makes its cancel token before it is durable.
     fn arming_teller(&self) -> Teller {
         let (ambient, signals) = (self.ambient.clone(), Arc::clone(&self.signals));
+        // A transaction that is tried again tells of it each time.
+        let once = Once::new();
         Teller::new(move |notice| {
             if notice.begins_work() {
-                signals.arm(notice.run.id);
+                once.call_once(|| drop(signals.arm(notice.run.id)));
             }
             Some(notice_event(&ambient, &Actor::agent(), notice))
         })

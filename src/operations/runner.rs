@@ -322,10 +322,16 @@ impl Runner {
             limit,
             teller: self.arming_teller(&armed),
         };
-        self.store.claim(claim).await.inspect_err(|_| {
-            let armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
-            armed.iter().for_each(|id| self.signals.disarm(*id));
-        })
+        let claimed = self.store.claim(claim).await;
+        let mut armed = std::mem::take(&mut *armed.lock().unwrap_or_else(PoisonError::into_inner));
+        for begun in claimed.iter().flatten().filter(|begun| begun.job.is_none()) {
+            if let Some(place) = armed.iter().position(|id| *id == begun.run.id) {
+                armed.swap_remove(place);
+            }
+        }
+        // What failed, or was told of by a transaction that was tried again.
+        armed.iter().for_each(|id| self.signals.disarm(*id));
+        claimed
     }
 
     /// Tells of what a claim takes, and makes its cancel tokens before it is durable, so that no

@@ -194,6 +194,11 @@ impl Signals {
         self.lock().keys().copied().collect()
     }
 
+    /// Whether a run is executed here, or about to be.
+    pub(super) fn is_armed(&self, run_id: RunId) -> bool {
+        self.lock().contains_key(&run_id)
+    }
+
     /// Tells followers, and workers here, what a transaction decided.
     pub(super) fn tell(&self, at: Timestamp, notices: Vec<Notice>) {
         for notice in notices {

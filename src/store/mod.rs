@@ -178,7 +178,7 @@ pub trait ReadRuns {
     fn backlog(&self) -> Answer<'_, Vec<Backlog>>;
     /// Attempts that no process ended, with their runs.
     fn open_attempts(&self) -> Answer<'_, Vec<OpenAttempt>>;
-    /// Attempts and jobs whose worker is lost, as far as this agent can tell.
+    /// Attempts and jobs whose worker is lost, as far as this agent can tell, and its own.
     fn lost(&self, agent: Agent, at: Timestamp) -> Answer<'_, Lost>;
     /// One job.
     fn job(&self, run: RunId, key: String) -> Answer<'_, Option<Job>>;

@@ -201,7 +201,8 @@ pub struct Heard {
     pub cancel_requested: bool,
 }
 
-/// What no worker executes any more although it has begun.
+/// What no worker executes any more although it has begun, and what the agent that asks has itself:
+/// it alone knows whether it executes that, or never heard that it was given it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Lost {
     /// Attempts of runs.
@@ -213,7 +214,7 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// Keeps of `items` those whose worker is lost, and notes when the leases of the others end.
+    /// Keeps of `items` those whose worker is lost or the agent itself, and notes when the leases of the others end.
     pub(super) fn keep<T>(
         &mut self,
         items: &mut Vec<T>,
@@ -227,7 +228,7 @@ impl Lost {
                 let ends = self.next_lease_end.into_iter().chain([lease_until]);
                 self.next_lease_end = ends.min();
             }
-            is_lost
+            is_lost || holder.is_process(agent)
         });
     }
 }

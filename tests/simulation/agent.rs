@@ -98,7 +98,7 @@ fn planted_flaws_are_found() {
         (Flaw::CountsTwice, "and programs know of"),
         (Flaw::ForgetsRetries, "is given up after"),
         (Flaw::IgnoresLocks, "hold one subject"),
-        (Flaw::TakesOldForOwn, "never ended"),
+        (Flaw::LeavesTheLost, "never ended"),
         (Flaw::LooksAway, "is not as declared"),
         (Flaw::MakesTwice, "is too many"),
         (Flaw::LosesVolumes, "is lost"),
@@ -318,10 +318,7 @@ impl Host {
         link: &Arc<Link>,
     ) -> Vec<Agent> {
         let boot = self.boots.load(Ordering::Relaxed);
-        let instance = match self.flaw {
-            Some(Flaw::TakesOldForOwn) => "boot/life".to_owned(),
-            _ => format!("boot-{boot}/life-{life}"),
-        };
+        let instance = format!("boot-{boot}/life-{life}");
         let operations = self.operations(rollout);
         let mut agents =
             vec![Agent::start(ambient, link, operations, instance, &self.receiver).await];

@@ -10,11 +10,11 @@ use wharfinger::facts::{ContainerFacts, labels};
 use wharfinger::operations::{Operation, RunContext, RunEnd};
 use wharfinger::world::docker::{ContainerFilter, NewContainer, RemoveContainer, SharedEngine};
 
-/// What is wrong with the simulated agent. The last four lie in its link to the store.
+/// What is wrong with the simulated agent. The first and the last four lie in its link to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// It takes what an older process left for its own, so it never recovers it.
-    TakesOldForOwn,
+    /// It never sees what lost its worker, so it never recovers it.
+    LeavesTheLost,
     /// It does not look after the projects that it keeps.
     LooksAway,
     /// It makes a container twice.
@@ -59,7 +59,7 @@ impl Flawed {
     /// What the engine answers does not matter: once in a while it will work.
     async fn err(&self, container: &ContainerFacts) {
         match self.flaw {
-            Flaw::TakesOldForOwn
+            Flaw::LeavesTheLost
             | Flaw::LooksAway
             | Flaw::Unfenced
             | Flaw::CountsTwice

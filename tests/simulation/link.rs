@@ -79,10 +79,11 @@ impl Link {
             let has_bad_luck = self.trouble > 0
                 && !self.is_calm.load(Ordering::Relaxed)
                 && self.dice.once_in(self.trouble);
-            if has_bad_luck {
-                return Err(away("a planted fault"));
+            match has_bad_luck {
+                true if self.dice.once_in(2) => Err(away("a planted fault")),
+                true => answer.await.and_then(|_| Err(away("a planted loss of the answer"))),
+                false => answer.await,
             }
-            answer.await
         }
         .boxed()
     }
@@ -276,11 +277,13 @@ impl Snapshot for Link {
 
 /// Calls that go through as they are, when the store is reached.
 macro_rules! forward {
-    ($trait:ident: $(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($trait:ident: $(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*
+     $(and $($own:tt)*)?) => {
         impl $trait for Link {
             $(fn $name(&self, $($arg: $type),*) -> Answer<'_, $answer> {
                 self.read(self.store.$name($($arg),*))
             })*
+            $($($own)*)?
         }
     };
 }
@@ -295,9 +298,14 @@ forward! { ReadRuns:
     fn next_due() -> Option<Timestamp>;
     fn backlog() -> Vec<Backlog>;
     fn open_attempts() -> Vec<OpenAttempt>;
-    fn lost(agent: Agent, at: Timestamp) -> Lost;
     fn job(run: RunId, key: String) -> Option<Job>;
     fn jobs(filter: JobFilter, page: PageRequest) -> Page<Job>;
+    and fn lost(&self, agent: Agent, at: Timestamp) -> Answer<'_, Lost> {
+        match self.flaw {
+            Some(Flaw::LeavesTheLost) => async { Ok(Lost::default()) }.boxed(),
+            _ => self.read(self.store.lost(agent, at)),
+        }
+    }
 }
 
 forward! { ReadQueue:

@@ -198,7 +198,7 @@ impl Host {
         let (_, store) = self.machine.open(&ambient);
         let pretends = Pretends { world: Arc::clone(&self.world), dice: Arc::clone(dice) };
         let pretends = Operations::default().with(RunType::RestartProject, Arc::new(pretends));
-        let (runner, _tasks) = self.machine.serve(&ambient, &store, pretends, true).await;
+        let (runner, _tasks) = self.machine.serve(&ambient, &store, pretends).await;
         let door = runner.door();
         for _ in 0..REQUESTS_PER_LIFE {
             tokio::time::sleep(Duration::from_millis(dice.below(4_000))).await;

@@ -145,20 +145,15 @@ impl Machine {
         (keys, store)
     }
 
-    /// Starts a runner, and what owns its tasks. One that does not know itself, because every process
-    /// has its name, takes what an older one left for its own.
+    /// Starts a runner, and what owns its tasks.
     pub(crate) async fn serve(
         &self,
         ambient: &Ambient,
         store: &Arc<dyn Store>,
         operations: Operations,
-        knows_itself: bool,
     ) -> (Arc<Runner>, Supervisor) {
         let supervisor = Supervisor::new();
-        let instance = match knows_itself {
-            true => format!("life-{}", self.lives.load(Ordering::Relaxed)),
-            false => "life".to_owned(),
-        };
+        let instance = format!("life-{}", self.lives.load(Ordering::Relaxed));
         let runner = Runner::new(
             Arc::clone(store),
             ambient.clone(),

@@ -28,10 +28,10 @@ pub(crate) async fn of_queue(
     let mut broken = Broken::new();
     of_acceptance(programs, &runs, &mut broken);
     of_ends(&runs, &log, &mut broken);
-    of_identities(&runs, &mut broken);
+    of_identities(&runs, &log, &mut broken);
     of_counts(programs, &runs, &mut broken);
     of_dead_letters(programs, &runs, &log, &mut broken);
-    of_superseding(&runs, &mut broken);
+    of_superseding(&runs, &log, &mut broken);
     of_firings(&runs, &log, &mut broken);
     of_deliveries(store, &runs, &log, receiver, &mut broken).await;
     for run in runs.iter().filter(|run| run.jobs.is_some()) {
@@ -66,18 +66,32 @@ fn of_ends(runs: &[OperationRun], log: &[AuditRecord], broken: &mut Broken) {
     }
 }
 
+/// When a run was accepted and when it ended, by the log. It alone knows what came first: a request is
+/// stamped before it is accepted, and the clock may jump meanwhile.
+fn span(log: &[AuditRecord], run: &OperationRun) -> (Option<u64>, Option<u64>) {
+    let seq_of = |event: EventType| {
+        let mut told = log.iter().filter(|it| it.event.operation_run_id == Some(run.id));
+        told.find(|it| it.event.event_type == event).map(|it| it.seq)
+    };
+    let ended = match run.state {
+        RunState::Completed(end) => seq_of(audit::ended(run.run_type(), end)),
+        _ => None,
+    };
+    (seq_of(EventType::RunQueued), ended)
+}
+
 /// Two runs that ask for the same are never active at once.
-fn of_identities(runs: &[OperationRun], broken: &mut Broken) {
-    let mut by_identity: BTreeMap<_, Vec<&OperationRun>> = BTreeMap::new();
+fn of_identities(runs: &[OperationRun], log: &[AuditRecord], broken: &mut Broken) {
+    let mut by_identity: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for run in runs {
         let identity = run.run_identity_hash.to_string();
-        by_identity.entry((run.workspace_id, identity)).or_default().push(run);
+        by_identity.entry((run.workspace_id, identity)).or_default().push((span(log, run), run.id));
     }
     for same in by_identity.values_mut() {
-        same.sort_by_key(|run| (run.created_at, run.id));
+        same.sort();
         for pair in same.windows(2) {
-            if pair[0].completed_at.is_none_or(|ended| ended > pair[1].created_at) {
-                let (one, other) = (pair[0].id, pair[1].id);
+            let (((_, ended), one), ((accepted, _), other)) = (pair[0], pair[1]);
+            if ended.is_none() || ended > accepted {
                 broken.push(format!("runs {one} and {other} ask for the same at once"));
             }
         }
@@ -140,24 +154,23 @@ fn of_dead_letters(
 }
 
 /// A newer run of such a type ends the older ones of its subject.
-fn of_superseding(runs: &[OperationRun], broken: &mut Broken) {
+fn of_superseding(runs: &[OperationRun], log: &[AuditRecord], broken: &mut Broken) {
     let of_type = runs.iter().filter(|run| run.run_type().to_string() == REPORT);
-    let mut subjects: BTreeMap<String, Vec<&OperationRun>> = BTreeMap::new();
+    let mut subjects: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for run in of_type {
         if let Some(subject) = &run.subject {
-            subjects.entry(subject.to_string()).or_default().push(run);
+            subjects.entry(subject.to_string()).or_default().push((span(log, run), run));
         }
     }
     for same in subjects.values_mut() {
-        same.sort_by_key(|run| (run.created_at, run.id));
+        same.sort_by_key(|(span, _)| *span);
         for pair in same.windows(2) {
-            let (older, newer) = (pair[0], pair[1]);
-            let was_active = older.completed_at.is_none_or(|ended| ended > newer.created_at);
-            // Of two that came at the same instant, the log alone knows which one was first.
-            let is_twin = older.created_at == newer.created_at;
-            let is_cancelled = older.cancel_requested_at.is_some()
-                || (is_twin && newer.cancel_requested_at.is_some());
-            if was_active && !is_cancelled {
+            let (((_, ended), older), ((accepted, _), newer)) = (pair[0], pair[1]);
+            let was_active = ended.is_none() || ended > accepted;
+            // One that had not begun ended with the acceptance of the newer one.
+            let mut reasons = older.failure_summary.iter().map(|failure| failure.reason_code);
+            let is_ended = reasons.any(|code| code == ReasonCode::RunSuperseded);
+            if was_active && !is_ended && older.cancel_requested_at.is_none() {
                 broken.push(format!("run {} goes on beside the newer {}", older.id, newer.id));
             }
         }

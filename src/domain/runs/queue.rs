@@ -72,8 +72,13 @@ impl Holder {
 
     /// Whether it is at work only as long as its lease lasts: `agent` cannot see it otherwise.
     pub fn needs_lease(&self, agent: &Agent) -> bool {
+        !self.is_process(agent)
+    }
+
+    /// Whether it is this very process of the agent.
+    pub fn is_process(&self, agent: &Agent) -> bool {
         let is_here = self.host_id.is_none_or(|host_id| host_id == agent.host_id);
-        !(is_here && !self.is_hosted && self.instance == agent.instance)
+        is_here && !self.is_hosted && self.instance == agent.instance
     }
 }
 

@@ -1,6 +1,7 @@
 //! Recovers runs whose worker is gone. Owns what happens at start, before anything is claimed, and
 //! the look at leases from then on. Face: `Runner::start`, `Runner::recover`. Never waits for the
-//! lease of an older process of this host: one agent runs per host, so it is dead.
+//! lease of an older process of this host: one agent runs per host, so it is dead. What the store
+//! gave to this process and the answer never told is taken back too: its lease is always renewed.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::base::limits::STORE_RETRY_INTERVAL;
 use crate::base::time::between;
 use crate::domain::audit::{self, Actor, AuditEvents, EventType, Outcome};
 use crate::domain::runs::{
-    AttemptEnd, Disposition, End, Failure, Job, OnCrash, OperationRun, ReasonCode, after_crash,
+    Agent, AttemptEnd, Disposition, End, Failure, Holder, Job, OnCrash, OperationRun, ReasonCode,
+    after_crash,
 };
 use crate::operations::events::{describe, describe_end, run_event, teller};
 use crate::store::{Change, CompleteRun, OpenAttempt, RunProgress, StoreError, Write};
@@ -54,11 +56,15 @@ impl Runner {
         let mut recovered = Recovered::default();
         // What is claimed meanwhile is noted by itself.
         self.signals.room.forget_lease_end();
-        let lost = self.store.lost(self.agent(), self.ambient.now()).await?;
+        let agent = self.agent();
+        let lost = self.store.lost(agent.clone(), self.ambient.now()).await?;
         if let Some(end) = lost.next_lease_end {
             self.signals.room.leased(end);
         }
         for open in lost.attempts {
+            if self.has_in_hand(open.run.id, &open.attempt.holder, &agent) {
+                continue;
+            }
             match self.settle(&open).await? {
                 Some(Settled::Resumed) => recovered.resumed += 1,
                 Some(Settled::Asking) => recovered.asking += 1,
@@ -66,11 +72,21 @@ impl Runner {
                 None => {}
             }
         }
-        for (_, job) in lost.jobs {
+        for (run, job) in lost.jobs {
+            if job.holder.as_ref().is_some_and(|it| self.has_in_hand(run.id, it, &agent)) {
+                continue;
+            }
             self.give_back(&job).await?;
             recovered.jobs += 1;
         }
         Ok(recovered)
+    }
+
+    /// Whether this process executes it, as far as one knows by the run: what is to be executed is
+    /// armed before it is durable. While it drains, what it left is for the next one.
+    fn has_in_hand(&self, run_id: RunId, holder: &Holder, agent: &Agent) -> bool {
+        let is_wanted = self.drain.is_cancelled() || self.signals.is_armed(run_id);
+        holder.is_process(agent) && is_wanted
     }
 
     /// Takes over what a lease ends of as soon as it ends, until it is dropped.

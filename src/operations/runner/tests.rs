@@ -415,6 +415,41 @@ async fn a_cancellation_survives_the_crash_of_the_agent_that_took_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_was_given_by_an_answer_that_got_lost_is_taken_back() {
+    let agent = Scripts::new(&[("shop", Script::Steps)]).start().await;
+    // It is written behind the runner, and claimed in its name.
+    let wanted = request(&agent, "shop", &[]);
+    let definition = RunType::RestartProject.built_in().unwrap();
+    let run = agent.door.queued(&wanted, definition).unwrap();
+    let event = run_event(
+        &agent.ambient,
+        &run,
+        EventType::RunQueued,
+        Outcome::Info,
+        Actor::agent(),
+        "somebody asked for it".to_owned(),
+    );
+    let id = run.id;
+    agent.store.commit(vec![Write::InsertRun(Box::new(run))], event.into()).await.unwrap();
+    let claim = Claim {
+        claimant: Claimant {
+            holder: agent.runner.holder(),
+            tenants: Tenants::All,
+            at: agent.ambient.now(),
+        },
+        workspace_id: None,
+        run_types: agent.runner.run_types(),
+        limit: 1,
+        teller: crate::operations::events::teller(&agent.ambient, Actor::agent()),
+    };
+    assert_eq!(agent.store.claim(claim).await.unwrap().len(), 1);
+    let ended = agent.ended(id).await.run;
+    assert_eq!((ended.outcome(), ended.attempt), (RunOutcome::Succeeded, 2));
+    let took = between(ended.created_at, ended.completed_at.unwrap());
+    assert!(took < HEARTBEAT_INTERVAL + Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_waits_gives_up_its_worker_and_goes_on_in_time() {
     let agent = Scripts::new(&[("shop", Script::BacksOff)]).start().await;
     let run = submit(&agent, "shop").await;

@@ -291,6 +291,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)?;
     // In KiB when negative: the agent's memory stays small.
     connection.pragma_update(None, "cache_size", -1024)?;
+    // Without it, a statement with a bound LIMIT is compiled anew whenever it is used.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
