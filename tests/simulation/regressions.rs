@@ -3,7 +3,7 @@
 //! each cause has a test of its own beside it.
 
 /// Lived before all others.
-pub(crate) const REGRESSIONS: [(u64, &str); 9] = [
+pub(crate) const REGRESSIONS: [(u64, &str); 10] = [
     (803, "told by the scripts before programs used the queue: projects and their runs"),
     (1409, "the same"),
     (3258, "the same"),
@@ -12,6 +12,7 @@ pub(crate) const REGRESSIONS: [(u64, &str); 9] = [
     (67, "a bulk run lost its lock to another run while it waited for its jobs"),
     (118, "a worker was told that its end counts after recovery had ended the run alike"),
     (251, "a run lost its lock while no agent was there to renew it"),
+    (3226, "the same as 118, of a job"),
     (
         1604,
         "the check took a request for older than it was: the clock jumped before its acceptance",

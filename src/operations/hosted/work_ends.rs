@@ -338,14 +338,10 @@ fn job_end(outcome: WorkOutcome) -> Result<JobEnd, HostedError> {
     }
 }
 
+/// Whether a job stands where the word of the worker of its latest attempt would have brought it.
 fn job_heard(job: &Job, said: Said) -> bool {
-    // Every attempt but the one that ended the job failed or was interrupted. When all were, it is
-    // not a worker's word that ended it.
-    let is_by_worker = job.attempt > job.failures.saturating_add(job.interruptions);
     match (job.state, said) {
-        (JobState::Ended(end), Said::Done(outcome)) => {
-            is_by_worker && job_end(outcome).is_ok_and(|it| it == end)
-        }
+        (JobState::Ended(end), Said::Done(outcome)) => job_end(outcome).is_ok_and(|it| it == end),
         (JobState::Ended(JobEnd::Failed) | JobState::Waiting { .. }, Said::Failed) => true,
         _ => false,
     }

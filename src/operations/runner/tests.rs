@@ -427,7 +427,7 @@ async fn a_run_that_was_given_by_an_answer_that_got_lost_is_taken_back() {
         EventType::RunQueued,
         Outcome::Info,
         Actor::agent(),
-        "somebody asked for it".to_owned(),
+        "somebody asked for it",
     );
     let id = run.id;
     agent.store.commit(vec![Write::InsertRun(Box::new(run))], event.into()).await.unwrap();

@@ -111,14 +111,12 @@ impl Ledger {
         working_job(job, attempt)?;
         let interruptions = job.interruptions + u32::from(end == AttemptEnd::Interrupted);
         if cancelled {
-            let job = self.move_job(run_id, key, JobEvent::End(JobEnd::Cancelled))?;
-            job.interruptions = interruptions;
+            self.end_without_worker(run_id, key, JobEnd::Cancelled, interruptions)?;
         } else if end == AttemptEnd::Released || interruptions < RUN_ATTEMPTS_MAX {
             self.move_job(run_id, key, JobEvent::Interrupt)?.interruptions = interruptions;
             return Ok(());
         } else {
-            let job = self.move_job(run_id, key, JobEvent::End(JobEnd::Failed))?;
-            job.interruptions = interruptions;
+            self.end_without_worker(run_id, key, JobEnd::Failed, interruptions)?;
             let message = format!(
                 "the job lost its worker {interruptions} times; find out what ends the worker, \
                  then retry the run's failed jobs"
@@ -129,6 +127,21 @@ impl Ledger {
             self.add(run_id, &progress)?;
         }
         self.maybe_complete(run_id, at)
+    }
+
+    /// The end of a job that its worker did not bring. It uses up a number of its own, so that a
+    /// late word of the worker that ends it alike is not taken for the one that counted.
+    fn end_without_worker(
+        &mut self,
+        run_id: RunId,
+        key: &str,
+        end: JobEnd,
+        interruptions: u32,
+    ) -> Result<(), Conflict> {
+        let job = self.move_job(run_id, key, JobEvent::End(end))?;
+        job.interruptions = interruptions;
+        job.attempt += 1;
+        Ok(())
     }
 
     /// The end of the last job is the end of the run.

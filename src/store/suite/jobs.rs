@@ -6,7 +6,8 @@ use super::*;
 use crate::base::limits::RUN_ATTEMPTS_MAX;
 use crate::base::time::after;
 use crate::domain::runs::{
-    AttemptEnd, CountKey, Definition, JobCounts, JobEnd, JobStatus, Payload, Retry, WaitsFor,
+    AttemptEnd, CountKey, Definition, JobCounts, JobEnd, JobState, JobStatus, Payload, Retry,
+    WaitsFor,
 };
 use crate::store::{
     AttemptRef, Conflict, EndJob, JobFilter, NewBulk, NewJob, Noticed, PageRequest, RetryRun,
@@ -244,4 +245,8 @@ pub(crate) async fn a_job_given_back_in_order_is_not_interrupted_however_often(f
     };
     assert_eq!(attempt, 2 * RUN_ATTEMPTS_MAX + 2, "only lost workers count");
     assert_eq!(ended.what, Noticed::Ended { end: End::Failed, superseded_by: None });
+    let job = fixture.store.job(run.id, "x".to_owned()).await.unwrap().unwrap();
+    let found = (job.state, job.attempt);
+    let expect = (JobState::Ended(JobEnd::Failed), attempt + 1);
+    assert_eq!(found, expect, "what its last worker says late is of an attempt before");
 }
