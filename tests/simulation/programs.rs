@@ -14,7 +14,7 @@ use wharfinger::base::ids::RunId;
 use wharfinger::base::time::after;
 use wharfinger::base::{Clock, Timestamp};
 use wharfinger::domain::runs::{
-    Capability, CountKey, Definition, Failure, Inputs, JobState, OperationRun, QueueScope,
+    Capability, CountKey, Definition, Failure, Inputs, JobEnd, JobState, OperationRun, QueueScope,
     ReasonCode, Retry, RunType, Source,
 };
 use wharfinger::operations::hosted::{
@@ -515,9 +515,11 @@ impl Worker<'_> {
         if is_fenced && !matches!(ending, Ending::Fails { .. }) {
             known.broken.push(format!("{at:?} was taken over, and ended all the same"));
         }
-        let is_counted = match &standing.job {
-            Some(job) => matches!(job.state, JobState::Ended(_)),
-            None => true,
+        let is_counted = match (standing.job.as_ref().map(|job| job.state), ending) {
+            (None, _) => true,
+            // One that was to be tried again may have been cancelled before this was answered.
+            (Some(state), Ending::Fails { .. }) => state == JobState::Ended(JobEnd::Failed),
+            (Some(state), Ending::Done(_)) => matches!(state, JobState::Ended(_)),
         };
         if is_counted {
             known.processed.entry(at.run_id).or_default().0 += 1;

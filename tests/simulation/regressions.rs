@@ -12,7 +12,10 @@ pub(crate) const REGRESSIONS: [(u64, &str); 10] = [
     (67, "a bulk run lost its lock to another run while it waited for its jobs"),
     (118, "a worker was told that its end counts after recovery had ended the run alike"),
     (251, "a run lost its lock while no agent was there to renew it"),
-    (3226, "the same as 118, of a job"),
+    (
+        3226,
+        "the check took a job for counted that was cancelled between its failure and the answer",
+    ),
     (
         1604,
         "the check took a request for older than it was: the clock jumped before its acceptance",
