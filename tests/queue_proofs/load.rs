@@ -20,6 +20,8 @@ use crate::{Random, wait_until};
 pub(crate) const TYPE: &str = "proof.work";
 /// How long a worker of the load may be silent.
 pub(crate) const LEASE: Duration = Duration::from_millis(1000);
+/// The same of the heir of a run whose worker is late.
+const HEIRS_LEASE: Duration = Duration::from_secs(120);
 /// The type of the run that a client claims and ends too late.
 pub(crate) const LATE: &str = "proof.late";
 /// Tells a process of this test program that it is a client.
@@ -111,11 +113,14 @@ impl Load {
     /// tries to end it then.
     pub(crate) fn end_late(&self, socket: &Path) {
         let (mut client, mut journal) = (Client::new(socket), self.journal(LATE));
-        let definition = json!({
-            "label": "Late", "lease_ms": u64::try_from(LEASE.as_millis()).unwrap(),
-            "retry": {"attempts_max": 2, "first_ms": 1, "factor": 1, "longest_ms": 1},
-        });
-        client.must("PUT", &format!("/v1/queue/types/{LATE}"), Some(&definition));
+        let register = |client: &mut Client, lease: Duration| {
+            let definition = json!({
+                "label": "Late", "lease_ms": u64::try_from(lease.as_millis()).unwrap(),
+                "retry": {"attempts_max": 2, "first_ms": 1, "factor": 1, "longest_ms": 1},
+            });
+            client.must("PUT", &format!("/v1/queue/types/{LATE}"), Some(&definition));
+        };
+        register(&mut client, LEASE);
         client.must("POST", "/v1/queue/runs", Some(&json!({"type": LATE, "tenant_id": null})));
         let orders = Orders {
             name: "late".to_owned(),
@@ -127,6 +132,8 @@ impl Load {
         let mut late = start_process(&orders);
         wait_until("it has begun", || self.history().iter().any(|entry| began(entry, "late")));
         signal(&late, Signal::STOP);
+        // The heir is to hold it until the late one has tried, however long that takes here.
+        register(&mut client, HEIRS_LEASE);
         let mut items = Vec::new();
         wait_until("its lease is over", || {
             items = claim(&mut client, &mut journal, LATE, "heir", 1, 1);
