@@ -47,7 +47,7 @@ use crate::queue_promises::{self, all_deliveries};
 use crate::regressions::REGRESSIONS;
 use crate::{compared, each, each_of, is_replay, seeds};
 
-/// Seeds that are lived while one works; `tests/support/test` lives two thousand, optimised.
+/// Seeds that are lived while one works; `tests/support/test` lives ten thousand, optimised.
 const SEEDS: u64 = 60;
 /// Seeds that are lived twice and compared.
 const STORIES: u64 = 10;
