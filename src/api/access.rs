@@ -65,6 +65,7 @@ pub(super) async fn admit(
     let user = host::user_by_uid(peer.uid);
     if !gate.admits(peer) {
         tracing::warn!(uid = peer.uid, user = %user.name, "connection refused");
+        super::extract::discard(request.into_body().into_data_stream()).await;
         return refusal(&user.name).into_response();
     }
     // Our own client names itself.

@@ -184,7 +184,7 @@ pub(super) struct DeliveryQuery {
 #[utoipa::path(
     get, path = "/v1/alerts/deliveries", operation_id = "list_alert_deliveries", tag = "alerts",
     params(DeliveryQuery),
-    responses((status = 200, body = Page<DeliveryView>), (status = 400, body = Problem))
+    responses((status = 200, body = Page<DeliveryView>), (status = 404, body = Problem))
 )]
 pub(super) async fn deliveries(
     State(api): State<Api>,

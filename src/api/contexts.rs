@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::StreamExt as _;
 
 use super::Api;
-use super::extract::{Json, Path, Reply};
+use super::extract::{Json, Path, Reply, discard};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{ContextsMissing, ContextsWanted};
 use crate::base::{Digest, chain};
@@ -49,21 +49,28 @@ pub(super) async fn put(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let digest = digest(&name)?;
-    let mut upload = on_contexts(&api, Contexts::begin).await?;
     let mut parts = body.into_data_stream();
+    let kept = keep(&api, &name, &mut parts).await;
+    if kept.is_err() {
+        discard(parts).await;
+    }
+    kept.map(|()| StatusCode::NO_CONTENT)
+}
+
+async fn keep(api: &Api, name: &str, parts: &mut BodyDataStream) -> Result<(), Problem> {
+    let digest = digest(name)?;
+    let mut upload = on_contexts(api, Contexts::begin).await?;
     while let Some(part) = parts.next().await {
         let part = part.map_err(|error| {
             Problem::new(ProblemCode::BadRequest, format!("the body broke off: {error}"))
         })?;
-        upload = on_contexts(&api, move |_| {
+        upload = on_contexts(api, move |_| {
             upload.write(&part)?;
             Ok(upload)
         })
         .await?;
     }
-    on_contexts(&api, move |contexts| contexts.keep(&digest, upload)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    on_contexts(api, move |contexts| contexts.keep(&digest, upload)).await
 }
 
 fn digest(text: &str) -> Result<Digest, Problem> {

@@ -1,13 +1,17 @@
 //! Reads requests. Owns the extractors, so that each malformed request is answered with a problem
-//! document. Face: `Json`, `Query`, `Path`, `Reply`. Never lets a library's plain-text refusal out.
+//! document. Face: `Json`, `Query`, `Path`, `Reply`, `discard`. Never lets a library's plain-text
+//! refusal out.
 
+use axum::body::BodyDataStream;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, ProblemCode};
+use crate::base::limits::{REFUSED_BODY_TIMEOUT, REQUEST_BYTES_MAX};
 
 /// What a handler answers: JSON, or a problem document.
 pub(super) type Reply<T> = Result<axum::Json<T>, Problem>;
@@ -57,6 +61,20 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrDef
 
 fn too_large() -> Problem {
     Problem::new(ProblemCode::TooLarge, "the body exceeds the limit of this route")
+}
+
+/// Reads the body of a request that is refused and forgets it: a client that is still sending when
+/// the connection closes loses the answer. Whoever sends more, or slowly, loses it.
+pub(super) async fn discard(mut pieces: BodyDataStream) {
+    let reading = async {
+        let mut left = REQUEST_BYTES_MAX;
+        while let Some(Ok(piece)) = pieces.next().await {
+            let Some(less) = left.checked_sub(piece.len()) else { return };
+            left = less;
+        }
+    };
+    // What comes too late is not waited for.
+    let _ = tokio::time::timeout(REFUSED_BODY_TIMEOUT, reading).await;
 }
 
 /// The parameters of the query string.

@@ -43,7 +43,8 @@ pub(super) struct LogQuery {
     params(ProjectPath, LogQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson", body = LogRecord),
-        (status = 404, body = Problem)
+        (status = 404, body = Problem),
+        (status = 502, body = Problem)
     )
 )]
 pub(super) async fn stream(

@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod claims;
 mod contexts;
+mod description;
 mod extract;
 mod follow;
 mod health;
@@ -36,7 +37,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
-use utoipa::openapi::{self, RefOr};
+use utoipa::openapi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -212,29 +213,8 @@ fn enqueue_routes() -> OpenApiRouter<Api> {
 /// The description of the API that is served and kept in the tree.
 pub fn openapi() -> openapi::OpenApi {
     let mut description = documented_routes().into_openapi();
-    for path in description.paths.paths.values_mut() {
-        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.delete];
-        for operation in operations.into_iter().flatten() {
-            operation.responses.responses.values_mut().for_each(name_problem_type);
-        }
-    }
+    description::complete(&mut description);
     description
-}
-
-/// Problem documents have a media type of their own, which the attributes would repeat everywhere.
-fn name_problem_type(response: &mut RefOr<openapi::Response>) {
-    let RefOr::T(response) = response else { return };
-    let is_problem = |content: &RefOr<openapi::Content>| match content {
-        RefOr::T(openapi::Content { schema: Some(RefOr::Ref(schema)), .. }) => {
-            schema.ref_location.ends_with("/Problem")
-        }
-        _ => false,
-    };
-    if response.content.get("application/json").is_some_and(is_problem)
-        && let Some(content) = response.content.shift_remove("application/json")
-    {
-        response.content.insert("application/problem+json".to_owned(), content);
-    }
 }
 
 /// All routes, with nobody to answer yet. Putting them together takes some milliseconds and needs
@@ -271,12 +251,14 @@ pub fn router(api: Api) -> Router {
 
 async fn no_route(request: Request) -> Problem {
     let path = request.uri().path().to_owned();
+    extract::discard(request.into_body().into_data_stream()).await;
     Problem::new(ProblemCode::NotFound, format!("there is no route {path}"))
         .hint("the routes are described at /v1/openapi.json")
 }
 
 async fn no_method(request: Request) -> Problem {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    extract::discard(request.into_body().into_data_stream()).await;
     Problem::new(ProblemCode::MethodNotAllowed, format!("{path} does not know {method}"))
         .hint("the routes are described at /v1/openapi.json")
 }

@@ -95,7 +95,12 @@ pub(super) async fn containers_of(api: &Api, name: &str) -> Result<Vec<Container
 #[utoipa::path(
     post, path = "/v1/projects/{name}/plan", operation_id = "plan_project", tag = "projects", request_body = Apply,
     params(ProjectPath),
-    responses((status = 200, body = PlanView), (status = 422, body = Problem))
+    responses(
+        (status = 200, body = PlanView),
+        (status = 409, body = Problem),
+        (status = 422, body = Problem),
+        (status = 502, body = Problem)
+    )
 )]
 pub(super) async fn plan(
     State(api): State<Api>,

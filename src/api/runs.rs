@@ -14,7 +14,7 @@ use super::Api;
 use super::extract::{Path, Query, Reply, parse_list};
 use super::follow::{self, Cursor};
 use super::problem::{Problem, ProblemCode};
-use super::wire::{AttemptView, Page, RunDetail, RunView, StepView};
+use super::wire::{AttemptView, Page, RunDetail, RunEvent, RunView, StepView};
 use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::base::limits::PAGE_ITEMS_DEFAULT;
@@ -139,7 +139,7 @@ fn payload(run: &OperationRun) -> Option<serde_json::Value> {
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")
     ),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 200, content_type = "text/event-stream", body = RunEvent),
         (status = 404, body = Problem)
     )
 )]

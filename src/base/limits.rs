@@ -33,6 +33,8 @@ pub const BUNDLE_FILES_MAX: usize = 20_000;
 pub const CONTENT_FILE_BYTES_MAX: usize = 1 << 20;
 /// Largest request body of every other API call.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// How long the rest of a refused request's body is read, so that its sender gets the answer.
+pub const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that the command-line client reads into memory.
 pub const RESPONSE_BYTES_MAX: usize = 64 << 20;
 

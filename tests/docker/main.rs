@@ -10,6 +10,7 @@ mod desired_state;
 mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
+mod openapi;
 mod support;
 mod wanted;
 mod zero_writes;

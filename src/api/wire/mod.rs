@@ -33,7 +33,8 @@ pub use queue::{
     ControlView, DepthView, Parts, PutControl, QueueAgentView, QueueView, Retry, WaitingWorker,
 };
 pub use runs::{
-    AttemptView, FailureView, RunAccepted, RunDetail, RunView, ServiceEnd, StepView, WaitingView,
+    AttemptView, FailureView, RunAccepted, RunDetail, RunEvent, RunView, ServiceEnd, StepView,
+    WaitingView,
 };
 pub use schedules::{FiringView, SchedulePut, ScheduleView, TaskView};
 

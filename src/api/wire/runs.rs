@@ -291,6 +291,18 @@ pub struct StepView {
     pub detail: Option<String>,
 }
 
+/// One event of a run's stream, as a client of server-sent events gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunEvent {
+    /// `run`, `step`, `log`, `end` or `bye`.
+    pub event: String,
+    /// Where to go on from, as `Last-Event-ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Of `run` and `end` the run as JSON, of `step` the step, of `log` and `bye` a line.
+    pub data: String,
+}
+
 impl From<&StepRecord> for StepView {
     fn from(step: &StepRecord) -> Self {
         Self {

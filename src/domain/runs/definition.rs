@@ -174,14 +174,18 @@ impl Definition {
         if self.lease < Duration::from_secs(1) || self.lease > HOSTED_LEASE_MAX {
             return wrong("lease_ms", "lies between one second and a day");
         }
-        if self.timeout.is_some_and(|timeout| timeout < Duration::from_millis(1)) {
-            return wrong("timeout_ms", "is at least one millisecond");
+        let bounds = Duration::from_millis(1)..=HOSTED_LEASE_MAX * 30;
+        if self.timeout.is_some_and(|timeout| !bounds.contains(&timeout)) {
+            return wrong("timeout_ms", "lies between one millisecond and thirty days");
         }
         if self.retry.jitter_percent > 100 {
             return wrong("retry.jitter_percent", "is at most 100");
         }
         if self.retry.longest > HOSTED_LEASE_MAX * 30 {
             return wrong("retry.longest_ms", "is at most thirty days");
+        }
+        if self.retry.first > self.retry.longest {
+            return wrong("retry.first_ms", "is at most retry.longest_ms");
         }
         Ok(())
     }
@@ -299,8 +303,24 @@ mod tests {
         let text = serde_json::to_string(&definition).unwrap();
         assert_eq!(serde_json::from_str::<Definition>(&text).unwrap(), definition);
         assert_eq!(definition.check_hosted(), Ok(()));
-        definition.lease = Duration::ZERO;
-        let refused = definition.check_hosted().unwrap_err();
-        assert_eq!(refused.to_string(), "lease_ms lies between one second and a day");
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_refused() {
+        let check = |change: fn(&mut Definition), expect: &str| {
+            let mut definition = Definition::built_in("Send invoices", Capability::RunsView, &[]);
+            definition.retry = RETRY;
+            change(&mut definition);
+            let refused = definition.check_hosted().err().map(|error| error.to_string());
+            assert_eq!(refused.unwrap_or_default(), expect);
+        };
+        check(|_| {}, "");
+        check(|it| it.lease = Duration::ZERO, "lease_ms lies between one second and a day");
+        check(
+            |it| it.timeout = Some(Duration::from_millis(1 << 63)),
+            "timeout_ms lies between one millisecond and thirty days",
+        );
+        check(|it| it.retry.longest = Duration::MAX, "retry.longest_ms is at most thirty days");
+        check(|it| it.retry.first = Duration::MAX, "retry.first_ms is at most retry.longest_ms");
     }
 }
