@@ -28,10 +28,12 @@ const PEERS: &[(&str, &str)] = &[("daemon", "cli"), ("cli", "daemon"), ("watcher
 
 /// Within `domain/`, who may use whom.
 const DOMAIN_PAIRS: &[(&str, &str)] = &[
+    ("access", "redaction"),
     ("alerts", "redaction"),
     ("alerts", "runs"),
     ("audit", "redaction"),
     ("audit", "runs"),
+    ("runs", "access"),
     ("runs", "redaction"),
     ("runs", "rollout"),
     ("schedules", "runs"),

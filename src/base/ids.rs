@@ -94,6 +94,12 @@ ids! {
     ReceiverId = "alert receiver";
     /// Names an alert on its way to a receiver.
     DeliveryId = "alert delivery";
+    /// Names a token, in its text too.
+    TokenId = "token";
+    /// Names a client certificate that stands for a user.
+    CertificateId = "certificate";
+    /// Names one time that the glass was broken.
+    ElevationId = "elevation";
 }
 
 fn version_7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {

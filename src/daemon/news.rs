@@ -49,10 +49,11 @@ mod tests {
     use crate::base::crash_points::NoCrashPoints;
     use crate::base::ids::RunId;
     use crate::base::{Ambient, Clock as _, Name};
+    use crate::domain::access::Capability;
     use crate::domain::audit::Actor;
     use crate::domain::runs::{
-        Capability, Definition, Hosted, HostedType, Inputs, OnCrash, OperationRun, Outcome,
-        Payload, Priority, Retry, RunState, RunType, Source,
+        Definition, Hosted, HostedType, Inputs, OnCrash, OperationRun, Outcome, Payload, Priority,
+        Retry, RunState, RunType, Source,
     };
     use crate::operations::hosted::ClaimRequest;
     use crate::operations::{

@@ -1,6 +1,7 @@
 //! The mind: functions from facts to decisions. Owns every rule of the domain. Face: one module per
 //! noun. Never does I/O, reads a clock or draws a random number: all of it comes in as arguments.
 
+pub mod access;
 pub mod alerts;
 pub mod audit;
 pub mod compose;

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use wharfinger::base::ids::{EventId, RunId};
 use wharfinger::base::{Ambient, Name};
+use wharfinger::domain::access::Capability;
 use wharfinger::domain::audit::{Actor, AuditEvent, AuditEvents, EventContext, EventType, Outcome};
 use wharfinger::domain::redaction::SafeText;
 use wharfinger::domain::runs::{
-    Capability, Context, Definition, Details, End, Holder, Hosted, HostedType, Inputs, OnCrash,
-    OperationRun, Payload, Priority, Retry, RunState, RunType, Source, SummaryCounts, Tenants,
-    identity_hash,
+    Context, Definition, Details, End, Holder, Hosted, HostedType, Inputs, OnCrash, OperationRun,
+    Payload, Priority, Retry, RunState, RunType, Source, SummaryCounts, Tenants, identity_hash,
 };
 use wharfinger::store::{
     Accepted, Admission, Claim, Claimant, CompleteRun, RunProgress, Store, Teller, Write,

@@ -13,9 +13,10 @@ use serde_json::json;
 use wharfinger::base::ids::RunId;
 use wharfinger::base::time::after;
 use wharfinger::base::{Clock, Timestamp};
+use wharfinger::domain::access::Capability;
 use wharfinger::domain::runs::{
-    Capability, CountKey, Definition, Failure, Inputs, JobEnd, JobState, OperationRun, QueueScope,
-    ReasonCode, Retry, RunType, Source,
+    CountKey, Definition, Failure, Inputs, JobEnd, JobState, OperationRun, QueueScope, ReasonCode,
+    Retry, RunType, Source,
 };
 use wharfinger::operations::hosted::{
     ClaimRequest, Completion, ControlChange, Failed, Hosted, HostedError, NewPart, NewRun, Report,

@@ -90,7 +90,7 @@ impl TypeDefinition {
         let millis = std::time::Duration::from_millis;
         Definition {
             label: self.label.unwrap_or_else(|| name.to_owned()).into(),
-            capability: crate::domain::runs::Capability::RunsEnqueue,
+            capability: crate::domain::access::Capability::RunsEnqueue,
             on_crash: OnCrash::Resume,
             counts: self.counts.into(),
             reason_codes: self.reason_codes.into(),

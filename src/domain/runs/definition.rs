@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Capability, CountKey, OnCrash, ReasonCode, RunType};
+use super::{CountKey, OnCrash, ReasonCode, RunType};
 use crate::base::limits::{HOSTED_LEASE_MAX, LEASE_DURATION, REGISTERED_KEYS_MAX};
+use crate::domain::access::Capability;
 
 /// Which of two runs that could begin comes first: the higher one.
 #[derive(

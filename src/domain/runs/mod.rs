@@ -35,7 +35,7 @@ pub use jobs::{
 };
 pub use payload::{Hosted, Payload, PayloadError, check_key};
 pub use queue::{Agent, Holder, HostedType, QueueControl, QueueScope, Tenants};
-pub use registry::{Capability, CountKey, OnCrash, ReasonCode, RunType, Source};
+pub use registry::{CountKey, OnCrash, ReasonCode, RunType, Source};
 pub use state::{
     Cancellation, Disposition, End, IllegalTransition, Outcome, RunEvent, RunState, Status,
     Waiting, WaitsFor, after_crash,

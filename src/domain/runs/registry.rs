@@ -19,30 +19,6 @@ keyed! {
 }
 
 keyed! {
-    /// What is allowed to a role. The registry is fixed; roles are sets of its members.
-    pub enum Capability: "capability" {
-        /// See runs and their steps.
-        RunsView = "runs.view",
-        /// Cancel a run or answer its question.
-        RunsControl = "runs.control",
-        /// Ask for hosted runs.
-        RunsEnqueue = "runs.enqueue",
-        /// Register hosted types, and claim and execute hosted runs.
-        RunsHost = "runs.host",
-        /// Pause, resume and limit parts of the queue.
-        QueueControl = "queue.control",
-        /// Deploy, pause and resume a project.
-        ProjectsDeploy = "projects.deploy",
-        /// Remove a project.
-        ProjectsRemove = "projects.remove",
-        /// Restart a project's containers.
-        ProjectsRestart = "projects.restart",
-        /// Read the audit log.
-        AuditView = "audit.view",
-    }
-}
-
-keyed! {
     /// What a run may count.
     pub enum CountKey: "count", or Registered if Name::is_any, like "<a registered name>" {
         /// Everything in scope.
@@ -168,7 +144,8 @@ mod built_in {
         Built, Created, Failed, Processed, Recreated, Removed, Skipped, Started, Stopped, Total,
         Updated,
     };
-    use super::{Capability, CountKey, Definition};
+    use super::{CountKey, Definition};
+    use crate::domain::access::Capability;
 
     const DEPLOY: &[CountKey] = &[
         Total, Processed, Updated, Skipped, Failed, Built, Created, Recreated, Started, Stopped,

@@ -6,9 +6,10 @@ use serde_json::json;
 use super::*;
 use crate::base::ids::HostId;
 use crate::base::time::after;
+use crate::domain::access::Capability;
 use crate::domain::runs::{
-    AttemptEnd, Capability, Context, Details, End, Holder, Hosted, Inputs, JobCounts, JobEnd,
-    JobState, OnCrash, Payload, Priority, Retry, Source, SummaryCounts, Tenants, Waiting, WaitsFor,
+    AttemptEnd, Context, Details, End, Holder, Hosted, Inputs, JobCounts, JobEnd, JobState,
+    OnCrash, Payload, Priority, Retry, Source, SummaryCounts, Tenants, Waiting, WaitsFor,
 };
 use crate::store::{Claimant, CompleteRun, EndJob, FailAttempt, FanOut, RunProgress, StartAttempt};
 

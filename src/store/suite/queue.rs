@@ -9,10 +9,10 @@ use super::*;
 use crate::base::Name;
 use crate::base::ids::TenantId;
 use crate::base::time::after;
+use crate::domain::access::Capability;
 use crate::domain::runs::{
-    Agent, AttemptEnd, Capability, CountKey, Definition, Failure, Hosted, HostedType, JobEnd,
-    OnCrash, Payload, Priority, QueueControl, QueueScope, ReasonCode, Retry, Status, Subject,
-    Tenants, WaitsFor,
+    Agent, AttemptEnd, CountKey, Definition, Failure, Hosted, HostedType, JobEnd, OnCrash, Payload,
+    Priority, QueueControl, QueueScope, ReasonCode, Retry, Status, Subject, Tenants, WaitsFor,
 };
 use crate::store::{
     Accepted, Admission, AttemptRef, Change, Claimed, Conflict, EndJob, FailAttempt, FanOut,

@@ -3,10 +3,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::*;
+use crate::domain::access::Capability;
 use crate::domain::audit::{Actor, EventType};
 use crate::domain::runs::{
-    Capability, Definition, DeployCause, End, HostedType, Inputs, OnCrash, Outcome, Priority,
-    Retry, Source, Status,
+    Definition, DeployCause, End, HostedType, Inputs, OnCrash, Outcome, Priority, Retry, Source,
+    Status,
 };
 use crate::domain::schedules::{Calendar, MissedPolicy, Overlap, Task};
 use crate::operations::hosted::{ClaimRequest, Completion, WorkOutcome};

@@ -1,9 +1,10 @@
 use serde_json::json;
 
 use super::*;
+use crate::domain::access::Capability;
 use crate::domain::runs::{
-    Capability, Definition, Hosted, HostedType, Job, JobCounts, JobEnd, JobState, JobStatus,
-    Payload, Priority, QueueControl, QueueScope, Retry,
+    Definition, Hosted, HostedType, Job, JobCounts, JobEnd, JobState, JobStatus, Payload, Priority,
+    QueueControl, QueueScope, Retry,
 };
 use crate::operations::hosted::ClaimRequest;
 use crate::operations::{JobContext, QueueError};
