@@ -234,3 +234,6 @@ pub const ALERT_LEASE: Duration = Duration::from_secs(120);
 pub const ALERT_LOOK_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a delivery is kept that has arrived or was given up.
 pub const ALERT_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Breaks of the audit log that a verification lists; it counts all of them.
+pub const AUDIT_BREAKS_MAX: usize = 100;

@@ -35,6 +35,17 @@ pub fn append(previous: Digest, record: &AuditRecord) -> Result<Link, CanonicalE
     Ok(Link { seq: record.seq, body, hash })
 }
 
+/// The link that follows `previous`, of the canonical bytes of record `seq`.
+pub fn link(previous: Digest, seq: u64, body: Vec<u8>) -> Link {
+    let hash = hash(previous, &body);
+    Link { seq, body, hash }
+}
+
+/// Whether a link's hash follows from its content and the hash before.
+pub fn follows(previous: Digest, link: &Link) -> bool {
+    hash(previous, &link.body) == link.hash
+}
+
 fn hash(previous: Digest, body: &[u8]) -> Digest {
     let mut hasher = Sha256::new();
     hasher.update(DOMAIN);

@@ -49,6 +49,15 @@ pub struct EventContext {
     /// The attempt of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// Where the actor connected from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// With which program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<SafeText>,
+    /// What a person who was erased is called from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pseudonym: Option<String>,
     /// The version before: of the agent or of the database's form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_version: Option<String>,
@@ -87,6 +96,9 @@ impl EventContext {
             item("Plan", self.plan_digest.map(|digest| digest.short())),
             item("From version", self.from_version.as_ref()),
             item("To version", self.to_version.as_ref()),
+            item("Connected from", self.ip.as_ref()),
+            item("With", self.user_agent.as_ref()),
+            item("Called from then on", self.pseudonym.as_ref()),
         ]
         .into_iter()
         .flatten()

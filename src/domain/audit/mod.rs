@@ -1,10 +1,13 @@
 //! Says what an audit event is, and how a sequence of them proves that nothing was changed. Owns
-//! the registry of event types, the snapshots and the hash chain. Face: `AuditEvent`, `EventType`,
-//! `AuditEvents`, `chain::verify`. Never edits or drops an event: a wrong one is followed by a later.
+//! the registry of event types, the snapshots, the hash chain and its seals. Face: `AuditEvent`, `EventType`,
+//! `AuditEvents`, `person`, `seal`, `proof::Verifier`. Never edits or drops an event: a wrong one is followed by a later.
 
 pub mod chain;
 mod context;
+pub mod person;
+pub mod proof;
 mod registry;
+pub mod seal;
 #[cfg(test)]
 mod tests;
 

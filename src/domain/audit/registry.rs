@@ -110,6 +110,13 @@ keyed! {
         /// Somebody wants a delivery tried again.
         AlertDeliveryRetried = "alert_delivery.retried",
 
+        /// A person was erased: the log calls them by a pseudonym.
+        PersonErased = "person.erased",
+        /// Whole segments of the audit log were purged.
+        AuditPurged = "audit.purged",
+        /// The audit log was proved, or found to be tampered with.
+        AuditVerified = "audit.verified",
+
         /// The agent started.
         AgentStarted = "agent.started",
         /// The agent stopped in order.

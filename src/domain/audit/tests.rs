@@ -1,3 +1,5 @@
+mod sealed;
+
 use super::chain::{ChainBreak, GENESIS, Link, append, verify};
 use super::*;
 use crate::base::Digest;

@@ -1,0 +1,270 @@
+//! Keeps what an event says of persons apart from what the chain proves, so that a person can be
+//! erased and the chain still verifies. Owns the salted commitments. Face: `split`, `join`,
+//! `People::check`. Never leaves a name, an address or a place of connection in hashed bytes.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{ActorType, AuditRecord};
+use crate::base::Digest;
+use crate::base::canonical::{CanonicalError, to_bytes};
+use crate::domain::redaction::SafeText;
+
+/// Keeps commitments apart from every other hash.
+const DOMAIN: &[u8] = b"wharfinger person 1";
+/// The form of the bodies that are written. Bodies without a version are of the first one, in which
+/// persons stood in the body.
+const VERSION: u8 = 2;
+/// What stands for a name in a body.
+const ACTOR: &str = "{actor}";
+const TARGET: &str = "{target}";
+/// The kind of target that is a person.
+const PERSON_TARGET: &str = "user";
+
+/// Random bytes of one commitment.
+pub type Salt = [u8; 16];
+
+/// What an event says of one person, outside of the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Person {
+    /// As it was when it happened.
+    Known(Known),
+    /// The person was erased.
+    Erased {
+        /// What they are called instead, everywhere.
+        pseudonym: String,
+    },
+}
+
+/// A person as they were when it happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Without it, nobody can find the person by trying names. Hexadecimal.
+    pub salt: String,
+    /// Their name.
+    pub label: String,
+    /// Their address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Where they connected from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// With which program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<SafeText>,
+}
+
+impl Person {
+    /// What they are called.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Known(known) => &known.label,
+            Self::Erased { pseudonym } => pseudonym,
+        }
+    }
+}
+
+/// The persons of an event, outside of the chain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Personal {
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Person>,
+    /// Who it was done to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Person>,
+}
+
+impl Personal {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.actor.is_none() && self.target.is_none()
+    }
+}
+
+/// The commitments that the chain holds instead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct People {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target: Option<Digest>,
+}
+
+impl People {
+    fn is_empty(&self) -> bool {
+        self.actor.is_none() && self.target.is_none()
+    }
+
+    /// Whether these are the persons that the chain commits to, erased ones aside.
+    pub fn check(&self, personal: &Personal) -> bool {
+        let fits = |commitment: Option<Digest>, person: Option<&Person>| match (commitment, person)
+        {
+            (None, None) | (Some(_), Some(Person::Erased { .. })) => true,
+            (Some(commitment), Some(Person::Known(known))) => {
+                commit(known).is_ok_and(|found| found == commitment)
+            }
+            _ => false,
+        };
+        fits(self.actor, personal.actor.as_ref()) && fits(self.target, personal.target.as_ref())
+    }
+}
+
+/// A body as it is hashed.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    #[serde(default, rename = "v")]
+    version: u8,
+    #[serde(default, skip_serializing_if = "People::is_empty")]
+    people: People,
+    #[serde(flatten)]
+    record: Cow<'a, AuditRecord>,
+}
+
+/// A record, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The canonical bytes that are chained.
+    pub body: Vec<u8>,
+    /// The persons, kept beside.
+    pub personal: Personal,
+}
+
+/// Takes a record apart. Every person gets a salt of their own.
+///
+/// # Errors
+/// When the record has no canonical form.
+pub fn split(
+    record: &AuditRecord,
+    mut salt: impl FnMut() -> Salt,
+) -> Result<Parts, CanonicalError> {
+    let mut personal = Personal::default();
+    let mut bare = record.clone();
+    let event = &mut bare.event;
+    let mut summary = escape(event.summary.as_str()).into_owned();
+    if is_person(event.actor.actor_type) {
+        let label = std::mem::replace(&mut event.actor.actor_label, ACTOR.to_owned());
+        summary = replace_word(&summary, &escape(&label), ACTOR);
+        personal.actor = Some(Person::Known(Known {
+            salt: hex::encode(salt()),
+            label,
+            email: event.actor.actor_email.take(),
+            ip: event.context.ip.take(),
+            user_agent: event.context.user_agent.take(),
+        }));
+    }
+    if let Some(target) = event.target.as_mut().filter(|it| it.target_type == PERSON_TARGET) {
+        let label = std::mem::replace(&mut target.target_label, TARGET.to_owned());
+        summary = replace_word(&summary, &escape(&label), TARGET);
+        let (email, ip, user_agent) = (None, None, None);
+        let known = Known { salt: hex::encode(salt()), label, email, ip, user_agent };
+        personal.target = Some(Person::Known(known));
+    }
+    event.summary = SafeText::new(summary);
+    let people = People {
+        actor: personal.actor.as_ref().map(commitment).transpose()?.flatten(),
+        target: personal.target.as_ref().map(commitment).transpose()?.flatten(),
+    };
+    let body = to_bytes(&Body { version: VERSION, people, record: Cow::Owned(bare) })?;
+    Ok(Parts { body, personal })
+}
+
+/// Puts a record together again, and says which commitments its body holds.
+///
+/// # Errors
+/// When the body cannot be read.
+pub fn join(body: &[u8], personal: &Personal) -> Result<(AuditRecord, People), serde_json::Error> {
+    let Body { version, people, record } = serde_json::from_slice(body)?;
+    let mut record = record.into_owned();
+    if version == 0 {
+        return Ok((record, people));
+    }
+    let event = &mut record.event;
+    let actor = personal.actor.as_ref().map_or(ACTOR, Person::label);
+    let target = personal.target.as_ref().map_or(TARGET, Person::label);
+    event.summary = SafeText::new(render(event.summary.as_str(), actor, target));
+    if let Some(person) = &personal.actor {
+        event.actor.actor_label = person.label().to_owned();
+        if let Person::Known(known) = person {
+            event.actor.actor_email.clone_from(&known.email);
+            event.context.ip.clone_from(&known.ip);
+            event.context.user_agent.clone_from(&known.user_agent);
+        }
+    }
+    if let (Some(person), Some(to)) = (&personal.target, event.target.as_mut()) {
+        to.target_label = person.label().to_owned();
+    }
+    Ok((record, people))
+}
+
+fn is_person(actor: ActorType) -> bool {
+    matches!(actor, ActorType::Human | ActorType::Platform | ActorType::Integration)
+}
+
+fn commitment(person: &Person) -> Result<Option<Digest>, CanonicalError> {
+    match person {
+        Person::Known(known) => commit(known).map(Some),
+        Person::Erased { .. } => Ok(None),
+    }
+}
+
+/// `SHA-256(domain ‖ canonical person)`; the salt is part of the person.
+fn commit(known: &Known) -> Result<Digest, CanonicalError> {
+    let mut hasher = Sha256::new();
+    hasher.update(DOMAIN);
+    hasher.update(to_bytes(known)?);
+    Ok(Digest::from_bytes(hasher.finalize().into()))
+}
+
+/// A brace of the text itself is doubled, so that it is never taken for a placeholder.
+fn escape(text: &str) -> Cow<'_, str> {
+    match text.contains('{') {
+        true => Cow::Owned(text.replace('{', "{{")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// Replaces a name where it stands as a word of its own: a person called `web` is not part of every
+/// project called `web-shop`.
+fn replace_word(text: &str, word: &str, by: &str) -> String {
+    if word.is_empty() {
+        return text.to_owned();
+    }
+    let joins = |found: Option<char>| {
+        found.is_some_and(|it| it.is_alphanumeric() || matches!(it, '_' | '-' | '/' | '@'))
+    };
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(word) {
+        let (before, after) = (&rest[..at], &rest[at + word.len()..]);
+        let preceding = before.chars().next_back().or_else(|| out.chars().next_back());
+        let stands_alone = !joins(preceding) && !joins(after.chars().next());
+        out.push_str(before);
+        out.push_str(if stands_alone { by } else { word });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn render(template: &str, actor: &str, target: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(template.len()), template);
+    while let Some(at) = rest.find('{') {
+        out.push_str(&rest[..at]);
+        let place = &rest[at..];
+        let (text, length) = if place.starts_with(ACTOR) {
+            (actor, ACTOR.len())
+        } else if place.starts_with(TARGET) {
+            (target, TARGET.len())
+        } else {
+            ("{", if place.starts_with("{{") { 2 } else { 1 })
+        };
+        out.push_str(text);
+        rest = &place[length..];
+    }
+    out.push_str(rest);
+    out
+}
