@@ -32,10 +32,16 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("alerts", "redaction"),
     ("alerts", "runs"),
     ("audit", "redaction"),
+    ("audit", "runbooks"),
     ("audit", "runs"),
+    ("findings", "access"),
+    ("findings", "alerts"),
+    ("runbooks", "access"),
+    ("runbooks", "redaction"),
     ("runs", "access"),
     ("runs", "redaction"),
     ("runs", "rollout"),
+    ("runs", "runbooks"),
     ("schedules", "runs"),
 ];
 

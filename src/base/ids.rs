@@ -100,6 +100,10 @@ ids! {
     CertificateId = "certificate";
     /// Names one time that the glass was broken.
     ElevationId = "elevation";
+    /// Names a finding.
+    FindingId = "finding";
+    /// Names an exception from a finding.
+    ExceptionId = "finding exception";
 }
 
 fn version_7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {
