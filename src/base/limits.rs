@@ -235,5 +235,10 @@ pub const ALERT_LOOK_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a delivery is kept that has arrived or was given up.
 pub const ALERT_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Findings that a backfill decides and writes at once.
+pub const FINDINGS_PAGE: usize = 500;
+/// How often such a page is tried again that others changed, or that the database did not take.
+pub const PAGE_RETRIES_MAX: u32 = 8;
+
 /// Breaks of the audit log that a verification lists; it counts all of them.
 pub const AUDIT_BREAKS_MAX: usize = 100;

@@ -1,13 +1,15 @@
-//! Passes schedules and alerts through the counted store. Owns nothing. Face: the traits of `store`.
+//! Passes schedules, alerts and findings through the counted store. Owns nothing. Face: the traits of `store`.
 //! Never counts: what is written of them goes through `commit`, which does.
 
 use super::counted_store::CountedStore;
-use crate::base::Timestamp;
-use crate::base::ids::{DeliveryId, ReceiverId, WorkspaceId};
+use crate::base::ids::{DeliveryId, FindingId, ReceiverId, TenantId, WorkspaceId};
+use crate::base::{Digest, Timestamp};
 use crate::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
+use crate::domain::findings::{Finding, FindingException};
 use crate::domain::schedules::Schedule;
 use crate::store::{
-    Answer, DeliveryFilter, Outbox, Page, PageRequest, ReadAlerts, ReadSchedules, TakeDeliveries,
+    Answer, DeliveryFilter, FindingTotals, Outbox, Page, PageRequest, ReadAlerts, ReadFindings,
+    ReadSchedules, TakeDeliveries,
 };
 
 impl ReadSchedules for CountedStore {
@@ -43,6 +45,38 @@ impl ReadAlerts for CountedStore {
 
     fn next_delivery(&self) -> Answer<'_, Option<Timestamp>> {
         self.inner.next_delivery()
+    }
+}
+
+impl ReadFindings for CountedStore {
+    fn finding_totals(
+        &self,
+        workspace: WorkspaceId,
+        tenant: Option<TenantId>,
+    ) -> Answer<'_, Vec<FindingTotals>> {
+        self.inner.finding_totals(workspace, tenant)
+    }
+
+    fn findings_after(
+        &self,
+        workspace: WorkspaceId,
+        tenant: TenantId,
+        after: Option<FindingId>,
+        limit: usize,
+    ) -> Answer<'_, Vec<Finding>> {
+        self.inner.findings_after(workspace, tenant, after, limit)
+    }
+
+    fn findings_by_fingerprint(
+        &self,
+        tenant: TenantId,
+        keys: Vec<Digest>,
+    ) -> Answer<'_, Vec<Finding>> {
+        self.inner.findings_by_fingerprint(tenant, keys)
+    }
+
+    fn finding_exceptions(&self, finding: FindingId) -> Answer<'_, Vec<FindingException>> {
+        self.inner.finding_exceptions(finding)
     }
 }
 

@@ -215,6 +215,10 @@ impl Store for CountedStore {
         self.inner.check()
     }
 
+    fn maintain(&self) -> Answer<'_, ()> {
+        self.inner.maintain()
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         self.inner.close()
     }

@@ -362,7 +362,7 @@ impl Door {
         definition: &Definition,
     ) -> Result<OperationRun, CanonicalError> {
         let inputs = request.inputs.clone();
-        let is_hosted = inputs.run_type().is_hosted();
+        let is_of_host = inputs.is_of_host();
         Ok(OperationRun {
             id: request
                 .run_id
@@ -375,8 +375,8 @@ impl Door {
             subject: inputs.subject(),
             priority: request.priority.unwrap_or(definition.priority),
             run_at: request.run_at.filter(|run_at| *run_at > self.ambient.now()),
-            // What is ours is a thing of this host; a program may ask through any agent.
-            host_id: self.holder.host_id.filter(|_| !is_hosted),
+            // What is a thing of this host is done here; the rest any agent may do.
+            host_id: self.holder.host_id.filter(|_| is_of_host),
             retried_from: None,
             state: RunState::Queued,
             attempt: 0,

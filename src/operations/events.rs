@@ -5,6 +5,7 @@ use crate::base::Ambient;
 use crate::base::ids::EventId;
 use crate::domain::audit::{self, Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
+use crate::domain::runbooks::Start;
 use crate::domain::runs::{End, Inputs, OperationRun};
 use crate::store::{Notice, Noticed, Teller};
 
@@ -41,9 +42,22 @@ pub fn run_event(
         context: EventContext {
             project: project.map(str::to_owned),
             run_type: Some(run.run_type()),
-            ..EventContext::default()
+            ..run.context.inputs.runbook().map(runbook_context).unwrap_or_default()
         },
         occurred_at: ambient.now(),
+    }
+}
+
+/// What the events of a runbook's run tell of it.
+fn runbook_context(start: &Start) -> EventContext {
+    let platform = start.platform_initiator.as_ref();
+    EventContext {
+        runbook: Some(start.runbook.key),
+        scope: Some(start.runbook.scope),
+        affected_count: Some(start.preflight.affected_count),
+        reason: start.reason.as_ref().map(|reason| reason.reason_text.clone()),
+        platform_user_id: platform.map(|platform| platform.platform_user_id),
+        ..EventContext::default()
     }
 }
 
@@ -54,6 +68,7 @@ pub(super) fn describe(run: &OperationRun) -> String {
         Inputs::Hosted(hosted) => {
             hosted.identity.as_deref().or(hosted.subject.as_ref().map(|subject| subject.as_str()))
         }
+        Inputs::RunRunbook(start) => Some(start.runbook.key.key()),
         inputs => inputs.project(),
     };
     match about {

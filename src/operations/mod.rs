@@ -16,6 +16,7 @@ pub mod projects;
 pub mod remove_project;
 pub mod restart_project;
 pub mod rollout;
+pub mod runbooks;
 mod runner;
 pub mod schedules;
 mod signals;
@@ -33,6 +34,7 @@ use deploy_project::DeployProject;
 use remove_project::RemoveProject;
 use restart_project::RestartProject;
 use rollout::Rollout;
+use runbooks::RunRunbook;
 
 pub use context::{Purpose, RunContext, Step, StepError, Stop};
 pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitError};
@@ -59,12 +61,13 @@ pub trait Operation: Send + Sync {
 }
 
 impl Operations {
-    /// What the agent can do to projects.
+    /// What the agent can do to projects, and what runbooks say.
     pub fn on_projects(rollout: &Rollout) -> Self {
         Self::default()
             .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
             .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
             .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
+            .with(RunType::RunRunbook, Arc::new(RunRunbook::new(Arc::clone(&rollout.store))))
     }
 }
 

@@ -8,6 +8,7 @@ mod audit_columns;
 mod company;
 mod error;
 mod filter;
+mod findings;
 pub mod host;
 pub mod keys;
 mod ledger;
@@ -34,6 +35,7 @@ use crate::domain::runs::{
 
 pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries};
 pub use error::{Conflict, StoreError};
+pub use findings::{FindingChange, FindingTotals, FindingWrite, ReadFindings};
 pub use query::{AuditFilter, Cursor, Page, PageRequest, RunFilter};
 pub use records::{
     Adoption, Backlog, CommitObserver, ContainerExit, Desired, Migrated, OpenAttempt, Project,
@@ -45,8 +47,8 @@ pub use work::{
     Notice, Noticed, QueueDepth, SignOfLife, Teller,
 };
 pub use write::{
-    CompleteRun, EndJob, FailAttempt, FanOut, NewBulk, NewJob, NewRevision, RetryRun, RunProgress,
-    StartAttempt, Write,
+    AdvanceJob, CompleteRun, EndJob, FailAttempt, FanOut, NewBulk, NewJob, NewRevision, RetryRun,
+    RunProgress, StartAttempt, Write,
 };
 
 /// The answer of a store operation, in time.
@@ -60,6 +62,7 @@ pub trait Store:
     + ReadProjects
     + ReadSchedules
     + ReadAlerts
+    + ReadFindings
     + Outbox
     + Snapshot
     + Send
@@ -141,6 +144,12 @@ pub trait Store:
 
     /// Proves that the database answers and takes writes.
     fn check(&self) -> Answer<'_, ()>;
+
+    /// Housekeeping: looks the database over for damage, and renews what its plans are made from.
+    ///
+    /// # Errors
+    /// `StoreError::Corrupt` when it is damaged.
+    fn maintain(&self) -> Answer<'_, ()>;
 
     /// Writes out everything and stops. Later calls answer `StoreError::Stopped`.
     fn close(&self) -> Answer<'_, ()>;

@@ -8,7 +8,7 @@ use crate::domain::runs::{
     QueueControl, QueueScope, Waiting, Wanted,
 };
 
-use super::{Adoption, AlertWrite, Desired, ScheduleWrite};
+use super::{Adoption, AlertWrite, Desired, FindingWrite, ScheduleWrite};
 
 /// One change of records, or a condition: what must hold for the others of the transaction.
 ///
@@ -105,6 +105,10 @@ pub enum Write {
     /// A job's attempt ends. A failed one is tried again when the type says so; else the job has
     /// ended, its numbers are added to the run, and the last one completes the run.
     EndJob(EndJob),
+    /// A job has come a part further. Its numbers are added to the run now, and its next attempt goes
+    /// on from there, so that nothing counts twice. Refused when another worker has the job, or
+    /// another run has what it locks.
+    AdvanceJob(AdvanceJob),
     /// A job lost its worker: it wants another one, or fails when that happened too often. One that
     /// its worker gave back in order (`Released`) wants another one however often that happens.
     InterruptJob {
@@ -206,6 +210,8 @@ pub enum Write {
     Schedule(ScheduleWrite),
     /// Changes alerts.
     Alert(AlertWrite),
+    /// Changes findings.
+    Finding(FindingWrite),
     /// Remembers a container that was taken over.
     PutAdoption(Adoption),
     /// Forgets the containers of a project that were taken over.
@@ -329,6 +335,23 @@ pub struct EndJob {
     /// What it did; added to the run when the job has ended, so that no attempt counts twice.
     pub counts: Vec<(CountKey, u64)>,
     /// What went wrong; appended to the run when the job has ended.
+    pub failures: Vec<Failure>,
+}
+
+/// A part of a job that was done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdvanceJob {
+    /// The bulk run.
+    pub run_id: RunId,
+    /// The job.
+    pub key: String,
+    /// Its current attempt.
+    pub attempt: u32,
+    /// How far it has come, in its operation's words.
+    pub reached: String,
+    /// What was done since it was said last how far it had come.
+    pub counts: Vec<(CountKey, u64)>,
+    /// What went wrong since then.
     pub failures: Vec<Failure>,
 }
 

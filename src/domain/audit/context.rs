@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Digest;
-use crate::base::ids::RevisionId;
+use crate::base::ids::{RevisionId, UserId};
 use crate::domain::redaction::SafeText;
+use crate::domain::runbooks::{RunbookKey, Scope};
 use crate::domain::runs::{ReasonCode, RunType, Source};
 
 /// Facts about an event. All are optional; what is absent is not written.
@@ -37,6 +38,18 @@ pub struct EventContext {
     /// The stored files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision_id: Option<RevisionId>,
+    /// The runbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<RunbookKey>,
+    /// How far it reaches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// What it would change, as its preflight found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affected_count: Option<u64>,
+    /// The platform user who started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform_user_id: Option<UserId>,
     /// The digest of the plan that was executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<Digest>,
@@ -83,6 +96,10 @@ impl EventContext {
         }
         [
             item("Project", self.project.as_ref()),
+            item("Runbook", self.runbook),
+            item("Scope", self.scope),
+            item("Would change", self.affected_count),
+            item("Platform user", self.platform_user_id),
             item("Reason", self.reason.as_ref()),
             item("Reason code", self.reason_code),
             item("Before", self.before_status.as_ref()),

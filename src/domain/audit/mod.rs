@@ -192,10 +192,12 @@ pub struct AuditRecord {
 
 /// The type of the event that tells how a run of this type ended.
 pub fn ended(run_type: runs::RunType, end: End) -> EventType {
-    use runs::RunType::{DeployProject, Hosted, RemoveProject, RestartProject};
+    use runs::RunType::{DeployProject, Hosted, RemoveProject, RestartProject, RunRunbook};
     let went_well = matches!(end, End::Succeeded | End::PartiallySucceeded);
     match (run_type, end) {
         (_, End::Cancelled) => EventType::RunCancelled,
+        (RunRunbook, _) if went_well => EventType::RunbookCompleted,
+        (RunRunbook, _) => EventType::RunbookFailed,
         (_, End::Blocked) => EventType::RunBlocked,
         (DeployProject, _) if went_well => EventType::DeploymentCompleted,
         (DeployProject, _) => EventType::DeploymentFailed,
@@ -214,6 +216,7 @@ pub fn started(run_type: runs::RunType) -> EventType {
         runs::RunType::DeployProject => EventType::DeploymentStarted,
         runs::RunType::RemoveProject => EventType::ProjectRemovalStarted,
         runs::RunType::RestartProject => EventType::ProjectRestartStarted,
-        runs::RunType::Hosted(_) => EventType::RunStarted,
+        // That a runbook starts is recorded with its acceptance, by whoever started it.
+        runs::RunType::RunRunbook | runs::RunType::Hosted(_) => EventType::RunStarted,
     }
 }

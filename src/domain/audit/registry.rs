@@ -76,6 +76,15 @@ keyed! {
         /// The most runs of a part of the queue at once changed.
         QueueLimited = "queue.limited",
 
+        /// Somebody looked at what a runbook would do.
+        RunbookPreflight = "platform.ops.runbooks.preflight",
+        /// Somebody started a runbook.
+        RunbookStart = "platform.ops.runbooks.start",
+        /// A runbook was done, wholly or in part.
+        RunbookCompleted = "platform.ops.runbooks.completed",
+        /// A runbook could not be done, or was blocked.
+        RunbookFailed = "platform.ops.runbooks.failed",
+
         /// A schedule was made.
         ScheduleCreated = "schedule.created",
         /// What a schedule does was changed.
@@ -109,6 +118,9 @@ keyed! {
         AlertReceiverTested = "alert_receiver.tested",
         /// Somebody wants a delivery tried again.
         AlertDeliveryRetried = "alert_delivery.retried",
+
+        /// Findings of an old form were made, for a proof or a demonstration.
+        FindingsPlanted = "findings.planted",
 
         /// A person was erased: the log calls them by a pseudonym.
         PersonErased = "person.erased",

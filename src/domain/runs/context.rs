@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::payload::Hosted;
 use super::{RunType, Subject, Wanted};
 use crate::base::Digest;
-use crate::base::ids::{ConnectionId, RevisionId};
+use crate::base::ids::{ConnectionId, RevisionId, TenantId};
 use crate::base::keyed::keyed;
 use crate::domain::redaction::SafeText;
+use crate::domain::runbooks::{Scope, Start};
 
 /// What was asked, and the details of what was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub enum Inputs {
     RemoveProject(RemoveProject),
     /// Restart a project's containers.
     RestartProject(RestartProject),
+    /// Do what a runbook says.
+    RunRunbook(Box<Start>),
     /// What a user's program does.
     Hosted(Hosted),
 }
@@ -110,24 +113,58 @@ impl Inputs {
             Self::DeployProject(_) => RunType::DeployProject,
             Self::RemoveProject(_) => RunType::RemoveProject,
             Self::RestartProject(_) => RunType::RestartProject,
+            Self::RunRunbook(_) => RunType::RunRunbook,
             Self::Hosted(inputs) => RunType::Hosted(inputs.run_type),
         }
     }
 
-    /// The compose project that these inputs speak of; none for hosted runs.
+    /// The compose project that these inputs speak of; none for what is about no project.
     pub fn project(&self) -> Option<&str> {
         match self {
             Self::DeployProject(inputs) => Some(&inputs.project),
             Self::RemoveProject(inputs) => Some(&inputs.project),
             Self::RestartProject(inputs) => Some(&inputs.project),
-            Self::Hosted(_) => None,
+            Self::RunRunbook(_) | Self::Hosted(_) => None,
         }
+    }
+
+    /// The runbook that these inputs start.
+    pub fn runbook(&self) -> Option<&Start> {
+        match self {
+            Self::RunRunbook(start) => Some(start),
+            _ => None,
+        }
+    }
+
+    /// Whether only the agent of the host where it was asked for can do it.
+    pub fn is_of_host(&self) -> bool {
+        match self {
+            Self::Hosted(_) => false,
+            Self::RunRunbook(start) => start.runbook.key.entry().locks.is_of_host(),
+            _ => true,
+        }
+    }
+
+    /// What a job for this tenant locks, beside what its run has locked: with the whole scope, each
+    /// tenant is locked while somebody works on it.
+    pub fn job_subject(&self, tenant: Option<TenantId>) -> Option<Subject> {
+        let ask = &self.runbook()?.runbook;
+        let locks = ask.key.entry().locks;
+        let is_part = ask.scope == Scope::AllTenants && !locks.is_of_host();
+        tenant.filter(|_| is_part).map(|tenant| Subject::tenant(locks, tenant))
     }
 
     /// What a run with these inputs locks.
     pub fn subject(&self) -> Option<Subject> {
         match self {
             Self::Hosted(inputs) => inputs.subject.clone(),
+            Self::RunRunbook(start) => {
+                let locks = start.runbook.key.entry().locks;
+                Some(match start.runbook.target_tenant_id {
+                    Some(tenant) => Subject::tenant(locks, tenant),
+                    None => Subject::all(locks),
+                })
+            }
             _ => self.project().map(Subject::project),
         }
     }

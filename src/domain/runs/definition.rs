@@ -135,6 +135,13 @@ impl Definition {
         }
     }
 
+    /// The same, tried again after a failure.
+    #[must_use]
+    pub const fn tried_again(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
     /// Whether runs of this type may count this.
     ///
     /// # Errors

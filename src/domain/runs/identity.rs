@@ -11,6 +11,7 @@ use super::{Hosted, Inputs};
 use crate::base::canonical::{CanonicalError, to_bytes};
 use crate::base::ids::{TenantId, WorkspaceId};
 use crate::base::{Digest, keyed::UnknownKey};
+use crate::domain::runbooks::Locks;
 
 /// Changes when the hashed form changes, so that old and new hashes are never confused.
 const IDENTITY_VERSION: &[u8] = b"wharfinger run identity 1";
@@ -61,6 +62,8 @@ fn normalised(inputs: &Inputs) -> Value {
             "project": restart.project,
             "services": sorted(&restart.services),
         }),
+        // What was found and why it is done do not change what is asked for.
+        Inputs::RunRunbook(start) => json!({ "runbook": start.runbook }),
         Inputs::Hosted(hosted) => json!({ "payload": hosted.payload.as_str() }),
     }
 }
@@ -106,17 +109,28 @@ impl Subject {
         Self(format!("app:{key}"))
     }
 
+    /// What a runbook locks of one tenant: `findings:<tenant>`.
+    pub fn tenant(locks: Locks, tenant: TenantId) -> Self {
+        Self(format!("{locks}:{tenant}"))
+    }
+
+    /// What it locks when it reaches all tenants: `findings:all`.
+    pub fn all(locks: Locks) -> Self {
+        Self(format!("{locks}:all"))
+    }
+
     /// Reads the form `kind:name`.
     ///
     /// # Errors
     /// When the kind is unknown.
     pub fn parse(text: &str) -> Result<Self, UnknownKey> {
         match text.split_once(':') {
-            Some(("project" | "app", name)) if !name.is_empty() => Ok(Self(text.to_owned())),
+            Some((kind, name)) if is_kind(kind) && !name.is_empty() => Ok(Self(text.to_owned())),
             _ => Err(UnknownKey {
                 noun: "kind of subject",
                 key: text.to_owned(),
-                known: "project:<name>, app:<key>".to_owned(),
+                known: "project:<name>, app:<key>, what a runbook locks: findings:<tenant>"
+                    .to_owned(),
             }),
         }
     }
@@ -125,6 +139,10 @@ impl Subject {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_kind(kind: &str) -> bool {
+    matches!(kind, "project" | "app") || kind.parse::<Locks>().is_ok()
 }
 
 impl TryFrom<String> for Subject {

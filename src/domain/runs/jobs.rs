@@ -38,6 +38,8 @@ pub struct Job {
     pub holder: Option<Holder>,
     /// When its worker must have given its next sign of life.
     pub lease_until: Option<Timestamp>,
+    /// How far it has come, in its operation's words: the next attempt goes on from there.
+    pub reached: Option<String>,
 }
 
 keyed! {

@@ -15,6 +15,8 @@ keyed! {
         RemoveProject = "remove_project",
         /// Stops and starts a project's containers.
         RestartProject = "restart_project",
+        /// Does what a runbook of the catalog says.
+        RunRunbook = "run_runbook",
     }
 }
 
@@ -83,6 +85,10 @@ keyed! {
         NotFound = "not_found",
         /// A policy, an approval or a freeze window stands against it.
         Refused = "refused",
+        /// What a runbook would do is not what it was when somebody looked.
+        PreflightStale = "preflight.stale",
+        /// The audit log is not what was written.
+        AuditBroken = "audit.broken",
         /// A disk is full.
         DiskFull = "disk.full",
         /// The agent's database does not take writes.
@@ -141,11 +147,12 @@ keyed! {
 /// What our own types are.
 mod built_in {
     use super::CountKey::{
-        Built, Created, Failed, Processed, Recreated, Removed, Skipped, Started, Stopped, Total,
-        Updated,
+        Built, Created, Failed, Processed, Recreated, Removed, Skipped, Started, Stopped, Tenants,
+        Total, Updated,
     };
     use super::{CountKey, Definition};
     use crate::domain::access::Capability;
+    use crate::domain::runs::Retry;
 
     const DEPLOY: &[CountKey] = &[
         Total, Processed, Updated, Skipped, Failed, Built, Created, Recreated, Started, Stopped,
@@ -154,12 +161,20 @@ mod built_in {
     const REMOVE: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Stopped, Removed];
     const RESTART: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Started, Stopped];
 
+    const RUNBOOK: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Tenants];
+
+    /// A runbook that fails is a dead letter: somebody looks at it before it is tried again.
+    const RUNBOOK_RETRY: Retry = Retry { attempts_max: 1, ..Retry::NEVER };
+
     pub(super) static DEPLOY_PROJECT: Definition =
         Definition::built_in("Deploy project", Capability::ProjectsDeploy, DEPLOY);
     pub(super) static REMOVE_PROJECT: Definition =
         Definition::built_in("Remove project", Capability::ProjectsRemove, REMOVE);
     pub(super) static RESTART_PROJECT: Definition =
         Definition::built_in("Restart project", Capability::ProjectsRestart, RESTART);
+    pub(super) static RUN_RUNBOOK: Definition =
+        Definition::built_in("Run runbook", Capability::RunbooksRun, RUNBOOK)
+            .tried_again(RUNBOOK_RETRY);
 }
 
 impl RunType {
@@ -169,6 +184,7 @@ impl RunType {
             Self::DeployProject => Some(&built_in::DEPLOY_PROJECT),
             Self::RemoveProject => Some(&built_in::REMOVE_PROJECT),
             Self::RestartProject => Some(&built_in::RESTART_PROJECT),
+            Self::RunRunbook => Some(&built_in::RUN_RUNBOOK),
             Self::Hosted(_) => None,
         }
     }

@@ -10,13 +10,14 @@ use tracing::{error, info, warn};
 
 use crate::base::limits::STORE_RETRY_INTERVAL;
 use crate::base::{Ambient, chain};
-use crate::domain::audit::Actor;
+use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::runs::{
     AttemptEnd, CountKey, Definition, Failure, Job, JobEnd, OperationRun, ReasonCode, Unregistered,
 };
 use crate::operations::events::teller;
+use crate::operations::signals::{Happened, Signals};
 use crate::operations::{Operation, Stop};
-use crate::store::{Change, EndJob, RunProgress, Store, StoreError, Write};
+use crate::store::{AdvanceJob, Change, EndJob, RunProgress, Store, StoreError, Write};
 
 use super::Runner;
 
@@ -35,6 +36,7 @@ struct Inner {
     cancel: CancellationToken,
     drain: CancellationToken,
     told: Mutex<RunProgress>,
+    signals: Arc<Signals>,
 }
 
 impl JobContext {
@@ -67,6 +69,61 @@ impl JobContext {
         } else {
             None
         }
+    }
+
+    /// How far earlier attempts have come, in the operation's words.
+    pub fn reached(&self) -> Option<&str> {
+        self.inner.job.reached.as_deref()
+    }
+
+    /// Records a part of the job that was done: what it changed, what it counts and how far the job
+    /// has come are one transaction.
+    ///
+    /// # Errors
+    /// When another worker has the job by now, when a write cannot be made so, or when the store does
+    /// not take it; nothing is recorded then.
+    pub async fn advance(
+        &self,
+        reached: String,
+        counts: Vec<(CountKey, u64)>,
+        writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        self.advance_with(reached, counts, writes, Vec::new()).await
+    }
+
+    /// The same with audit events.
+    ///
+    /// # Errors
+    /// As for `advance`.
+    pub async fn advance_with(
+        &self,
+        reached: String,
+        counts: Vec<(CountKey, u64)>,
+        mut writes: Vec<Write>,
+        events: Vec<AuditEvent>,
+    ) -> Result<(), StoreError> {
+        let Inner { run, job, ambient, store, .. } = &*self.inner;
+        let advance = AdvanceJob {
+            run_id: run.id,
+            key: job.key.clone(),
+            attempt: job.attempt,
+            reached,
+            counts: counts.clone(),
+            failures: Vec::new(),
+        };
+        // First of all, whether this worker may still write.
+        writes.insert(0, Write::AdvanceJob(advance));
+        let change = Change { writes, events, teller: teller(ambient, Actor::agent()) };
+        store.change(change).await?;
+        for (key, by) in counts {
+            self.inner.signals.publish(run.id, ambient.now(), Happened::Counted { key, by });
+        }
+        Ok(())
+    }
+
+    /// This job brought work: whoever waits for some looks at once.
+    pub fn look_again(&self) {
+        self.inner.signals.look();
     }
 
     /// Adds to one of the run's numbers, when the job ends.
@@ -114,6 +171,7 @@ pub(super) async fn work(
             cancel,
             drain: runner.drain.clone(),
             told: Mutex::default(),
+            signals: Arc::clone(&runner.signals),
         }),
     };
     let end = execute(&runner, &context).await;

@@ -11,7 +11,7 @@ use crate::domain::runs::{
 use crate::store::{Claimant, Conflict, Heard, Noticed, RunProgress, SignOfLife, StartAttempt};
 
 use super::changes::Renewal;
-use super::{Ledger, Lock, illegal, lock_key, working};
+use super::{Ledger, Lock, LockKey, illegal, lock_key, working};
 
 impl Ledger {
     /// Somebody takes a run. Answers until when he has it; none when the run needs no worker,
@@ -85,10 +85,23 @@ impl Ledger {
         at: Timestamp,
         lease_until: Timestamp,
     ) -> Result<(), Conflict> {
-        let Some(key) = lock_key(run) else { return Ok(()) };
+        match lock_key(run) {
+            Some(key) => self.lock_for(run.id, key, at, lease_until),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for a subject of its own.
+    pub(super) fn lock_for(
+        &mut self,
+        run_id: RunId,
+        key: LockKey,
+        at: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<(), Conflict> {
         let mut acquired_at = at;
         if let Some(lock) = self.locks.get(&key).copied().flatten() {
-            if lock.run_id == run.id {
+            if lock.run_id == run_id {
                 acquired_at = lock.acquired_at;
             } else {
                 let holder = lock.run_id;
@@ -104,7 +117,7 @@ impl Ledger {
                 }
             }
         }
-        let lock = Lock { run_id: run.id, acquired_at, expires_at: lease_until };
+        let lock = Lock { run_id, acquired_at, expires_at: lease_until };
         self.set_lock(key, Some(lock));
         Ok(())
     }

@@ -11,10 +11,12 @@ use crate::domain::runs::{
     AfterFailure, AttemptEnd, End, Failure, IllegalTransition, Job, JobCounts, JobEnd, JobEvent,
     JobState, OperationRun, ReasonCode, RunState, WaitsFor, after_failure, maybe_complete_bulk_run,
 };
-use crate::store::{Claimant, Conflict, EndJob, FanOut, Heard, Noticed, RunProgress, SignOfLife};
+use crate::store::{
+    AdvanceJob, Claimant, Conflict, EndJob, FanOut, Heard, Noticed, RunProgress, SignOfLife,
+};
 
 use super::changes::MadeJobs;
-use super::{Ledger, illegal, working};
+use super::{Ledger, illegal, job_lock_key, working};
 
 impl Ledger {
     /// A running run becomes a bulk run.
@@ -65,12 +67,39 @@ impl Ledger {
         let lease = definition.lease.min(definition.timeout.unwrap_or(definition.lease));
         let lease_until = after(claimant.at, lease);
         let number = job.attempt + 1;
+        if let Some(lock) = job_lock_key(run, job) {
+            self.lock_for(run_id, lock, claimant.at, lease_until)?;
+        }
         let job = self.move_job(run_id, key, JobEvent::Claim)?;
         job.attempt = number;
         job.holder = Some(claimant.holder.clone());
         job.lease_until = Some(lease_until);
         self.count_busy(workspace, tenant, run_type);
         Ok(lease_until)
+    }
+
+    /// A part of a job was done.
+    pub(super) fn advance_job(&mut self, advance: &AdvanceJob) -> Result<(), Conflict> {
+        let AdvanceJob { run_id, key, attempt, reached, counts, failures } = advance;
+        let run = self.waiting_for_jobs(*run_id)?;
+        let job = self.job(*run_id, key)?;
+        working_job(job, *attempt)?;
+        if let Some(lock) = job_lock_key(run, job) {
+            let lock = self.locks.get(&lock).copied().flatten();
+            if lock.is_none_or(|lock| lock.run_id != *run_id) {
+                // Its lease was over, and another run works on the tenant.
+                return Err(Conflict::Fenced { run_id: *run_id, attempt: *attempt });
+            }
+        }
+        let progress =
+            RunProgress { counts: counts.clone(), failures: failures.clone(), details: None };
+        self.add(*run_id, &progress)?;
+        let id = (*run_id, key.clone());
+        if let Some(job) = self.jobs.get_mut(&id).and_then(Option::as_mut) {
+            job.reached = Some(reached.clone());
+        }
+        self.changes.jobs.insert(id);
+        Ok(())
     }
 
     /// A job's attempt ends.
@@ -183,6 +212,12 @@ impl Ledger {
         let from = self.job(run_id, key)?.state;
         let to = from.transition(event).map_err(|why| illegal(run_id, why))?;
         self.touch(run_id)?.jobs.get_or_insert_default().moved(from.status(), to.status());
+        if to != JobState::Running
+            && let Some(lock) = job_lock_key(self.run(run_id)?, self.job(run_id, key)?)
+            && self.locks.get(&lock).copied().flatten().is_some_and(|it| it.run_id == run_id)
+        {
+            self.set_lock(lock, None);
+        }
         let id = (run_id, key.to_owned());
         self.changes.jobs.insert(id.clone());
         let missing = || Conflict::Missing { noun: "job", id: format!("{run_id}/{key}") };

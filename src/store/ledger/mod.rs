@@ -174,6 +174,7 @@ impl Ledger {
             Write::FailAttempt(fail) => self.fail(fail),
             Write::CancelRun { run_id, at } => self.cancel(*run_id, *at, None),
             Write::FanOut(fan_out) => self.fan_out(fan_out),
+            Write::AdvanceJob(advance) => self.advance_job(advance),
             Write::EndJob(end) => self.end_job(end),
             Write::InterruptJob { run_id, key, attempt, end, at } => {
                 self.interrupt_job(*run_id, key, *attempt, *end, *at)
@@ -195,6 +196,7 @@ impl Ledger {
             | Write::PutRevision(_)
             | Write::Schedule(_)
             | Write::Alert(_)
+            | Write::Finding(_)
             | Write::ExpectProject { .. }
             | Write::ExpectNoProject { .. }
             | Write::ApplyProject { .. }
@@ -271,6 +273,11 @@ impl Ledger {
 /// Where the lock of a run lies; none for one that locks nothing.
 fn lock_key(run: &OperationRun) -> Option<LockKey> {
     Some((run.lock_scope()?, run.subject.clone()?))
+}
+
+/// Where the lock lies of what a job locks beside its run.
+fn job_lock_key(run: &OperationRun, job: &Job) -> Option<LockKey> {
+    Some((run.lock_scope()?, run.context.inputs.job_subject(job.tenant_id)?))
 }
 
 fn illegal(run_id: RunId, why: IllegalTransition) -> Conflict {

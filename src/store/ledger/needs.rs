@@ -6,7 +6,7 @@ use crate::base::{Digest, Name};
 use crate::domain::runs::{End, Inputs, OperationRun, QueueScope, RunType};
 use crate::store::{RunProgress, SignOfLife, Write};
 
-use super::{Ledger, LockKey, lock_key};
+use super::{Ledger, Lock, LockKey, job_lock_key, lock_key};
 
 /// Something that is about to be done to the records.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,11 @@ impl Ledger {
             Act::Start { run_id } => self.needs_of_start(run_id, true, &mut needs),
             Act::StartJob { run_id, key } => {
                 self.need_job(run_id, key, &mut needs);
+                if let Some(Some(lock)) = self.need_job_lock(run_id, key, &mut needs)
+                    && lock.run_id != run_id
+                {
+                    self.need_run(lock.run_id, &mut needs);
+                }
                 self.need_limits(run_id, &mut needs);
                 self.need_definition(run_id, &mut needs);
             }
@@ -124,6 +129,11 @@ impl Ledger {
                 self.need_definition(fan_out.run_id, needs);
                 self.need_lock(fan_out.run_id, needs);
             }
+            Write::AdvanceJob(advance) => {
+                self.need_job(advance.run_id, &advance.key, needs);
+                self.need_job_lock(advance.run_id, &advance.key, needs);
+                self.need_definition(advance.run_id, needs);
+            }
             Write::EndJob(end) => self.needs_of_job_end(end.run_id, &end.key, needs),
             Write::InterruptJob { run_id, key, .. } => self.needs_of_job_end(*run_id, key, needs),
             Write::RetryRun(retry) => {
@@ -140,6 +150,7 @@ impl Ledger {
             | Write::PutRevision(_)
             | Write::Schedule(_)
             | Write::Alert(_)
+            | Write::Finding(_)
             | Write::ExpectProject { .. }
             | Write::ExpectNoProject { .. }
             | Write::ApplyProject { .. }
@@ -207,8 +218,25 @@ impl Ledger {
 
     fn needs_of_job_end(&self, run_id: RunId, key: &str, needs: &mut Vec<Need>) {
         self.need_job(run_id, key, needs);
+        self.need_job_lock(run_id, key, needs);
         self.need_definition(run_id, needs);
         self.need_lock(run_id, needs);
+    }
+
+    /// The lock of what a job locks beside its run, as far as both are known.
+    fn need_job_lock(
+        &self,
+        run_id: RunId,
+        key: &str,
+        needs: &mut Vec<Need>,
+    ) -> Option<Option<Lock>> {
+        let job = self.jobs.get(&(run_id, key.to_owned()))?.as_ref()?;
+        let lock_key = job_lock_key(self.known(run_id)?, job)?;
+        let lock = self.locks.get(&lock_key).copied();
+        if lock.is_none() {
+            needs.push(Need::Lock(lock_key));
+        }
+        lock
     }
 
     fn known(&self, run_id: RunId) -> Option<&OperationRun> {

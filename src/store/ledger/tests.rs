@@ -102,6 +102,7 @@ fn ledger(run: &OperationRun) -> Ledger {
         interruptions: 0,
         holder: Some(holder()),
         lease_until: Some(AT),
+        reached: None,
     };
     ledger.put_job(run.id, "x", Some(job));
     ledger

@@ -7,6 +7,7 @@ use super::audit::{Entries, Head};
 use super::cache::Cache;
 use super::claims;
 use super::fault::Fault;
+use super::findings;
 use super::flush::{Calls, Pending};
 use super::news::{Topic, Topics};
 use super::projects::{self, SealedRevision};
@@ -32,6 +33,8 @@ use crate::store::{
 pub(super) enum Work {
     /// To know that the database takes writes.
     Check,
+    /// Its statistics to be renewed.
+    Maintain,
     /// Changes, with what is recorded of them.
     Commit { writes: Vec<Write>, sealed: Sealed, events: Vec<AuditEvent>, teller: Option<Teller> },
     /// A run to be accepted.
@@ -99,7 +102,10 @@ impl Work {
 
 /// Whether a write is done at once, with statements of its own.
 fn has_own_statements(write: &Write) -> bool {
-    matches!(write, Write::Schedule(_) | Write::Alert(_) | Write::DropHostedType { .. })
+    matches!(
+        write,
+        Write::Schedule(_) | Write::Alert(_) | Write::Finding(_) | Write::DropHostedType { .. }
+    )
 }
 
 /// What a caller hears.
@@ -321,6 +327,10 @@ async fn decide<'a>(
     let mut decided = Decided::done();
     match work {
         Work::Check => {}
+        Work::Maintain => {
+            session.client.batch_execute("ANALYZE").await?;
+            pending.touch();
+        }
         Work::Commit { writes, sealed, events, teller } => {
             apply(session, host, cache, pending, &mut ledger, writes, sealed).await?;
             decided.events.clone_from(events);
@@ -410,6 +420,8 @@ async fn apply(
                 alerts::write(session, write).await?;
                 pending.topics.insert(Topic::Alert);
             }
+            // What is written with it decides whether its writer still may.
+            Write::Finding(_) => {}
             Write::DropHostedType { workspace_id, name } => {
                 drop_hosted_type(session, *workspace_id, *name).await?;
             }
@@ -420,6 +432,9 @@ async fn apply(
         }
         cache.provide(session, ledger, Act::Write(write)).await?;
         ledger.apply(write)?;
+        if let Write::Finding(write) = write {
+            findings::write(session, write).await?;
+        }
     }
     Ok(())
 }
@@ -531,6 +546,7 @@ pub(super) fn acts(work: &Work) -> Vec<Act<'_>> {
             vec![Act::Progress { run_id: *run_id, progress }]
         }
         Work::Check
+        | Work::Maintain
         | Work::Claim(_)
         | Work::RegisterAgent(_)
         | Work::Heartbeat { .. }

@@ -253,6 +253,7 @@ fn ask_for(calls: &mut Calls, cache: &Cache, queue: usize, at: Timestamp, held: 
     let mut values = common();
     let tried = cache.tried_jobs.iter().map(|(id, key)| format!("{id}|{key}"));
     values.push(Box::new(tried.collect::<Vec<_>>()));
+    values.push(Box::new(nanos(at)));
     calls.add(Sql::ReadyJobsFor, values);
     let mut values = common();
     values.push(Box::new(cache.tried_runs.iter().map(ToString::to_string).collect::<Vec<_>>()));

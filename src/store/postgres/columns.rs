@@ -33,7 +33,48 @@ macro_rules! job {
     () => {
         "SELECT j.run_id, j.key, j.tenant_id, j.payload, j.status, j.wait_until, j.attempt,
          j.failures, j.interruptions, j.instance, j.host_id, j.boot_id, j.is_hosted,
-         j.lease_until, j.number FROM run_jobs j"
+         j.lease_until, j.number, j.reached FROM run_jobs j"
+    };
+}
+
+/// What `Finding::is_complete` denies; the suite compares them.
+macro_rules! lacking {
+    () => {
+        "(recurrence_key IS NULL OR first_seen_at IS NULL OR last_seen_at IS NULL \
+          OR times_seen IS NULL OR (due_at IS NULL AND severity <> 'info' \
+          AND status IN ('new', 'triaged', 'in_progress', 'reopened')))"
+    };
+}
+
+/// The columns of a finding, as `findings::finding` reads them.
+macro_rules! finding_columns {
+    () => {
+        "id, workspace_id, tenant_id, type, severity, status, fingerprint, \
+          recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at, times_seen, \
+          reopen_count, due_at, owner, assignee, evidence, baseline_operation_run_id, \
+          current_operation_run_id, resolved_at, closed_at, close_reason, merged_into, \
+          created_at, updated_at, version"
+    };
+}
+
+/// The columns of an exception.
+macro_rules! exception_columns {
+    () => {
+        "id, workspace_id, tenant_id, finding_id, scope_key, owner, approver, reason, expires_at, \
+          status, evidence_hash, created_at"
+    };
+}
+
+/// The columns of findings with their types, as rows of JSON are read.
+macro_rules! finding_shape {
+    () => {
+        "id text, workspace_id text, tenant_id text, type text, severity text, status \
+         text, fingerprint text, recurrence_key text, lineage_key text, scope_key text, \
+         first_seen_at bigint, last_seen_at bigint, times_seen bigint, reopen_count \
+         bigint, due_at bigint, owner text, assignee text, evidence text, \
+         baseline_operation_run_id text, current_operation_run_id text, resolved_at \
+         bigint, closed_at bigint, close_reason text, merged_into text, created_at \
+         bigint, updated_at bigint, version bigint"
     };
 }
 
@@ -91,6 +132,6 @@ macro_rules! delivery {
 }
 
 pub(super) use {
-    attempt, delivery, hosted_type, job, lock, needed_by_runs, project, receiver, revision, run,
-    schedule,
+    attempt, delivery, exception_columns, finding_columns, finding_shape, hosted_type, job,
+    lacking, lock, needed_by_runs, project, receiver, revision, run, schedule,
 };

@@ -473,7 +473,8 @@ fn make_jobs(calls: &mut Calls, cache: &Cache, made: &MadeJobs) {
     values.push(Box::new(numbers));
     values.extend(columns!(made.jobs, job =>
         job.tenant_id.map(|id| id.to_string()),
-        job.payload.as_str().to_owned()));
+        job.payload.as_str().to_owned(),
+        run.context.inputs.job_subject(job.tenant_id).map(String::from)));
     calls.add(Sql::InsertJobs, values);
 }
 
@@ -500,6 +501,7 @@ fn write_jobs(calls: &mut Calls, jobs: &[&Job]) {
             job.holder.as_ref().and_then(|holder| holder.host_id).map(|id| id.to_string()),
             job.holder.as_ref().and_then(|holder| holder.boot_id.clone()),
             job.holder.as_ref().map(|holder| i64::from(holder.is_hosted)),
-            optional_nanos(job.lease_until)),
+            optional_nanos(job.lease_until),
+            job.reached.clone()),
     );
 }

@@ -32,8 +32,10 @@ pub(super) struct Migration {
 }
 
 /// All forms of the database, first first. A released one is never edited; the checksum tells.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, sql: include_str!("../sql/postgres/0001_initial.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, sql: include_str!("../sql/postgres/0001_initial.sql") },
+    Migration { number: 2, sql: include_str!("../sql/postgres/0002_runbooks_and_findings.sql") },
+];
 
 /// The form that this program works with.
 pub(super) const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].number;

@@ -10,6 +10,7 @@ mod claims;
 mod columns;
 mod export;
 mod fault;
+mod findings;
 mod flush;
 mod import;
 mod loads;

@@ -140,6 +140,7 @@ pub(super) fn job(row: &Row) -> Result<Job, Fault> {
         interruptions: small(row, 8)?,
         holder,
         lease_until: optional_time(row, 13)?,
+        reached: row.try_get(15)?,
     })
 }
 

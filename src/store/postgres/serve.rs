@@ -337,6 +337,10 @@ impl Store for PostgresStore {
         answer(async move { self.write("answer", Work::Check).await.map(drop) })
     }
 
+    fn maintain(&self) -> Answer<'_, ()> {
+        answer(async move { self.write("renew its statistics", Work::Maintain).await.map(drop) })
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         answer(self.close_all())
     }

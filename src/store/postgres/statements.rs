@@ -2,8 +2,8 @@
 //! Never holds a value: values are bound. A test prepares each against a real server.
 
 use super::columns::{
-    attempt, delivery, hosted_type, job, lock, needed_by_runs, project, receiver, revision, run,
-    schedule,
+    attempt, delivery, exception_columns, finding_columns, finding_shape, hosted_type, job,
+    lacking, lock, needed_by_runs, project, receiver, revision, run, schedule,
 };
 
 /// Declares the statements: each is one line of the enum and its text.
@@ -297,6 +297,9 @@ statements! {
             AND ($6::text[] IS NULL OR coalesce(j.tenant_id, r.tenant_id) IS NULL
                 OR r.host_id IS NOT NULL OR coalesce(j.tenant_id, r.tenant_id) = ANY($6))
             AND (j.run_id || '|' || j.key) <> ALL($7::text[])
+            AND (j.subject IS NULL OR NOT EXISTS (SELECT 1 FROM locks l
+                WHERE l.scope = r.lock_scope AND l.subject = j.subject AND l.run_id <> r.id
+                AND l.expires_at > $8))
             ORDER BY j.priority DESC, j.created_at, j.run_id, j.number LIMIT $5
             FOR UPDATE OF j SKIP LOCKED) AS c
         ORDER BY c.priority DESC, c.created_at, c.run_id, c.number";
@@ -365,18 +368,19 @@ statements! {
         WHERE a.run_id = u.run_id AND a.number = u.number";
     /// Makes the jobs of one run.
     InsertJobs = "INSERT INTO run_jobs (run_id, type, priority, created_at, ready, key, number,
-            tenant_id, payload, status, attempt, failures, interruptions)
+            tenant_id, payload, subject, status, attempt, failures, interruptions)
         SELECT $1, $2, $3, $4, $5, u.*, 'queued', 0, 0, 0
-        FROM unnest($6::text[], $7::bigint[], $8::text[], $9::text[]) AS u";
+        FROM unnest($6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[]) AS u";
     /// Changes jobs.
     UpdateJobs = "UPDATE run_jobs j SET status = u.status, ready = u.ready,
             wait_until = u.wait_until, attempt = u.attempt, failures = u.failures,
             interruptions = u.interruptions, instance = u.instance, host_id = u.host_id,
-            boot_id = u.boot_id, is_hosted = u.is_hosted, lease_until = u.lease_until
+            boot_id = u.boot_id, is_hosted = u.is_hosted, lease_until = u.lease_until,
+            reached = u.reached
         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
             $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::bigint[],
-            $13::bigint[]) AS u (run_id, key, status, ready, wait_until, attempt, failures,
-            interruptions, instance, host_id, boot_id, is_hosted, lease_until)
+            $13::bigint[], $14::text[]) AS u (run_id, key, status, ready, wait_until, attempt,
+            failures, interruptions, instance, host_id, boot_id, is_hosted, lease_until, reached)
         WHERE j.run_id = u.run_id AND j.key = u.key";
     /// The queued jobs of runs can be claimed.
     OpenJobs = "UPDATE run_jobs SET ready = 1 WHERE run_id = ANY($1) AND status = 'queued'";
@@ -522,4 +526,46 @@ statements! {
     NextDelivery = "SELECT min(d.due_at) FROM alert_deliveries d
         JOIN alert_receivers v ON v.id = d.receiver_id
         WHERE v.host_id = $1 AND d.status = 'pending'";
+
+    /// A tenant, when there is none of its id.
+    PutTenant = "INSERT INTO tenants (id, workspace_id, external_id, name, status, stage, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING";
+    /// New findings.
+    InsertFindings = "INSERT INTO findings (", finding_columns!(), ") SELECT ", finding_columns!(),
+        " FROM jsonb_to_recordset($1::text::jsonb) AS u (", finding_shape!(), ")";
+    /// Findings that change, when they are the versions that were read.
+    UpdateFindings = "UPDATE findings f SET severity = u.severity, status = u.status, fingerprint = u.fingerprint,
+            recurrence_key = u.recurrence_key, lineage_key = u.lineage_key, scope_key =
+            u.scope_key, first_seen_at = u.first_seen_at, last_seen_at = u.last_seen_at,
+            times_seen = u.times_seen, reopen_count = u.reopen_count, due_at = u.due_at,
+            owner = u.owner, assignee = u.assignee, evidence = u.evidence,
+            baseline_operation_run_id = u.baseline_operation_run_id,
+            current_operation_run_id = u.current_operation_run_id, resolved_at =
+            u.resolved_at, closed_at = u.closed_at, close_reason = u.close_reason,
+            merged_into = u.merged_into, updated_at = u.updated_at, version = u.version
+        FROM jsonb_to_recordset($1::text::jsonb) AS u (", finding_shape!(), ", seen_version bigint)
+        WHERE f.id = u.id AND f.version = u.seen_version RETURNING f.id";
+    /// Exceptions of what was consolidated.
+    MoveExceptions = "UPDATE finding_exceptions e SET finding_id = u.target
+        FROM unnest($1::text[], $2::text[]) AS u (gone, target) WHERE e.finding_id = u.gone";
+    /// An exception.
+    PutException = "INSERT INTO finding_exceptions (", exception_columns!(), ")
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        ON CONFLICT (id) DO UPDATE SET approver = excluded.approver,
+            expires_at = excluded.expires_at, status = excluded.status,
+            evidence_hash = excluded.evidence_hash";
+    /// Findings by tenant.
+    FindingTotals = "SELECT tenant_id, count(*), count(*) FILTER (WHERE ", lacking!(), ")
+        FROM findings WHERE workspace_id = $1
+        AND (cardinality($2::text[]) = 0 OR tenant_id = ANY($2))
+        GROUP BY tenant_id ORDER BY tenant_id";
+    /// A page of a tenant's findings.
+    FindingsAfter = "SELECT ", finding_columns!(), " FROM findings
+        WHERE workspace_id = $1 AND tenant_id = $2 AND id > $3 ORDER BY id LIMIT $4";
+    /// Findings by their fingerprints.
+    FindingsByFingerprint = "SELECT ", finding_columns!(), " FROM findings
+        WHERE tenant_id = $1 AND fingerprint = ANY($2)";
+    /// The exceptions of a finding.
+    FindingExceptions = "SELECT ", exception_columns!(), " FROM finding_exceptions
+        WHERE finding_id = $1 ORDER BY id";
 }

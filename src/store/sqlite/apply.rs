@@ -5,7 +5,7 @@ use super::alerts::{self, SealedReceiver};
 use super::fault::Fault;
 use super::load::Session;
 use super::projects::{self, SealedRevision};
-use super::{queue, schedules};
+use super::{findings, queue, schedules};
 use crate::store::Write;
 use crate::store::ledger::{Act, Ledger};
 
@@ -71,6 +71,7 @@ fn apply_rows(
         }
         Write::Schedule(write) => schedules::write(connection, write)?,
         Write::Alert(write) => alerts::write(connection, write)?,
+        Write::Finding(write) => findings::write(connection, write)?,
         Write::ExpectProject { workspace_id, name, desired, revision_id, wanted } => {
             let files = (*revision_id, wanted);
             projects::expect(connection, *workspace_id, name, *desired, files)?;

@@ -51,6 +51,8 @@ const JOBS: &str = "SELECT j.run_id, j.priority, j.created_at, j.key
             NOT IN (SELECT value FROM json_each(?4)))))
     AND (?6 IS NULL OR coalesce(j.tenant_id, r.tenant_id) IS NULL OR r.host_id IS NOT NULL
         OR coalesce(j.tenant_id, r.tenant_id) IN (SELECT value FROM json_each(?6)))
+    AND (j.subject IS NULL OR NOT EXISTS (SELECT 1 FROM locks l WHERE l.scope = r.lock_scope
+        AND l.subject = j.subject AND l.run_id <> r.id AND l.expires_at > ?7))
     ORDER BY j.priority DESC, j.created_at, j.run_id, j.number LIMIT ?5";
 
 /// What makes ready what is due, and the index that each goes through.
@@ -78,7 +80,7 @@ struct Candidate {
 /// The statements and the values of an `EXPLAIN`, for the test that they use their index.
 #[cfg(test)]
 pub(super) const EXPLAINED: [(&str, &str, usize); 2] =
-    [(RUNS, "runs_ready", 7), (JOBS, "run_jobs_ready", 6)];
+    [(RUNS, "runs_ready", 7), (JOBS, "run_jobs_ready", 7)];
 
 /// What is due is ready from now on: queued runs whose time has come, runs and jobs whose pause
 /// after a failure is over.
@@ -161,7 +163,8 @@ impl Session<'_> {
                 self.connection.prepare_cached(if of_jobs { JOBS } else { RUNS })?;
             let mut rows = match of_jobs {
                 true => {
-                    statement.query(params![run_type.key(), host, workspace, held, most, served])?
+                    let key = run_type.key();
+                    statement.query(params![key, host, workspace, held, most, served, at])?
                 }
                 false => statement.query(params![
                     run_type.key(),

@@ -281,8 +281,8 @@ fn insert_jobs(connection: &Connection, ledger: &Ledger, made: &MadeJobs) -> Res
     let (run_id, run_type) = (run.id.to_string(), run.run_type());
     let mut insert: CachedStatement<'_> = connection.prepare_cached(
         "INSERT INTO run_jobs (run_id, key, number, tenant_id, payload, type, priority, created_at,
-             status, ready, attempt, failures, interruptions)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, 0, 0, 0)",
+             status, ready, attempt, failures, interruptions, subject)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, 0, 0, 0, ?)",
     )?;
     for (number, job) in made.jobs.iter().enumerate() {
         insert.execute(params![
@@ -295,6 +295,7 @@ fn insert_jobs(connection: &Connection, ledger: &Ledger, made: &MadeJobs) -> Res
             run.priority.0,
             nanos(run.created_at),
             made.ready,
+            run.context.inputs.job_subject(job.tenant_id).map(String::from),
         ])?;
     }
     Ok(())
@@ -310,7 +311,7 @@ fn update_job(connection: &Connection, job: &Job) -> Result<(), Fault> {
         .prepare_cached(
             "UPDATE run_jobs SET status = ?, ready = ?, wait_until = ?, attempt = ?, failures = ?,
                  interruptions = ?, instance = ?, host_id = ?, boot_id = ?, is_hosted = ?,
-                 lease_until = ?
+                 lease_until = ?, reached = ?
              WHERE run_id = ? AND key = ?",
         )?
         .execute(params![
@@ -325,6 +326,7 @@ fn update_job(connection: &Connection, job: &Job) -> Result<(), Fault> {
             holder.and_then(|holder| holder.boot_id.as_ref()),
             holder.map(|holder| holder.is_hosted),
             optional_nanos(job.lease_until),
+            job.reached,
             job.run_id.to_string(),
             job.key,
         ])?;

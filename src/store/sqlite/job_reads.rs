@@ -11,7 +11,7 @@ use crate::store::filter::{Marks, Restriction};
 use crate::store::{Cursor, JobFilter, NewJob, Page, PageRequest, StoreError};
 
 const JOB: &str = "SELECT run_id, key, tenant_id, payload, status, wait_until, attempt, failures,
-    interruptions, instance, host_id, boot_id, is_hosted, lease_until, number FROM run_jobs";
+    interruptions, instance, host_id, boot_id, is_hosted, lease_until, number, reached FROM run_jobs";
 
 fn job(row: &Row<'_>) -> Result<Job, Fault> {
     let status: JobStatus = parsed(row, 4, "job status")?;
@@ -46,6 +46,7 @@ fn job(row: &Row<'_>) -> Result<Job, Fault> {
         interruptions: small(row, 8)?,
         holder,
         lease_until: optional_time(row, 13)?,
+        reached: row.get(15)?,
     })
 }
 

@@ -32,6 +32,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, sql: include_str!("../sql/sqlite/0005_queue.sql") },
     Migration { number: 6, sql: include_str!("../sql/sqlite/0006_schedules.sql") },
     Migration { number: 7, sql: include_str!("../sql/sqlite/0007_alerts.sql") },
+    Migration { number: 8, sql: include_str!("../sql/sqlite/0008_runbooks_and_findings.sql") },
 ];
 
 /// The form that first told hosts apart.

@@ -10,6 +10,7 @@ mod damage;
 mod deliveries;
 mod export;
 mod fault;
+mod findings;
 mod flush;
 mod import;
 mod job_reads;

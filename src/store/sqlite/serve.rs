@@ -327,6 +327,23 @@ impl Store for SqliteStore {
         }))
     }
 
+    fn maintain(&self) -> Answer<'_, ()> {
+        answer(async move {
+            let found = self.read("look itself over", |connection| {
+                let check = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+                Ok(check.map(|said: String| Some(said).filter(|said| said != "ok"))?)
+            });
+            if let Some(said) = found.await? {
+                return Err(StoreError::Corrupt { path: self.path.clone(), source: said.into() });
+            }
+            let analyse = |session: &mut Session<'_>| {
+                session.connection.execute_batch("ANALYZE")?;
+                Ok(())
+            };
+            self.write("renew its statistics", analyse).await
+        })
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         answer(self.close_writer())
     }

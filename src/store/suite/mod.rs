@@ -4,6 +4,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod auditing;
+pub(crate) mod findings;
 pub(crate) mod jobs;
 pub(crate) mod opening;
 pub(crate) mod projects;
@@ -82,6 +83,13 @@ macro_rules! conformance {
                 a_bulk_run_is_accepted_with_its_jobs
                 a_final_failure_of_a_job_is_not_tried_again
                 a_job_given_back_in_order_is_not_interrupted_however_often
+            }
+            findings {
+                findings_read_back_and_what_lacks_is_counted
+                a_finding_changes_only_from_the_version_that_was_read
+                a_job_locks_its_tenant_beside_its_run
+                an_interrupted_job_goes_on_where_it_was_and_counts_once
+                a_job_whose_lock_was_taken_over_cannot_write
             }
             auditing {
                 the_log_refuses_every_way_to_change_it

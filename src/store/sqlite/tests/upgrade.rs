@@ -66,7 +66,7 @@ async fn upgrade_from(form: u32) {
     drop(old);
 
     let opened = files.open(&ambient).unwrap();
-    assert_eq!(opened.migrated, Migrated::Upgraded { from: form, to: 7 });
+    assert_eq!(opened.migrated, Migrated::Upgraded { from: form, to: migrations::NEWEST });
     let base = Arc::clone(&files) as Arc<dyn Base>;
     let fixture = Fixture { base, clock, ambient, store: opened.store };
     let host_id = fixture.store.scope().host_id;
@@ -94,6 +94,6 @@ async fn upgrade_from(form: u32) {
     let filter = AuditFilter::workspace(workspace);
     let told = reopened.store.audit(filter, PageRequest::default()).await.unwrap();
     let told = told.items.iter().map(|record| record.event.summary.as_str());
-    let expect = format!("The database was brought from form {form} to form 7");
+    let expect = format!("The database was brought from form {form} to form 8");
     assert!(told.into_iter().any(|summary| summary == expect), "{expect}");
 }

@@ -1,0 +1,207 @@
+//! Starts what the catalog of runbooks offers, after a look at what it would do. Owns preflights,
+//! starts and their audit events. Face: `Runbooks`, `RunRunbook`. Never starts one without the
+//! digest of a preflight: the run blocks itself when that is stale.
+
+mod backfill;
+mod execute;
+mod host_checks;
+mod retry_failed;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::projects::Asker;
+use super::{Admitted, Door, Request, SubmitError};
+use crate::base::ids::{EventId, RunId, TenantId};
+use crate::base::{Ambient, CanonicalError, Digest};
+use crate::domain::access::Reason;
+use crate::domain::audit::{AuditEvent, EventContext, EventType, Outcome, Target};
+use crate::domain::redaction::SafeText;
+use crate::domain::runbooks::{
+    Arguments, Ask, AskError, Entry, PlatformInitiator, Preflight, RunbookKey, Scope, Start,
+};
+use crate::domain::runs::Inputs;
+use crate::store::{Store, StoreError};
+
+pub use execute::RunRunbook;
+
+/// What somebody wants of a runbook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The runbook.
+    pub key: RunbookKey,
+    /// How far it is to reach.
+    pub scope: Scope,
+    /// The tenant; that of the host when one is wanted and none is named.
+    pub tenant_id: Option<TenantId>,
+    /// What it is told.
+    pub arguments: Arguments,
+}
+
+/// What a preflight found, and what stands for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// What was asked, with all that was left out.
+    pub ask: Ask,
+    /// What was found.
+    pub preflight: Preflight,
+    /// Whoever starts the runbook says this.
+    pub digest: Digest,
+}
+
+/// Why a runbook was not looked at or started. Nothing is recorded then.
+#[derive(Debug, thiserror::Error)]
+pub enum RunbookError {
+    /// It cannot be asked so.
+    #[error(transparent)]
+    Ask(AskError),
+    /// There is no such tenant, as far as the runbook can tell.
+    #[error("no tenant {0} that this runbook could work for")]
+    UnknownTenant(TenantId),
+    /// What was found has no digest.
+    #[error("what was found cannot be told from anything else")]
+    Digest(#[source] CanonicalError),
+    /// The run was not accepted.
+    #[error(transparent)]
+    Submit(SubmitError),
+    /// The store did not answer or take it.
+    #[error("the request could not be recorded")]
+    Store(#[source] StoreError),
+}
+
+/// Keeps the catalog and starts runs of it. Cheap to clone.
+#[derive(Clone)]
+pub struct Runbooks {
+    store: Arc<dyn Store>,
+    door: Door,
+    ambient: Ambient,
+}
+
+impl Runbooks {
+    /// Behind this door, on this store.
+    pub fn new(store: Arc<dyn Store>, door: Door, ambient: Ambient) -> Self {
+        Self { store, door, ambient }
+    }
+
+    /// Every runbook, in the order of the catalog.
+    pub fn catalog(&self) -> impl Iterator<Item = &'static Entry> {
+        RunbookKey::ALL.iter().map(|key| key.entry())
+    }
+
+    /// Looks at what a runbook would do, and records that somebody looked.
+    ///
+    /// # Errors
+    /// When it cannot be asked so, or the store does not answer.
+    pub async fn preflight(&self, wish: &Wish, asker: &Asker) -> Result<Looked, RunbookError> {
+        let ask = self.ask(wish)?;
+        let workspace = self.store.scope().workspace_id;
+        let survey = survey::survey(&*self.store, workspace, &ask).await;
+        let preflight = survey.map_err(RunbookError::Store)?.preflight;
+        if let Some(tenant) = ask.target_tenant_id
+            && tenant != self.store.scope().tenant_id
+            && preflight.total_count == 0
+        {
+            return Err(RunbookError::UnknownTenant(tenant));
+        }
+        let digest = preflight.digest(&ask).map_err(RunbookError::Digest)?;
+        let summary = format!(
+            "{} looked at what runbook {} would do: {} of {} would change",
+            asker.name, ask.key, preflight.affected_count, preflight.total_count
+        );
+        let event = self.event(EventType::RunbookPreflight, &ask, &preflight, asker, &summary);
+        self.store.commit(Vec::new(), event.into()).await.map_err(RunbookError::Store)?;
+        Ok(Looked { ask, preflight, digest })
+    }
+
+    /// Starts a runbook as it was looked at. Asked again while its run is not completed, the answer
+    /// is that run.
+    ///
+    /// # Errors
+    /// When it cannot be asked so, a reason is missing, or the run is not accepted.
+    pub async fn start(
+        &self,
+        wish: &Wish,
+        digest: Digest,
+        reason: Option<Reason>,
+        asker: &Asker,
+    ) -> Result<Admitted, RunbookError> {
+        let ask = self.ask(wish)?;
+        ask.check_reason(reason.as_ref(), false).map_err(RunbookError::Ask)?;
+        let scope = self.store.scope();
+        let survey = survey::survey(&*self.store, scope.workspace_id, &ask).await;
+        let preflight = survey.map_err(RunbookError::Store)?.preflight;
+        let is_platform = asker.name == scope.owner_name;
+        let platform_initiator = is_platform.then(|| PlatformInitiator {
+            platform_user_id: scope.owner_id,
+            email: None,
+            name: asker.name.clone(),
+            is_break_glass: false,
+        });
+        let run_id = RunId::generate(&*self.ambient.clock, &*self.ambient.entropy);
+        let summary = format!("{} started runbook {} ({})", asker.name, ask.key, ask.scope);
+        let mut event = self.event(EventType::RunbookStart, &ask, &preflight, asker, &summary);
+        event.operation_run_id = Some(run_id);
+        event.context.reason = reason.as_ref().map(|reason| reason.reason_text.clone());
+        event.context.platform_user_id = is_platform.then_some(scope.owner_id);
+        let start = Start {
+            definition: ask.key.entry().digest().map_err(RunbookError::Digest)?,
+            preflight,
+            // What the operator saw, also when it is not what is found by now: the run says so.
+            preflight_digest: digest,
+            reason,
+            platform_initiator,
+            runbook: ask.clone(),
+        };
+        let request = Request {
+            tenant_id: ask.target_tenant_id,
+            run_id: Some(run_id),
+            events: vec![event],
+            ..asker.request(&scope, Inputs::RunRunbook(Box::new(start)))
+        };
+        self.door.submit(request).await.map_err(RunbookError::Submit)
+    }
+
+    fn ask(&self, wish: &Wish) -> Result<Ask, RunbookError> {
+        let own = Some(self.store.scope().tenant_id).filter(|_| wish.scope == Scope::SingleTenant);
+        let ask = Ask::new(wish.key, wish.scope, wish.tenant_id.or(own), &wish.arguments);
+        ask.map_err(RunbookError::Ask)
+    }
+
+    fn event(
+        &self,
+        event_type: EventType,
+        ask: &Ask,
+        preflight: &Preflight,
+        asker: &Asker,
+        summary: &str,
+    ) -> AuditEvent {
+        let scope = self.store.scope();
+        AuditEvent {
+            id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
+            workspace_id: scope.workspace_id,
+            tenant_id: ask.target_tenant_id,
+            event_type,
+            summary: SafeText::new(summary),
+            outcome: Outcome::Info,
+            actor: asker.actor(&scope),
+            target: Some(Target {
+                target_type: "runbook".to_owned(),
+                target_id: ask.key.to_string(),
+                target_label: ask.key.entry().label.to_owned(),
+                workspace_id: scope.workspace_id,
+                tenant_id: ask.target_tenant_id,
+            }),
+            operation_run_id: None,
+            context: EventContext {
+                runbook: Some(ask.key),
+                scope: Some(ask.scope),
+                affected_count: Some(preflight.affected_count),
+                source: Some(asker.source),
+                ..EventContext::default()
+            },
+            occurred_at: self.ambient.now(),
+        }
+    }
+}
