@@ -29,6 +29,7 @@ use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::rollout::Rollout;
+use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;
 use wharfinger::operations::{Operations, Runner, RunnerOptions};
 use wharfinger::store::Store;
@@ -99,6 +100,7 @@ impl Fixture {
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
+            runbooks: Runbooks::new(Arc::clone(&store), runner.door(), ambient.clone()),
             backups: Backups::new(Arc::clone(&store), ambient.clone()),
             engine: engine.clone(),
             ambient: ambient.clone(),

@@ -23,6 +23,7 @@ pub mod problem;
 mod projects;
 mod queue;
 mod refusals;
+mod runbooks;
 mod runs;
 mod schedules;
 pub mod wire;
@@ -48,6 +49,7 @@ use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
+use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
 use crate::store::Store;
 use crate::world::contexts::Contexts;
@@ -73,6 +75,8 @@ pub struct Api {
     pub schedules: Schedules,
     /// Where the rules and receivers of alerts are kept.
     pub alerts: Alerts,
+    /// Where runbooks are looked at and started.
+    pub runbooks: Runbooks,
     /// Where backups of the store are taken.
     pub backups: Backups,
     /// The run queue for users' programs, and for operators.
@@ -127,6 +131,7 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
         (name = "runs", description = "Everything long-running"),
         (name = "queue", description = "The run queue: types of programs, their work, controls"),
         (name = "schedules", description = "What is asked for again and again"),
+        (name = "runbooks", description = "What an operator starts after a look at it"),
         (name = "alerts", description = "Who hears of what happens"),
         (name = "audit", description = "What happened, append-only"),
         (name = "agent", description = "How the agent is")
@@ -171,6 +176,10 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(schedules::run))
         .routes(routes!(schedules::pause))
         .routes(routes!(schedules::resume))
+        .routes(routes!(runbooks::list))
+        .routes(routes!(runbooks::show))
+        .routes(routes!(runbooks::preflight))
+        .routes(routes!(runbooks::start))
         .routes(routes!(alerts::rules))
         .routes(routes!(alerts::put_rule, alerts::remove_rule))
         .routes(routes!(alerts::receivers))

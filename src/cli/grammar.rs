@@ -2,6 +2,7 @@
 //! does anything.
 
 mod alerts;
+mod runbooks;
 mod schedules;
 mod store;
 
@@ -13,8 +14,9 @@ use clap_complete::Shell;
 use super::exit::Exit;
 
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
+pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
-pub(super) use store::{StoreBackup, StoreMove, StoreRestore, StoreVerb};
+pub(super) use store::{StoreBackup, StoreMove, StorePlant, StoreRestore, StoreVerb};
 
 /// Where clients look for the agent when nobody says otherwise.
 pub(super) const SOCKET_DEFAULT: &str = "/run/wharfinger/wharf.sock";
@@ -74,6 +76,9 @@ pub(super) enum Verb {
     /// See and control runs
     #[command(subcommand)]
     Run(RunVerb),
+    /// Look at runbooks and start them
+    #[command(subcommand)]
+    Runbook(RunbookVerb),
     /// See and control what is asked for again and again
     #[command(subcommand)]
     Schedule(ScheduleVerb),

@@ -14,6 +14,7 @@ pub mod project_files;
 mod projects;
 mod queue;
 mod records;
+mod runbooks;
 mod schedules;
 mod store;
 #[cfg(test)]
@@ -88,6 +89,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Pause(named) => projects::keep(&client, &named.files, "pause", output).await,
         Verb::Resume(named) => projects::keep(&client, &named.files, "resume", output).await,
         Verb::Run(verb) => records::runs(&client, verb, output).await,
+        Verb::Runbook(verb) => runbooks::runbooks(&client, verb, output).await,
         Verb::Schedule(verb) => schedules::schedules(&client, verb, output).await,
         Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
         Verb::Queue(verb) => queue::queue(&client, verb, output).await,

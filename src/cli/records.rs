@@ -328,6 +328,7 @@ mod tests {
             run_type: RunType::DeployProject,
             subject: Some("project:shop".to_owned()),
             project: Some("shop".to_owned()),
+            runbook: None,
             status: Status::Completed,
             outcome: Outcome::PartiallySucceeded,
             waiting: None,

@@ -7,12 +7,13 @@ use futures_util::StreamExt as _;
 
 use super::client::Client;
 use super::exit::{CliError, Exit};
-use super::grammar::{StoreBackup, StoreMove, StoreRestore, StoreVerb};
+use super::grammar::{StoreBackup, StoreMove, StorePlant, StoreRestore, StoreVerb};
 use super::output::{Output, Table};
 use super::{agent_config, block_on};
 use crate::base::chain;
 use crate::base::limits::STORE_READERS_MAX;
 use crate::daemon::config::{Config, Postgres, StorePlace};
+use crate::daemon::planted::plant_findings as plant_findings_in;
 use crate::daemon::transfers::{self, Draft, TransferFailure};
 use crate::store::StoreError;
 use crate::store::transfer::archive::Content;
@@ -37,7 +38,33 @@ pub(super) fn offline(verb: StoreVerb, output: &mut Output) -> Result<Exit, CliE
         }
         StoreVerb::Restore(restore) => restore_store(&restore, output),
         StoreVerb::Move(wanted) => move_store(wanted, output),
+        StoreVerb::Plant(plant) => plant_findings(&plant, output),
     }
+}
+
+/// `wharf store plant`: rows that a backfill has something to do with.
+fn plant_findings(wanted: &StorePlant, output: &mut Output) -> Result<Exit, CliError> {
+    let config = agent_config::read(&wanted.config)?;
+    let StorePlant { tenants, findings, .. } = *wanted;
+    let planting = plant_findings_in(&config, tenants, findings);
+    let legacy =
+        block_on(async { planting.await.map_err(|error| told(TransferFailure::Run(error))) })?;
+    let (complete, duplicates) = (tenants * legacy.complete(), tenants * legacy.duplicates());
+    if output.is_json() {
+        output.json(&serde_json::json!({
+            "tenants": tenants,
+            "findings": tenants * findings,
+            "complete": complete,
+            "duplicates": duplicates,
+        }))?;
+    } else {
+        output.line(format!(
+            "{} findings of {tenants} tenants, {complete} of them whole, {duplicates} the same as \
+             another",
+            tenants * findings
+        ))?;
+    }
+    Ok(Exit::Success)
 }
 
 /// `wharf store backup FILE` of an agent that runs.

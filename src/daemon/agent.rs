@@ -22,6 +22,7 @@ use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::projects::Projects;
 use crate::operations::rollout::Rollout;
+use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions};
 use crate::store::Store;
@@ -124,6 +125,7 @@ impl Agent {
         let api = Api {
             schedules: schedules.clone(),
             alerts,
+            runbooks: Runbooks::new(Arc::clone(&store), runner.door(), ambient.clone()),
             backups: Backups::new(Arc::clone(&store), ambient.clone()),
             store: Arc::clone(&store),
             door: runner.door(),
@@ -211,9 +213,9 @@ pub(super) fn host_path_policy(config: &Config) -> HostPathPolicy {
 }
 
 /// A store, and how it tells that another agent brought work.
-type OpenStore = (Arc<dyn Store>, Option<watch::Receiver<News>>);
+pub(super) type OpenStore = (Arc<dyn Store>, Option<watch::Receiver<News>>);
 
-async fn open_store(
+pub(super) async fn open_store(
     config: &Config,
     keys: &Keys,
     ambient: &Ambient,

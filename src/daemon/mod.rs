@@ -9,6 +9,7 @@ mod counted_store;
 mod error;
 mod logs;
 mod news;
+pub mod planted;
 mod records;
 mod service;
 mod state_dir;

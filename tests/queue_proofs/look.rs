@@ -14,7 +14,7 @@ use wharfinger::base::crash_points::NoCrashPoints;
 use wharfinger::domain::audit::chain::Verdict;
 use wharfinger::store::keys::Keys;
 use wharfinger::store::sqlite::{self, Mode, Opening};
-use wharfinger::store::{ReadAudit as _, host, postgres};
+use wharfinger::store::{ReadAudit as _, Store, host, postgres};
 use wharfinger::world::clock::SystemClock;
 use wharfinger::world::host::SystemEntropy;
 
@@ -153,9 +153,15 @@ pub(crate) fn lost<'a>(
 /// number of its records. The agent may be dead; while it lives, it must not write.
 pub(crate) fn verify_sqlite(state_dir: &Path) -> u64 {
     let copy = copy_of(state_dir);
-    let (ambient, keys) = (ambient(), keys(copy.path()));
+    let store = opened(copy.path());
+    whole(wait_for(store.verify_audit()).unwrap())
+}
+
+/// The store of a folder that no agent works on.
+fn opened(state_dir: &Path) -> Arc<dyn Store> {
+    let (ambient, keys) = (ambient(), keys(state_dir));
     let opened = sqlite::open(Opening {
-        state_dir: copy.path(),
+        state_dir,
         keys: &keys,
         ambient: &ambient,
         os_user: "proof",
@@ -164,8 +170,34 @@ pub(crate) fn verify_sqlite(state_dir: &Path) -> u64 {
         mode: Mode::Inline,
         on_commit: None,
     });
-    let store = opened.unwrap_or_else(|error| panic!("the copy: {error:?}")).store;
-    whole(wait_for(store.verify_audit()).unwrap())
+    opened.unwrap_or_else(|error| panic!("the copy: {error:?}")).store
+}
+
+/// How many findings of a stopped agent were consolidated into another, how often those that go on
+/// were seen, and how many of them have the key of another.
+pub(crate) fn consolidated(state_dir: &Path) -> (u64, u64, u64) {
+    let copy = copy_of(state_dir);
+    let store = opened(copy.path());
+    let workspace = store.scope().workspace_id;
+    let (mut gone, mut seen, mut twice) = (0, 0, 0);
+    for totals in wait_for(store.finding_totals(workspace, None)).unwrap() {
+        let (mut keys, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = store.findings_after(workspace, totals.tenant_id, after, 5_000);
+            let page = wait_for(page).unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            for finding in page {
+                if finding.merged_into.is_some() {
+                    gone += 1;
+                    continue;
+                }
+                seen += finding.times_seen.unwrap();
+                twice += u64::from(!keys.insert(finding.recurrence_key.unwrap()));
+            }
+        }
+    }
+    (gone, seen, twice)
 }
 
 /// The same for a stopped agent that shares a database.

@@ -8,6 +8,7 @@ mod hosted;
 mod plans;
 mod projects;
 mod queue;
+mod runbooks;
 mod runs;
 mod schedules;
 
@@ -31,6 +32,10 @@ pub use projects::{
 };
 pub use queue::{
     ControlView, DepthView, Parts, PutControl, QueueAgentView, QueueView, Retry, WaitingWorker,
+};
+pub use runbooks::{
+    ParameterView, PlatformInitiatorView, PreflightView, ReasonView, RunbookAsk, RunbookOfRun,
+    RunbookStart, RunbookView,
 };
 pub use runs::{
     AttemptView, FailureView, RunAccepted, RunDetail, RunEvent, RunView, ServiceEnd, StepView,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::RunbookOfRun;
 use crate::base::Timestamp;
 use crate::domain::runs::{
     Attempt, Failure, Inputs, JobCounts, OperationRun, Outcome, RunType, ServiceDetail, Source,
@@ -36,8 +37,11 @@ pub struct RunView {
     /// What it locks; nothing when absent.
     #[schema(example = "project:shop")]
     pub subject: Option<String>,
-    /// The compose project; none for hosted runs.
+    /// The compose project; none for what is about no project.
     pub project: Option<String>,
+    /// The runbook that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<RunbookOfRun>,
     /// `queued`, `running` or `completed`.
     #[schema(value_type = String, example = "running")]
     pub status: Status,
@@ -120,6 +124,7 @@ impl From<&OperationRun> for RunView {
             run_type: run.run_type(),
             subject: run.subject.as_ref().map(ToString::to_string),
             project: run.context.inputs.project().map(str::to_owned),
+            runbook: run.context.inputs.runbook().map(|it| RunbookOfRun::of(it, run.source)),
             status: run.status(),
             outcome: run.outcome(),
             waiting: run.waiting().map(WaitingView::from),

@@ -13,6 +13,23 @@ pub(in crate::cli) enum StoreVerb {
     Restore(StoreRestore),
     /// Move from SQLite to an empty PostgreSQL database; the agent is stopped
     Move(StoreMove),
+    /// Fill the database with findings of the form before lifecycles, for a demonstration; the agent
+    /// is stopped
+    #[command(hide = true)]
+    Plant(StorePlant),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StorePlant {
+    /// The agent's configuration: it says which database
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// How many tenants
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub tenants: u64,
+    /// How many findings each has
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub findings: u64,
 }
 
 #[derive(Debug, Args)]

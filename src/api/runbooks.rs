@@ -1,0 +1,140 @@
+//! The routes of runbooks. Owns `/v1/runbooks…`. Face: the handlers. Never starts one that nobody
+//! looked at: a start carries the digest of a preflight.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Api;
+use super::extract::{Json, Path, Reply, parse};
+use super::problem::{Problem, ProblemCode};
+use super::wire::{Page, PreflightView, RunAccepted, RunbookAsk, RunbookStart, RunbookView};
+use crate::base::Digest;
+use crate::base::ids::TenantId;
+use crate::domain::access::Reason;
+use crate::domain::redaction::SafeText;
+use crate::domain::runbooks::{Arguments, RunbookKey, Scope};
+use crate::operations::projects::Asker;
+use crate::operations::runbooks::{RunbookError, Wish};
+
+impl From<RunbookError> for Problem {
+    fn from(error: RunbookError) -> Self {
+        let text = error.to_string();
+        match error {
+            RunbookError::Ask(_) => Self::new(ProblemCode::BadRequest, text)
+                .hint("`wharf runbook show KEY` tells what it takes"),
+            RunbookError::UnknownTenant(_) => Self::new(ProblemCode::NotFound, text),
+            RunbookError::Digest(source) => Self::from(source),
+            RunbookError::Submit(source) => Self::from(source),
+            RunbookError::Store(source) => Self::from(source),
+        }
+    }
+}
+
+/// Which runbook a route is about.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct RunbookPath {
+    /// The runbook's key
+    key: String,
+}
+
+fn find(key: &str) -> Result<RunbookKey, Problem> {
+    let unknown = |_| {
+        Problem::new(ProblemCode::NotFound, format!("there is no runbook {key:?}"))
+            .hint("`wharf runbook ls` lists them")
+    };
+    key.parse().map_err(unknown)
+}
+
+fn wish(
+    key: &str,
+    scope: Scope,
+    tenant_id: Option<&str>,
+    arguments: Arguments,
+) -> Result<Wish, Problem> {
+    let tenant_id: Option<TenantId> = tenant_id.map(|text| parse("tenant_id", text)).transpose()?;
+    Ok(Wish { key: find(key)?, scope, tenant_id, arguments })
+}
+
+/// The catalog of runbooks
+#[utoipa::path(
+    get, path = "/v1/runbooks", operation_id = "list_runbooks", tag = "runbooks",
+    responses((status = 200, body = Page<RunbookView>))
+)]
+pub(super) async fn list(State(api): State<Api>) -> Reply<Page<RunbookView>> {
+    let items = api.runbooks.catalog().map(RunbookView::from).collect();
+    Ok(axum::Json(Page { items, next: None }))
+}
+
+/// One runbook
+#[utoipa::path(
+    get, path = "/v1/runbooks/{key}", operation_id = "show_runbook", tag = "runbooks",
+    params(RunbookPath),
+    responses((status = 200, body = RunbookView), (status = 404, body = Problem))
+)]
+pub(super) async fn show(Path(RunbookPath { key }): Path<RunbookPath>) -> Reply<RunbookView> {
+    Ok(axum::Json(RunbookView::from(find(&key)?.entry())))
+}
+
+/// Looks at what a runbook would do, and changes nothing of it
+///
+/// That somebody looked is in the audit log.
+#[utoipa::path(
+    post, path = "/v1/runbooks/{key}/preflight", operation_id = "preflight_runbook",
+    tag = "runbooks",
+    params(RunbookPath),
+    request_body = RunbookAsk,
+    responses(
+        (status = 200, body = PreflightView),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem)
+    )
+)]
+pub(super) async fn preflight(
+    State(api): State<Api>,
+    asker: Asker,
+    Path(RunbookPath { key }): Path<RunbookPath>,
+    Json(ask): Json<RunbookAsk>,
+) -> Reply<PreflightView> {
+    let wish = wish(&key, ask.scope, ask.tenant_id.as_deref(), ask.parameters)?;
+    Ok(axum::Json(PreflightView::from(api.runbooks.preflight(&wish, &asker).await?)))
+}
+
+/// Starts a runbook as it was looked at
+///
+/// The run looks again before it changes anything; when it would do something else than what was
+/// looked at, it ends as `blocked` with the reason `preflight.stale`.
+#[utoipa::path(
+    post, path = "/v1/runbooks/{key}/start", operation_id = "start_runbook", tag = "runbooks",
+    params(RunbookPath),
+    request_body = RunbookStart,
+    responses(
+        (status = 202, body = RunAccepted),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem)
+    )
+)]
+pub(super) async fn start(
+    State(api): State<Api>,
+    asker: Asker,
+    Path(RunbookPath { key }): Path<RunbookPath>,
+    Json(start): Json<RunbookStart>,
+) -> Result<(StatusCode, axum::Json<RunAccepted>), Problem> {
+    let wish = wish(&key, start.scope, start.tenant_id.as_deref(), start.parameters)?;
+    let wrong = || {
+        Problem::new(
+            ProblemCode::BadRequest,
+            "preflight_digest is no digest: 64 digits are expected",
+        )
+        .hint("`wharf runbook preflight KEY` tells it")
+    };
+    let digest = Digest::from_hex(&start.preflight_digest).ok_or_else(wrong)?;
+    let reason = start.reason.map(|reason| Reason {
+        reason_code: reason.reason_code,
+        reason_text: SafeText::new(reason.reason_text),
+    });
+    let admitted = api.runbooks.start(&wish, digest, reason, &asker).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(RunAccepted::from(&admitted))))
+}

@@ -1,0 +1,156 @@
+//! The verbs of runbooks: `runbook …`. Owns their text. Face: `runbooks`. Never starts one without a
+//! preflight: its digest is given, or `--yes` looks first and shows what it found.
+
+use super::client::{Client, encode};
+use super::exit::{CliError, Exit};
+use super::follow::follow;
+use super::grammar::{RunbookAsk as Asked, RunbookStart as Started, RunbookVerb};
+use super::output::{Output, Table};
+use super::records::end;
+use crate::api::wire::{
+    Page, PreflightView, ReasonView, RunAccepted, RunbookAsk, RunbookStart, RunbookView,
+};
+use crate::domain::runbooks::{Argument, Arguments, Scope};
+
+/// `wharf runbook …`.
+pub(super) async fn runbooks(
+    client: &Client,
+    verb: RunbookVerb,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    match verb {
+        RunbookVerb::Ls => list(client, output).await,
+        RunbookVerb::Show { key } => show(client, &key, output).await,
+        RunbookVerb::Preflight { ask } => {
+            let found = look(client, &ask).await?;
+            if output.is_json() {
+                output.json(&found)?;
+            } else {
+                print(&found, output)?;
+                output.line(format!("Start it with: --digest {}", found.digest))?;
+            }
+            Ok(Exit::Success)
+        }
+        RunbookVerb::Start(wanted) => start(client, *wanted, output).await,
+    }
+}
+
+fn path(key: &str, rest: &str) -> String {
+    format!("/v1/runbooks/{}{rest}", encode(key))
+}
+
+fn usage(message: impl Into<String>) -> CliError {
+    CliError::new(Exit::Usage, message)
+}
+
+fn ask_of(asked: &Asked) -> Result<RunbookAsk, CliError> {
+    let mut parameters = Arguments::new();
+    for set in &asked.set {
+        let Some((name, value)) = set.split_once('=') else {
+            return Err(usage(format!("--set {set}: write NAME=VALUE")));
+        };
+        parameters.insert(name.to_owned(), Argument::Text(value.to_owned()));
+    }
+    let scope = if asked.all_tenants { Scope::AllTenants } else { Scope::SingleTenant };
+    Ok(RunbookAsk { scope, tenant_id: asked.tenant.clone(), parameters })
+}
+
+async fn look(client: &Client, asked: &Asked) -> Result<PreflightView, CliError> {
+    client.post(&path(&asked.key, "/preflight"), &ask_of(asked)?).await
+}
+
+fn print(found: &PreflightView, output: &mut Output) -> Result<(), CliError> {
+    let tenants = match found.estimated_tenants {
+        Some(tenants) => format!(" of {tenants} tenants"),
+        None => String::new(),
+    };
+    output.line(format!(
+        "It would change {} of {}{tenants}.",
+        found.affected_count, found.total_count
+    ))?;
+    for (name, value) in &found.facts {
+        output.line(format!("  {name}: {value}"))?;
+    }
+    Ok(())
+}
+
+async fn start(client: &Client, wanted: Started, output: &mut Output) -> Result<Exit, CliError> {
+    let RunbookAsk { scope, tenant_id, parameters } = ask_of(&wanted.ask)?;
+    let preflight_digest = match wanted.digest {
+        Some(digest) => digest,
+        None => {
+            let found = look(client, &wanted.ask).await?;
+            if !output.is_json() {
+                print(&found, output)?;
+            }
+            found.digest
+        }
+    };
+    let reason = match (wanted.reason_code, wanted.reason) {
+        (Some(code), Some(reason_text)) => Some(ReasonView {
+            reason_code: code.parse().map_err(|error| usage(format!("--reason-code: {error}")))?,
+            reason_text,
+        }),
+        _ => None,
+    };
+    let body = RunbookStart { scope, tenant_id, parameters, preflight_digest, reason };
+    let accepted: RunAccepted = client.post(&path(&wanted.ask.key, "/start"), &body).await?;
+    if wanted.detach {
+        if output.is_json() {
+            output.json(&accepted)?;
+        } else {
+            let state = if accepted.is_new { "is queued" } else { "does it already" };
+            output.line(format!("run {} {state}", accepted.run.id))?;
+        }
+        return Ok(Exit::Success);
+    }
+    let run = follow(client, output, &accepted.run.id).await?;
+    end(client, run, output).await
+}
+
+async fn list(client: &Client, output: &mut Output) -> Result<Exit, CliError> {
+    let page: Page<RunbookView> = client.get("/v1/runbooks").await?;
+    if output.is_json() {
+        output.json(&page)?;
+        return Ok(Exit::Success);
+    }
+    let mut table = Table::new(&["KEY", "WHAT IT DOES", "SCOPES", "USUALLY"]);
+    for runbook in &page.items {
+        table.row([
+            runbook.key.clone(),
+            runbook.label.clone(),
+            scopes(runbook),
+            format!("{} s", runbook.estimated_seconds),
+        ]);
+    }
+    output.text(&table.render())?;
+    Ok(Exit::Success)
+}
+
+fn scopes(runbook: &RunbookView) -> String {
+    let scopes: Vec<&str> = runbook.scopes.iter().map(|scope| scope.key()).collect();
+    scopes.join(", ")
+}
+
+async fn show(client: &Client, key: &str, output: &mut Output) -> Result<Exit, CliError> {
+    let runbook: RunbookView = client.get(&path(key, "")).await?;
+    if output.is_json() {
+        output.json(&runbook)?;
+        return Ok(Exit::Success);
+    }
+    output.line(format!("{}: {}", runbook.key, runbook.label))?;
+    output.line(&runbook.description)?;
+    output.line(format!("Scopes: {}", scopes(&runbook)))?;
+    output.line(format!("Needs: {}", runbook.capability))?;
+    output.line(format!("Usually takes: {} s", runbook.estimated_seconds))?;
+    for parameter in &runbook.parameters {
+        let default = match &parameter.default {
+            Some(value) => format!(", {value} when nothing is said"),
+            None => String::new(),
+        };
+        let line =
+            format!("  {} ({}{default}): {}", parameter.name, parameter.kind, parameter.label);
+        output.line(line)?;
+    }
+    Ok(Exit::Success)
+}
