@@ -113,7 +113,8 @@ pub(super) async fn preflight(
     responses(
         (status = 202, body = RunAccepted),
         (status = 400, body = Problem),
-        (status = 404, body = Problem)
+        (status = 404, body = Problem),
+        (status = 409, body = Problem)
     )
 )]
 pub(super) async fn start(

@@ -96,15 +96,7 @@ impl Runbooks {
     /// When it cannot be asked so, or the store does not answer.
     pub async fn preflight(&self, wish: &Wish, asker: &Asker) -> Result<Looked, RunbookError> {
         let ask = self.ask(wish)?;
-        let workspace = self.store.scope().workspace_id;
-        let survey = survey::survey(&*self.store, workspace, &ask).await;
-        let preflight = survey.map_err(RunbookError::Store)?.preflight;
-        if let Some(tenant) = ask.target_tenant_id
-            && tenant != self.store.scope().tenant_id
-            && preflight.total_count == 0
-        {
-            return Err(RunbookError::UnknownTenant(tenant));
-        }
+        let preflight = self.look(&ask).await?;
         let digest = preflight.digest(&ask).map_err(RunbookError::Digest)?;
         let summary = format!(
             "{} looked at what runbook {} would do: {} of {} would change",
@@ -130,8 +122,7 @@ impl Runbooks {
         let ask = self.ask(wish)?;
         ask.check_reason(reason.as_ref(), false).map_err(RunbookError::Ask)?;
         let scope = self.store.scope();
-        let survey = survey::survey(&*self.store, scope.workspace_id, &ask).await;
-        let preflight = survey.map_err(RunbookError::Store)?.preflight;
+        let preflight = self.look(&ask).await?;
         let is_platform = asker.name == scope.owner_name;
         let platform_initiator = is_platform.then(|| PlatformInitiator {
             platform_user_id: scope.owner_id,
@@ -161,6 +152,19 @@ impl Runbooks {
             ..asker.request(&scope, Inputs::RunRunbook(Box::new(start)))
         };
         self.door.submit(request).await.map_err(RunbookError::Submit)
+    }
+
+    async fn look(&self, ask: &Ask) -> Result<Preflight, RunbookError> {
+        let scope = self.store.scope();
+        let survey = survey::survey(&*self.store, scope.workspace_id, ask).await;
+        let preflight = survey.map_err(RunbookError::Store)?.preflight;
+        match ask.target_tenant_id {
+            // One without anything to look at may not exist at all.
+            Some(tenant) if tenant != scope.tenant_id && preflight.total_count == 0 => {
+                Err(RunbookError::UnknownTenant(tenant))
+            }
+            _ => Ok(preflight),
+        }
     }
 
     fn ask(&self, wish: &Wish) -> Result<Ask, RunbookError> {
