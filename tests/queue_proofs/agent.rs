@@ -37,14 +37,16 @@ impl Agent {
     /// One that shares a database, started.
     pub(crate) fn on_postgres(server: &postgres::Server, database: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = format!(
-            "store: {{postgres: {{host: '{}', database: {database}, readers: 2}}}}\n",
-            server.socket().display()
-        );
-        Self::begun(folder.path().to_owned(), Some(folder), &store)
+        let settings = shared_store(server, database);
+        Self::begun(folder.path().to_owned(), Some(folder), &settings)
     }
 
     /// The same, configured and not started.
+    pub(crate) fn prepared_on(dir: &Path, server: &postgres::Server, database: &str) -> Self {
+        Self::prepared(dir.to_owned(), None, &shared_store(server, database))
+    }
+
+    /// One with its database in its folder, configured and not started.
     pub(crate) fn prepared_in(dir: &Path) -> Self {
         Self::prepared(dir.to_owned(), None, "")
     }
@@ -195,6 +197,14 @@ impl Drop for Agent {
         }
         drop(self.folder.take());
     }
+}
+
+/// The setting that leads to a database.
+fn shared_store(server: &postgres::Server, database: &str) -> String {
+    format!(
+        "store: {{postgres: {{host: '{}', database: {database}, readers: 2}}}}\n",
+        server.socket().display()
+    )
 }
 
 /// Sends a signal to a process that we started.

@@ -14,7 +14,7 @@ use wharfinger::base::crash_points::NoCrashPoints;
 use wharfinger::domain::audit::chain::Verdict;
 use wharfinger::store::keys::Keys;
 use wharfinger::store::sqlite::{self, Mode, Opening};
-use wharfinger::store::{ReadAudit as _, Store, host, postgres};
+use wharfinger::store::{Store, host, postgres};
 use wharfinger::world::clock::SystemClock;
 use wharfinger::world::host::SystemEntropy;
 
@@ -157,6 +157,68 @@ pub(crate) fn verify_sqlite(state_dir: &Path) -> u64 {
     whole(wait_for(store.verify_audit()).unwrap())
 }
 
+/// The same for a stopped agent that shares a database.
+pub(crate) fn verify_postgres(
+    state_dir: &Path,
+    server: &crate::postgres::Server,
+    database: &str,
+) -> u64 {
+    let copy = copy_of(state_dir);
+    wait_for(async {
+        let store = opened_on(copy.path(), server, database).await;
+        whole(store.verify_audit().await.unwrap())
+    })
+}
+
+/// What became of the findings of a store.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Consolidated {
+    /// How many were taken into another.
+    pub(crate) gone: u64,
+    /// How often those that go on were seen, all together.
+    pub(crate) seen: u64,
+    /// How many of those that go on have the key of another.
+    pub(crate) twice: u64,
+}
+
+/// The same of an agent that is stopped: in a copy of its folder, or in the database it shares.
+pub(crate) fn consolidated(
+    state_dir: &Path,
+    shared: Option<(&crate::postgres::Server, &str)>,
+) -> Consolidated {
+    let copy = copy_of(state_dir);
+    wait_for(async {
+        let store = match shared {
+            Some((server, database)) => opened_on(copy.path(), server, database).await,
+            None => opened(copy.path()),
+        };
+        count_consolidated(&*store).await
+    })
+}
+
+async fn count_consolidated(store: &dyn Store) -> Consolidated {
+    let workspace = store.scope().workspace_id;
+    let mut found = Consolidated::default();
+    for totals in store.finding_totals(workspace, None).await.unwrap() {
+        let (mut keys, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = store.findings_after(workspace, totals.tenant_id, after, 5_000);
+            let page = page.await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            for finding in page {
+                if finding.merged_into.is_some() {
+                    found.gone += 1;
+                    continue;
+                }
+                found.seen += finding.times_seen.unwrap();
+                found.twice += u64::from(!keys.insert(finding.recurrence_key.unwrap()));
+            }
+        }
+    }
+    found
+}
+
 /// The store of a folder that no agent works on.
 fn opened(state_dir: &Path) -> Arc<dyn Store> {
     let (ambient, keys) = (ambient(), keys(state_dir));
@@ -173,41 +235,13 @@ fn opened(state_dir: &Path) -> Arc<dyn Store> {
     opened.unwrap_or_else(|error| panic!("the copy: {error:?}")).store
 }
 
-/// How many findings of a stopped agent were consolidated into another, how often those that go on
-/// were seen, and how many of them have the key of another.
-pub(crate) fn consolidated(state_dir: &Path) -> (u64, u64, u64) {
-    let copy = copy_of(state_dir);
-    let store = opened(copy.path());
-    let workspace = store.scope().workspace_id;
-    let (mut gone, mut seen, mut twice) = (0, 0, 0);
-    for totals in wait_for(store.finding_totals(workspace, None)).unwrap() {
-        let (mut keys, mut after) = (BTreeSet::new(), None);
-        loop {
-            let page = store.findings_after(workspace, totals.tenant_id, after, 5_000);
-            let page = wait_for(page).unwrap();
-            let Some(last) = page.last() else { break };
-            after = Some(last.id);
-            for finding in page {
-                if finding.merged_into.is_some() {
-                    gone += 1;
-                    continue;
-                }
-                seen += finding.times_seen.unwrap();
-                twice += u64::from(!keys.insert(finding.recurrence_key.unwrap()));
-            }
-        }
-    }
-    (gone, seen, twice)
-}
-
-/// The same for a stopped agent that shares a database.
-pub(crate) fn verify_postgres(
+/// The same in a database.
+async fn opened_on(
     state_dir: &Path,
     server: &crate::postgres::Server,
     database: &str,
-) -> u64 {
-    let copy = copy_of(state_dir);
-    let (ambient, keys) = (ambient(), keys(copy.path()));
+) -> Arc<dyn Store> {
+    let (ambient, keys) = (ambient(), keys(state_dir));
     let server = postgres::Server {
         host: postgres::Host::Socket(server.socket()),
         port: 5432,
@@ -215,22 +249,19 @@ pub(crate) fn verify_postgres(
         password: None,
         database: database.to_owned(),
     };
-    wait_for(async {
-        let opened = postgres::open(postgres::Opening {
-            server,
-            readers_max: 1,
-            state_dir: copy.path().to_owned(),
-            host_id: host::open_or_create(copy.path(), &ambient).unwrap(),
-            keys,
-            ambient,
-            os_user: "proof".to_owned(),
-            hostname: "proof".to_owned(),
-            agent_version: "proof".to_owned(),
-            on_commit: None,
-        });
-        let store = opened.await.unwrap_or_else(|error| panic!("the copy: {error:?}")).store;
-        whole(store.verify_audit().await.unwrap())
-    })
+    let opened = postgres::open(postgres::Opening {
+        server,
+        readers_max: 1,
+        state_dir: state_dir.to_owned(),
+        host_id: host::open_or_create(state_dir, &ambient).unwrap(),
+        keys,
+        ambient,
+        os_user: "proof".to_owned(),
+        hostname: "proof".to_owned(),
+        agent_version: "proof".to_owned(),
+        on_commit: None,
+    });
+    opened.await.unwrap_or_else(|error| panic!("the copy: {error:?}")).store
 }
 
 fn whole(verdict: Verdict) -> u64 {

@@ -1,7 +1,8 @@
 //! A runbook over all tenants whose agent is killed in the middle: the counts are exact, what is the
-//! same is consolidated once, and a second run finds nothing to do. `WHARF_FINDINGS_TENANTS=1000
+//! same is consolidated once, and a second run finds nothing to do. On both databases. `WHARF_FINDINGS_TENANTS=1000
 //! WHARF_FINDINGS_EACH=1000` is the long form.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::http::Heard;
-use crate::{Random, look, setting};
+use crate::look::Consolidated;
+use crate::{Random, look, postgres, setting};
 
 const TENANTS: u64 = 30;
 const EACH: u64 = 400;
@@ -65,14 +67,29 @@ fn ended(agent: &Agent, id: &str) -> Value {
 
 #[test]
 fn a_backfill_whose_agent_is_killed_counts_every_finding_once() {
-    let tenants = setting("WHARF_FINDINGS_TENANTS", TENANTS);
-    let each = setting("WHARF_FINDINGS_EACH", EACH);
     let folder = tempfile::tempdir().unwrap();
     let mut agent = Agent::prepared_in(folder.path());
+    prove("SQLite", folder.path(), &mut agent, None);
+    look::verify_sqlite(&agent.state_dir());
+}
+
+#[test]
+fn the_same_holds_in_a_database_that_agents_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = postgres::Server::shared();
+    let database = look::wait_for(server.database());
+    let mut agent = Agent::prepared_on(folder.path(), server, &database);
+    prove("PostgreSQL", folder.path(), &mut agent, Some((server, &database)));
+    look::verify_postgres(&agent.state_dir(), server, &database);
+}
+
+fn prove(place: &str, folder: &Path, agent: &mut Agent, shared: Option<(&postgres::Server, &str)>) {
+    let tenants = setting("WHARF_FINDINGS_TENANTS", TENANTS);
+    let each = setting("WHARF_FINDINGS_EACH", EACH);
     let planting = Instant::now();
     let planted = Command::new(env!("CARGO_BIN_EXE_wharf"))
         .args(["store", "plant", "--format", "json", "--config"])
-        .arg(folder.path().join("agent.yaml"))
+        .arg(folder.join("agent.yaml"))
         .args(["--tenants", &tenants.to_string(), "--findings", &each.to_string()])
         .output()
         .unwrap();
@@ -83,7 +100,7 @@ fn a_backfill_whose_agent_is_killed_counts_every_finding_once() {
     agent.start();
     agent.await_listening();
     let since = Instant::now();
-    let (found, id) = start(&agent);
+    let (found, id) = start(agent);
     assert_eq!(found["total_count"], total);
     assert_eq!(found["affected_count"], total - complete);
     assert_eq!(found["estimated_tenants"], tenants);
@@ -92,37 +109,37 @@ fn a_backfill_whose_agent_is_killed_counts_every_finding_once() {
     for kill in 1..=KILLS {
         // Somewhere after this part of the work, in the middle of a page or between two.
         let wanted = total * kill / (KILLS + 1);
-        while count(&read(&agent, &id), "processed") < wanted {
+        while count(&read(agent, &id), "processed") < wanted {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(random.between(Duration::ZERO, Duration::from_millis(10)));
         agent.kill();
         agent.start();
         agent.await_listening();
-        let run = read(&agent, &id);
+        let run = read(agent, &id);
         assert_ne!(run["status"], "completed", "killed too late: {run}");
         kills.push(count(&run, "processed"));
     }
-    let first = ended(&agent, &id);
+    let first = ended(agent, &id);
     let took = since.elapsed();
     assert_eq!(first["outcome"], "succeeded", "{first}");
     let counts = |run: &Value| {
         ["total", "processed", "updated", "skipped", "failed", "tenants"].map(|key| count(run, key))
     };
     assert_eq!(counts(&first), [total, total, total - complete, complete, 0, tenants]);
-    let (found, id) = start(&agent);
+    let (found, id) = start(agent);
     assert_eq!(found["affected_count"], 0, "nothing is left to do");
-    let second = ended(&agent, &id);
+    let second = ended(agent, &id);
     assert_eq!(second["outcome"], "succeeded", "{second}");
     assert_eq!(counts(&second), [total, total, 0, total, 0, tenants]);
     agent.kill();
-    look::verify_sqlite(&agent.state_dir());
-    let (gone, seen, open_twice) = look::consolidated(&agent.state_dir());
-    assert_eq!(gone, planted["duplicates"].as_u64().unwrap(), "consolidated once");
-    assert_eq!(seen, total, "each row is counted in exactly one that goes on");
-    assert_eq!(open_twice, 0, "no two rows that go on are the same");
+    let expect =
+        Consolidated { gone: planted["duplicates"].as_u64().unwrap(), seen: total, twice: 0 };
+    let found = look::consolidated(&agent.state_dir(), shared);
+    assert_eq!(found, expect, "each row counts once, in exactly one that goes on");
+    let gone = found.gone;
     println!(
-        "backfill of {tenants} tenants x {each} findings, made in {planting:?}: {took:?} with {} \
+        "{place}: backfill of {tenants} tenants x {each} findings, made in {planting:?}: {took:?} with {} \
          kills at {kills:?}, {} of {total} updated, {gone} consolidated; the second run skipped all",
         kills.len(),
         total - complete,

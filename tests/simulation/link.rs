@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 
 use wharfinger::base::ids::{
-    DeliveryId, EventId, HostId, ReceiverId, RevisionId, RunId, WorkspaceId,
+    DeliveryId, EventId, FindingId, HostId, ReceiverId, RevisionId, RunId, TenantId, WorkspaceId,
 };
 use wharfinger::base::{Digest, Name, Secret, Timestamp};
 use wharfinger::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
 use wharfinger::domain::audit::{AuditEvents, AuditRecord, chain};
+use wharfinger::domain::findings::{Finding, FindingException};
 use wharfinger::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
@@ -19,10 +20,10 @@ use wharfinger::domain::schedules::Schedule;
 use wharfinger::store::transfer::Parts;
 use wharfinger::store::{
     Accepted, Admission, Adoption, Answer, AuditFilter, Backlog, Change, Claim, Claimed,
-    CompleteRun, ContainerExit, DeliveryFilter, EndJob, Heard, JobFilter, Lost, Notice,
-    OpenAttempt, Outbox, Page, PageRequest, Project, QueueDepth, ReadAlerts, ReadAudit,
-    ReadProjects, ReadQueue, ReadRuns, ReadSchedules, Revision, RunFilter, RunProgress, Scope,
-    SignOfLife, Snapshot, Store, StoreError, TakeDeliveries, Write,
+    CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingTotals, Heard, JobFilter, Lost,
+    Notice, OpenAttempt, Outbox, Page, PageRequest, Project, QueueDepth, ReadAlerts, ReadAudit,
+    ReadFindings, ReadProjects, ReadQueue, ReadRuns, ReadSchedules, Revision, RunFilter,
+    RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError, TakeDeliveries, Write,
 };
 
 use crate::flaws::Flaw;
@@ -264,6 +265,10 @@ impl Store for Link {
         self.read(self.store.check())
     }
 
+    fn maintain(&self) -> Answer<'_, ()> {
+        self.read(self.store.maintain())
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         self.store.close()
     }
@@ -314,6 +319,15 @@ forward! { ReadQueue:
     fn hosted_type(workspace: WorkspaceId, name: Name) -> Option<HostedType>;
     fn queue_controls(workspace: WorkspaceId) -> Vec<QueueControl>;
     fn queue_depths(workspace: WorkspaceId) -> Vec<QueueDepth>;
+}
+
+forward! { ReadFindings:
+    fn finding_totals(workspace: WorkspaceId, tenant: Option<TenantId>) -> Vec<FindingTotals>;
+    fn findings_after(
+        workspace: WorkspaceId, tenant: TenantId, after: Option<FindingId>, limit: usize
+    ) -> Vec<Finding>;
+    fn findings_by_fingerprint(tenant: TenantId, keys: Vec<Digest>) -> Vec<Finding>;
+    fn finding_exceptions(finding: FindingId) -> Vec<FindingException>;
 }
 
 forward! { ReadAudit:

@@ -106,7 +106,7 @@ impl Legacy {
             updated_at: self.at,
             version: 1,
         };
-        if row % COMPLETE_EVERY != 0 {
+        if !row.is_multiple_of(COMPLETE_EVERY) {
             return finding;
         }
         let mut filled = backfill(std::slice::from_ref(&finding), &[], self.at);

@@ -46,7 +46,7 @@ fn legacy(id: u128, subject: &str) -> Finding {
 }
 
 /// What is in a table of rows after it was gone through in pages.
-fn go_through(rows: &mut Vec<Finding>, page_rows: usize, now: Timestamp) -> (u64, u64) {
+fn go_through(rows: &mut [Finding], page_rows: usize, now: Timestamp) -> (u64, u64) {
     let (mut updated, mut skipped) = (0, 0);
     let ids: Vec<FindingId> = rows.iter().map(|row| row.id).collect();
     for page in ids.chunks(page_rows) {

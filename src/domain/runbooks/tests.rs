@@ -128,8 +128,8 @@ fn a_reason_is_needed_for_all_tenants_and_with_the_glass_broken() {
 #[test]
 fn a_digest_changes_with_everything_that_an_operator_was_told() {
     let key = RunbookKey::RunsRetryFailed;
-    let ask = |tenant, given: &[(&str, &str)]| {
-        let scope = if tenant == None { Scope::AllTenants } else { Scope::SingleTenant };
+    let ask = |tenant: Option<TenantId>, given: &[(&str, &str)]| {
+        let scope = if tenant.is_none() { Scope::AllTenants } else { Scope::SingleTenant };
         Ask::new(key, scope, tenant, &arguments(given)).unwrap()
     };
     let found = Preflight { affected_count: 3, total_count: 5, ..Preflight::default() };
