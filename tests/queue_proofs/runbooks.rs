@@ -46,7 +46,7 @@ fn start(agent: &Agent) -> (Value, String) {
 }
 
 fn read(agent: &Agent, id: &str) -> Value {
-    asked(agent.client().get(&format!("/v1/runs/{id}")))
+    asked(agent.client().get(&format!("/v1/runs/{id}")))["run"].take()
 }
 
 fn count(run: &Value, key: &str) -> u64 {
@@ -110,6 +110,7 @@ fn prove(place: &str, folder: &Path, agent: &mut Agent, shared: Option<(&postgre
         // Somewhere after this part of the work, in the middle of a page or between two.
         let wanted = total * kill / (KILLS + 1);
         while count(&read(agent, &id), "processed") < wanted {
+            assert!(since.elapsed() < PATIENCE, "the run stands still");
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(random.between(Duration::ZERO, Duration::from_millis(10)));
