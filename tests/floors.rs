@@ -34,6 +34,7 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("audit", "redaction"),
     ("audit", "runbooks"),
     ("audit", "runs"),
+    ("compose", "redaction"),
     ("findings", "access"),
     ("findings", "alerts"),
     ("runbooks", "access"),

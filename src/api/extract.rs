@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, ProblemCode};
 use crate::base::limits::{REFUSED_BODY_TIMEOUT, REQUEST_BYTES_MAX};
+use crate::domain::redaction::sanitise;
 
 /// What a handler answers: JSON, or a problem document.
 pub(super) type Reply<T> = Result<axum::Json<T>, Problem>;
@@ -30,7 +31,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 }
 
 fn json_problem(rejection: JsonRejection) -> Problem {
-    let detail = rejection.body_text();
+    let detail = without_values(&rejection.body_text());
     match rejection {
         JsonRejection::MissingJsonContentType(_) => {
             Problem::new(ProblemCode::UnsupportedMediaType, "the body must be JSON")
@@ -41,6 +42,27 @@ fn json_problem(rejection: JsonRejection) -> Problem {
         }
         _ => Problem::new(ProblemCode::BadJson, detail),
     }
+}
+
+/// What is said about a body, without the texts that it holds: one of them may be a secret that is
+/// in a wrong place.
+fn without_values(detail: &str) -> String {
+    let mut rest = detail;
+    let mut told = String::with_capacity(detail.len());
+    while let Some(at) = rest.find("string \"") {
+        let begin = at + "string".len();
+        told.push_str(&rest[..begin]);
+        // The text is written as Rust writes one.
+        let mut is_escaped = false;
+        let quoted = rest[begin + 2..].char_indices().find(|(_, c)| {
+            let ends = *c == '"' && !is_escaped;
+            is_escaped = *c == '\\' && !is_escaped;
+            ends
+        });
+        rest = quoted.map_or("", |(end, _)| &rest[begin + 2 + end + 1..]);
+    }
+    told.push_str(rest);
+    sanitise(&told)
 }
 
 /// An optional JSON body: absent means the default.
@@ -132,4 +154,20 @@ where
 {
     let words = text.unwrap_or_default().split(',').map(str::trim);
     words.filter(|word| !word.is_empty()).map(|word| parse(name, word)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_body_shows_no_text_of_it() {
+        let check = |text: &str, expect: &str| assert_eq!(without_values(text), expect);
+        let said = r#"a.b: invalid type: string "hun\ter"2", expected i8 at line 1 column 9"#;
+        check(said, "a.b: invalid type: string, expected i8 at line 1 column 9");
+        check(r#"invalid value: string "cut"#, "invalid value: string");
+        let two = r#"string "a" and string "b" here"#;
+        check(two, "string and string here");
+        check("missing field `url` at line 1", "missing field `url` at line 1");
+    }
 }

@@ -57,6 +57,8 @@ pub const ENGINE_READ_RETRIES_MAX: u32 = 3;
 pub const ENGINE_RETURN_TIMEOUT: Duration = Duration::from_secs(300);
 /// Lines of a container's log that go into an error.
 pub const ERROR_LOG_LINES_MAX: usize = 10;
+/// Characters of the shortest value that is known as a secret by the name of its variable.
+pub const KNOWN_SECRET_CHARS_MIN: usize = 6;
 /// Longest line of a container's log; the rest of it becomes a line of its own.
 pub const LOG_LINE_BYTES_MAX: usize = 64 << 10;
 /// Lines of log that one `logs` request returns without `--follow`.

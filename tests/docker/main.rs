@@ -11,6 +11,7 @@ mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
 mod openapi;
+mod secrets;
 mod support;
 mod wanted;
 mod zero_writes;

@@ -16,6 +16,7 @@ use crate::base::limits::{RUN_WORKERS_MAX, STORE_READERS_MAX};
 use crate::base::units::format_duration;
 use crate::base::yaml::{self, Fields, Node, Value};
 use crate::base::{Diagnostic, Diagnostics};
+use crate::domain::redaction::Known;
 use crate::domain::runs::Tenants;
 
 pub use manual::manual;
@@ -149,7 +150,8 @@ impl LogLevel {
 /// # Errors
 /// Every problem of the file, each with its place.
 pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config, Diagnostics> {
-    let root = yaml::parse(file, text.as_bytes())?;
+    let root = yaml::parse(file, text.as_bytes());
+    let root = root.map_err(|found| Known::default().in_diagnostics(found.into()))?;
     let mut problems = Vec::new();
     let mut top = Fields::of(&root, CODE, &schema::names_in(""));
     let state_dir = match top.required("state_dir") {
@@ -186,7 +188,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     problems.splice(0..0, top.into_problems());
     if !problems.is_empty() {
         problems.sort_by(|left, right| left.location.cmp(&right.location));
-        return Err(Diagnostics(problems));
+        return Err(Known::default().in_diagnostics(Diagnostics(problems)));
     }
     Ok(Config {
         state_dir,

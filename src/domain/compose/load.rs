@@ -15,6 +15,7 @@ use super::{dotenv, merge};
 use crate::base::limits::{CONTENT_FILE_BYTES_MAX, DIAGNOSTICS_MAX};
 use crate::base::yaml::{Map, Mark, Node, Value, parse_all};
 use crate::base::{Diagnostic, Diagnostics};
+use crate::domain::redaction::Known;
 
 /// What the user asked for. Paths may be relative to `directory`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,10 +76,17 @@ pub fn load(
         problems: Vec::new(),
         warnings: Vec::new(),
     };
-    match loader.run(environment) {
-        Ok(project) => Ok(Loaded::Done(Box::new(project))),
+    let mut variables = Variables::new(environment.clone());
+    let end = loader.run(&mut variables);
+    let secrets = Known::of(&variables.into_values());
+    match end {
+        Ok(mut project) => {
+            let told = |found| secrets.in_diagnostic(found);
+            project.warnings = project.warnings.into_iter().map(told).collect();
+            Ok(Loaded::Done(Box::new(Project { secrets, ..project })))
+        }
         Err(Halt::Needs) => Ok(Loaded::Needs(loader.needs.take())),
-        Err(Halt::Refused(problems)) => Err(problems),
+        Err(Halt::Refused(problems)) => Err(secrets.in_diagnostics(problems)),
     }
 }
 
@@ -117,17 +125,16 @@ const OVERRIDE_NAMES: [&str; 4] = [
 ];
 
 impl Loader<'_> {
-    fn run(&mut self, environment: &BTreeMap<String, String>) -> Result<Project, Halt> {
+    fn run(&mut self, variables: &mut Variables) -> Result<Project, Halt> {
         let here = self.options.directory.as_str();
-        let mut variables = Variables::new(environment.clone());
-        self.read_env_files(&mut variables, here)?;
-        let files = self.compose_files(&variables)?;
+        self.read_env_files(variables, here)?;
+        let files = self.compose_files(variables)?;
         let directory = match &self.options.project_directory {
             Some(directory) => absolute(here, directory, None),
             None => files.first().map_or(here, |file| parent(file)).to_owned(),
         };
         if self.options.env_files.is_empty() && directory != here {
-            self.read_env_files(&mut variables, &directory)?;
+            self.read_env_files(variables, &directory)?;
         }
         let documents = self.documents(&files)?;
         if documents.iter().all(|document| document.tree.is_null()) {
@@ -135,18 +142,28 @@ impl Loader<'_> {
             let message = format!("`{}` is empty", names.join("` and `"));
             return Err(Diagnostic::new("compose.empty", message).into());
         }
-        let name = self.project_name(&documents, &variables, &directory)?;
+        let name = self.project_name(&documents, variables, &directory)?;
         variables.set_default("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
-        let model = self.model(documents, &directory, &variables, &mut files.clone())?;
+        let model = self.model(documents, &directory, variables, &mut files.clone())?;
         self.stop_at_problems()?;
-        let (model, inactive) = self.complete(model, &name, &directory, &variables)?;
+        let (model, inactive) = self.complete(model, &name, &directory, variables)?;
         self.stop_at_problems()?;
-        let from_environment = self.values_of_resources(&model, &variables);
+        let from_environment = self.values_of_resources(&model, variables);
         self.stop_at_problems()?;
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.truncate(DIAGNOSTICS_MAX);
         let variables = variables.asked();
-        Ok(Project { name, directory, warnings, variables, inactive, model, from_environment })
+        let secrets = Known::default();
+        Ok(Project {
+            name,
+            directory,
+            warnings,
+            variables,
+            inactive,
+            model,
+            from_environment,
+            secrets,
+        })
     }
 
     /// Refuses when anything was wrong so far.

@@ -8,6 +8,7 @@ use std::fmt;
 use super::paths::clean;
 use crate::base::yaml::{Map, Node};
 use crate::base::{Diagnostic, Secret};
+use crate::domain::redaction::Known;
 
 /// A loaded project.
 pub struct Project {
@@ -24,6 +25,8 @@ pub struct Project {
     pub(super) model: Map,
     /// Content of configs and secrets that come from variables, by `configs.x` and `secrets.y`.
     pub(super) from_environment: BTreeMap<String, Secret<String>>,
+    /// Values of variables that nothing that is said about the project may show.
+    pub(super) secrets: Known,
 }
 
 /// A directory that an image is built from.

@@ -2,11 +2,15 @@
 //! text. Face: `SafeText`, `sanitise`. Never promises to find every secret: types that cannot be
 //! printed come first, this is the second net.
 
+mod known;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::MESSAGE_CHARS_MAX;
+
+pub use known::Known;
 
 /// What stands where a secret was.
 const REDACTED: &str = "[redacted]";
@@ -106,9 +110,14 @@ impl From<SafeText> for String {
 /// The text without control characters (line ends stay), without what looks like a secret, and at
 /// most `MESSAGE_CHARS_MAX` characters long. Sanitising twice changes nothing more.
 pub fn sanitise(text: &str) -> String {
+    shorten(redact(text.trim_end()))
+}
+
+/// The same, however long it is.
+fn redact(text: &str) -> String {
     let mut redacted = String::with_capacity(text.len().min(MESSAGE_CHARS_MAX * 4));
     let mut in_private_key = false;
-    for (index, line) in text.trim_end().split('\n').enumerate() {
+    for (index, line) in text.split('\n').enumerate() {
         if line.contains("-----BEGIN ") && line.contains("PRIVATE KEY") {
             in_private_key = true;
             separate(&mut redacted, index);
@@ -122,7 +131,7 @@ pub fn sanitise(text: &str) -> String {
         separate(&mut redacted, index);
         redact_line(line, &mut redacted);
     }
-    shorten(redacted)
+    redacted
 }
 
 fn separate(text: &mut String, line_index: usize) {
@@ -229,12 +238,17 @@ fn split_url_password(word: &str) -> Option<(&str, &str)> {
 /// Splits `NAME=value` or `NAME: value` after the sign, when the name announces a secret.
 fn split_secret_assignment(word: &str) -> Option<(&str, &str)> {
     for (at, _) in word.match_indices(['=', ':']) {
-        let name = word[..at].trim_end_matches(['"', '\'']).to_ascii_lowercase();
-        if SECRET_NAMES.iter().any(|secret| name.ends_with(secret)) {
+        if announces_secret(word[..at].trim_end_matches(['"', '\''])) {
             return Some(word.split_at(at + 1));
         }
     }
     None
+}
+
+/// Whether what has this name is a secret: `POSTGRES_PASSWORD`, `x-api-key`.
+fn announces_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|secret| name.ends_with(secret))
 }
 
 fn looks_like_token(word: &str) -> bool {

@@ -54,7 +54,10 @@ pub fn lower(project: &Project, inputs: &Inputs) -> Result<ProjectSpec, Diagnost
         }
     }
     let problems = problems.into_inner();
-    if problems.is_empty() { Ok(spec) } else { Err(Diagnostics(problems)) }
+    match problems.is_empty() {
+        true => Ok(spec),
+        false => Err(project.secrets.in_diagnostics(Diagnostics(problems))),
+    }
 }
 
 /// Names on the engine, by the key in the compose file.
