@@ -187,7 +187,7 @@ pub fn to_words_of_programs(agent: &Agent, garden: &mut Garden, harvest: &mut Ha
 
 /// Reasons that somebody gives for what they start.
 pub fn to_reasons(agent: &Agent, garden: &mut Garden, harvest: &mut Harvest) {
-    let path = "/v1/runbooks/runs.retry_failed";
+    let path = "/v1/runbooks/findings.lifecycle.backfill";
     for _ in 0..EACH {
         let ask = json!({ "scope": "all_tenants" });
         let looked = harvest.asked(agent, "POST", &format!("{path}/preflight"), &ask);

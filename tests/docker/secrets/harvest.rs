@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -19,6 +20,8 @@ pub struct Harvest {
 /// Asks the agent, and gives the whole answer.
 pub fn ask(agent: &Agent, method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let mut stream = UnixStream::connect(agent.state_dir.join("wharf.sock")).unwrap();
+    // Of what never ends, the beginning is read.
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: wharf\r\nconnection: close\r\n{headers}\
