@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn what_is_said_of_a_body_shows_no_text_of_it() {
         let check = |text: &str, expect: &str| assert_eq!(without_values(text), expect);
-        let said = r#"a.b: invalid type: string "hun\ter"2", expected i8 at line 1 column 9"#;
+        let said = r#"a.b: invalid type: string "hun\\ter\"2", expected i8 at line 1 column 9"#;
         check(said, "a.b: invalid type: string, expected i8 at line 1 column 9");
         check(r#"invalid value: string "cut"#, "invalid value: string");
         let two = r#"string "a" and string "b" here"#;

@@ -151,7 +151,7 @@ impl LogLevel {
 /// Every problem of the file, each with its place.
 pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config, Diagnostics> {
     let root = yaml::parse(file, text.as_bytes());
-    let root = root.map_err(|found| Known::default().in_diagnostics(found.into()))?;
+    let root = root.map_err(|found| Known::default().in_diagnostics(found))?;
     let mut problems = Vec::new();
     let mut top = Fields::of(&root, CODE, &schema::names_in(""));
     let state_dir = match top.required("state_dir") {
