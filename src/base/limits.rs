@@ -244,3 +244,31 @@ pub const PAGE_RETRIES_MAX: u32 = 8;
 
 /// Breaks of the audit log that a verification lists; it counts all of them.
 pub const AUDIT_BREAKS_MAX: usize = 100;
+/// Records of the audit log between two checkpoints, while they come fast.
+pub const AUDIT_SEGMENT_RECORDS: u64 = 1_000;
+/// How long a record waits for a checkpoint, while they come slowly.
+pub const AUDIT_SEAL_INTERVAL: Duration = Duration::from_secs(1);
+/// Records at the end of a log that may be without a checkpoint: some seconds of the fastest writer.
+pub const AUDIT_UNSEALED_MAX: u64 = 100_000;
+/// Entries of the audit log that are read at once.
+pub const AUDIT_PAGE_RECORDS: usize = 2_000;
+/// Checkpoints that an anchor is sent at once.
+pub const AUDIT_ANCHOR_BATCH: usize = 500;
+/// Places outside of the host that an agent anchors its log at.
+pub const AUDIT_ANCHORS_MAX: usize = 8;
+/// How long an anchor may take for what it is sent.
+pub const AUDIT_ANCHOR_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause before an anchor that did not take what it was sent is tried again; doubled each time.
+pub const AUDIT_ANCHOR_PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// Longest such pause.
+pub const AUDIT_ANCHOR_PAUSE_LONGEST: Duration = Duration::from_secs(60);
+/// How often it is looked whether segments are older than what is kept.
+pub const AUDIT_RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
+/// Records that one transaction purges, whole segments apart.
+pub const AUDIT_PURGE_RECORDS: u64 = 50_000;
+/// Records that one transaction looks at for a person who is erased.
+pub const AUDIT_ERASE_RECORDS: usize = 500;
+/// Bytes of a line of an export of the audit log.
+pub const AUDIT_LINE_BYTES_MAX: usize = 1 << 20;
+/// Checkpoints of anchors that a verification takes.
+pub const AUDIT_ANCHORED_MAX: usize = 4_000_000;

@@ -10,7 +10,8 @@ use crate::api::metrics::Metrics;
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::time::between;
 use crate::base::{Digest, Name, Secret, Timestamp};
-use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord, chain};
+use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
@@ -315,7 +316,7 @@ impl ReadAudit for CountedStore {
         self.inner.audit(filter, page)
     }
 
-    fn verify_audit(&self) -> Answer<'_, chain::Verdict> {
+    fn verify_audit(&self) -> Answer<'_, Verdict> {
         self.inner.verify_audit()
     }
 }

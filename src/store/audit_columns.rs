@@ -3,6 +3,7 @@
 
 use super::filter::nanos;
 use crate::domain::audit::AuditEvent;
+use crate::domain::redaction::SafeText;
 
 /// What the filters look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,11 @@ pub(super) struct AuditColumns {
 }
 
 impl AuditColumns {
+    /// Of an event whose summary reads like this.
+    pub(super) fn with(event: &AuditEvent, summary: &SafeText) -> Self {
+        Self { summary: summary.as_str().to_owned(), ..Self::of(event) }
+    }
+
     pub(super) fn of(event: &AuditEvent) -> Self {
         let target = event.target.as_ref();
         Self {

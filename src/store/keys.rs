@@ -5,11 +5,13 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use crate::base::{Digest, Entropy, HashKey, Secret};
+use crate::domain::audit::seal::SigningKey;
 
 use super::StoreError;
 
@@ -27,6 +29,7 @@ pub struct Keys {
     created: bool,
     sealing: Secret<[u8; KEY_BYTES]>,
     hash_key: HashKey,
+    audit: Arc<SigningKey>,
 }
 
 impl Keys {
@@ -38,12 +41,12 @@ impl Keys {
         let directory = state_dir.join("keys");
         let path = directory.join("store.key");
         match read(&path)? {
-            Some(master) => Ok(Self::derive(path, false, &master)),
+            Some(master) => Self::derive(path, false, &master),
             None => {
                 let mut master = [0; KEY_BYTES];
                 entropy.fill(&mut master);
                 create(&directory, &path, &master)?;
-                Ok(Self::derive(path, true, &master))
+                Self::derive(path, true, &master)
             }
         }
     }
@@ -54,18 +57,28 @@ impl Keys {
     /// When the file cannot be read, holds no key, or can be read by others.
     pub fn open(state_dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = state_dir.join("keys").join("store.key");
-        Ok(read(&path)?.map(|master| Self::derive(path, false, &master)))
+        read(&path)?.map(|master| Self::derive(path, false, &master)).transpose()
     }
 
-    fn derive(path: PathBuf, created: bool, master: &[u8; KEY_BYTES]) -> Self {
+    fn derive(path: PathBuf, created: bool, master: &[u8; KEY_BYTES]) -> Result<Self, StoreError> {
         let master = HashKey::new(*master);
         let derived = |purpose: &[u8]| *master.digest(purpose).as_bytes();
-        Self {
+        let audit = SigningKey::from_seed(&Secret::new(derived(b"wharfinger audit signing 1")));
+        let Ok(audit) = audit else {
+            return Err(StoreError::Key { path, reason: "does not lead to a signing key" });
+        };
+        Ok(Self {
             path,
             created,
             sealing: Secret::new(derived(b"wharfinger sealing 1")),
             hash_key: HashKey::new(derived(b"wharfinger content hash 1")),
-        }
+            audit: Arc::new(audit),
+        })
+    }
+
+    /// The key that seals the host's audit log.
+    pub fn audit(&self) -> &SigningKey {
+        &self.audit
     }
 
     /// The key for digests of content that may be secret.

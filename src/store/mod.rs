@@ -28,7 +28,8 @@ use futures_util::future::BoxFuture;
 
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name, Secret, Timestamp};
-use crate::domain::audit::{AuditEvents, AuditRecord, chain};
+use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::{AuditEvents, AuditRecord};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
@@ -215,8 +216,9 @@ pub trait ReadAudit {
     fn audit_record(&self, id: EventId) -> Answer<'_, Option<AuditRecord>>;
     /// Records that pass the filter, newest first.
     fn audit(&self, filter: AuditFilter, page: PageRequest) -> Answer<'_, Page<AuditRecord>>;
-    /// Follows the whole chain and compares every record with its index columns.
-    fn verify_audit(&self) -> Answer<'_, chain::Verdict>;
+    /// Proves the log of this host with its own keys, and compares every record with its index
+    /// columns.
+    fn verify_audit(&self) -> Answer<'_, Verdict>;
 }
 
 /// Reads projects and their stored files.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wharfinger::base::Ambient;
 use wharfinger::base::crash_points::NoCrashPoints;
-use wharfinger::domain::audit::chain::Verdict;
+use wharfinger::domain::audit::proof::Verdict;
 use wharfinger::store::keys::Keys;
 use wharfinger::store::sqlite::{self, Mode, Opening};
 use wharfinger::store::{Store, host, postgres};

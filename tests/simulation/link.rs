@@ -11,7 +11,8 @@ use wharfinger::base::ids::{
 };
 use wharfinger::base::{Digest, Name, Secret, Timestamp};
 use wharfinger::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
-use wharfinger::domain::audit::{AuditEvents, AuditRecord, chain};
+use wharfinger::domain::audit::proof::Verdict;
+use wharfinger::domain::audit::{AuditEvents, AuditRecord};
 use wharfinger::domain::findings::{Finding, FindingException};
 use wharfinger::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
@@ -333,7 +334,7 @@ forward! { ReadFindings:
 forward! { ReadAudit:
     fn audit_record(id: EventId) -> Option<AuditRecord>;
     fn audit(filter: AuditFilter, page: PageRequest) -> Page<AuditRecord>;
-    fn verify_audit() -> chain::Verdict;
+    fn verify_audit() -> Verdict;
 }
 
 forward! { ReadProjects:

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{ActorType, AuditRecord};
 use crate::base::Digest;
 use crate::base::canonical::{CanonicalError, to_bytes};
+use crate::base::limits::MESSAGE_CHARS_MAX;
 use crate::domain::redaction::SafeText;
 
 /// Keeps commitments apart from every other hash.
@@ -84,6 +85,26 @@ impl Personal {
     pub fn is_empty(&self) -> bool {
         self.actor.is_none() && self.target.is_none()
     }
+
+    /// As it is stored beside a record; nothing when nobody is in it.
+    ///
+    /// # Errors
+    /// When it has no canonical form.
+    pub fn to_text(&self) -> Result<Option<String>, CanonicalError> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let text = String::from_utf8(to_bytes(self)?);
+        Ok(text.ok())
+    }
+
+    /// What is stored beside a record.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn from_text(text: Option<&str>) -> Result<Self, serde_json::Error> {
+        text.map_or_else(|| Ok(Self::default()), serde_json::from_str)
+    }
 }
 
 /// The commitments that the chain holds instead.
@@ -132,6 +153,8 @@ pub struct Parts {
     pub body: Vec<u8>,
     /// The persons, kept beside.
     pub personal: Personal,
+    /// The summary, as it will be read.
+    pub summary: SafeText,
 }
 
 /// Takes a record apart. Every person gets a salt of their own.
@@ -164,13 +187,19 @@ pub fn split(
         let known = Known { salt: hex::encode(salt()), label, email, ip, user_agent };
         personal.target = Some(Person::Known(known));
     }
+    let is_whole = summary.chars().count() <= MESSAGE_CHARS_MAX;
     event.summary = SafeText::new(summary);
+    let shown = match is_whole {
+        true => record.event.summary.clone(),
+        // Placeholders and doubled braces made it too long.
+        false => rendered(&event.summary, &personal),
+    };
     let people = People {
         actor: personal.actor.as_ref().map(commitment).transpose()?.flatten(),
         target: personal.target.as_ref().map(commitment).transpose()?.flatten(),
     };
     let body = to_bytes(&Body { version: VERSION, people, record: Cow::Owned(bare) })?;
-    Ok(Parts { body, personal })
+    Ok(Parts { body, personal, summary: shown })
 }
 
 /// Puts a record together again, and says which commitments its body holds.
@@ -184,9 +213,7 @@ pub fn join(body: &[u8], personal: &Personal) -> Result<(AuditRecord, People), s
         return Ok((record, people));
     }
     let event = &mut record.event;
-    let actor = personal.actor.as_ref().map_or(ACTOR, Person::label);
-    let target = personal.target.as_ref().map_or(TARGET, Person::label);
-    event.summary = SafeText::new(render(event.summary.as_str(), actor, target));
+    event.summary = rendered(&event.summary, personal);
     if let Some(person) = &personal.actor {
         event.actor.actor_label = person.label().to_owned();
         if let Person::Known(known) = person {
@@ -199,6 +226,12 @@ pub fn join(body: &[u8], personal: &Personal) -> Result<(AuditRecord, People), s
         to.target_label = person.label().to_owned();
     }
     Ok((record, people))
+}
+
+fn rendered(template: &SafeText, personal: &Personal) -> SafeText {
+    let actor = personal.actor.as_ref().map_or(ACTOR, Person::label);
+    let target = personal.target.as_ref().map_or(TARGET, Person::label);
+    SafeText::new(render(template.as_str(), actor, target))
 }
 
 fn is_person(actor: ActorType) -> bool {

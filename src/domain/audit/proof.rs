@@ -10,7 +10,7 @@ use super::seal::{Checkpoint, Tombstone, VerifyingKey};
 use super::{AuditRecord, EventType};
 use crate::base::Digest;
 use crate::base::ids::HostId;
-use crate::base::limits::AUDIT_BREAKS_MAX;
+use crate::base::limits::{AUDIT_BREAKS_MAX, AUDIT_UNSEALED_MAX};
 
 /// What is wrong with a log, and from which record on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +75,38 @@ pub enum Break {
         /// The last one that is there.
         last: u64,
     },
+    /// A checkpoint of the log itself does not stand behind the record that it seals.
+    #[error("the checkpoint of record {seq} does not stand behind it")]
+    Misplaced {
+        /// The record that it seals.
+        seq: u64,
+    },
+    /// Too much at the end is not sealed: checkpoints were taken away, or none were made.
+    #[error("no checkpoint seals the records from {from} to {last}")]
+    Unsealed {
+        /// The first one.
+        from: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// A checkpoint or a tombstone cannot be read.
+    #[error("a {what} near record {seq} cannot be read: {reason}")]
+    Illegible {
+        /// What.
+        what: &'static str,
+        /// The record that came last.
+        seq: u64,
+        /// Why.
+        reason: String,
+    },
+    /// An export is not as it was written, apart from its records.
+    #[error("the export was changed or cut off after record {seq}: {reason}")]
+    Export {
+        /// The record that came last.
+        seq: u64,
+        /// How that shows.
+        reason: &'static str,
+    },
     /// A signature is not by a key that is known.
     #[error("the {what} at record {seq} is not signed by a key of this log")]
     NotSigned {
@@ -109,6 +141,8 @@ impl Break {
         match self {
             Self::Gap { expected, .. } => *expected,
             Self::Truncated { last, .. } => *last + 1,
+            Self::Unsealed { from, .. } => *from,
+            Self::Export { seq, .. } | Self::Illegible { seq, .. } => seq.saturating_add(1),
             Self::Tombstone { from, .. } => *from,
             Self::Changed { seq }
             | Self::Unreadable { seq, .. }
@@ -116,6 +150,7 @@ impl Break {
             | Self::Person { seq }
             | Self::ErasedInSilence { seq, .. }
             | Self::SealBroken { seq }
+            | Self::Misplaced { seq }
             | Self::NotSigned { seq, .. }
             | Self::OtherHost { seq, .. } => *seq,
         }
@@ -227,9 +262,21 @@ impl Verifier {
         Some(record)
     }
 
-    /// A checkpoint that seals the record that came last. From outside the host, it may seal one
-    /// that was purged since.
+    /// A checkpoint of the log itself: it seals the record that came last.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) {
+        let (seq, last) = (checkpoint.sealed.seq, self.last());
+        if seq < last {
+            self.report(Break::Misplaced { seq });
+        }
+        self.seal(checkpoint);
+    }
+
+    /// A checkpoint that left the host in time. It may seal a record that was purged since.
+    pub fn anchor(&mut self, checkpoint: &Checkpoint) {
+        self.seal(checkpoint);
+    }
+
+    fn seal(&mut self, checkpoint: &Checkpoint) {
         let seq = checkpoint.sealed.seq;
         self.checkpoints += 1;
         if checkpoint.sealed.host_id != self.host {
@@ -252,6 +299,15 @@ impl Verifier {
     /// The number of the record that came last, or was purged last.
     pub fn last(&self) -> u64 {
         self.expected - 1
+    }
+
+    /// Ends the reading of a log that somebody was to seal: what is not, is a break.
+    pub fn finish_sealed(mut self) -> Verdict {
+        let last = self.last();
+        if last.saturating_sub(self.sealed) > AUDIT_UNSEALED_MAX {
+            self.report(Break::Unsealed { from: self.sealed + 1, last });
+        }
+        self.finish()
     }
 
     /// Adds a break that the keeper of the log found.
@@ -302,6 +358,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Adds what the keeper of the log found.
+    pub fn add(&mut self, found: Break) {
+        self.broken += 1;
+        if self.breaks.len() < AUDIT_BREAKS_MAX {
+            self.breaks.push(found);
+            self.breaks.sort_by_key(Break::seq);
+        }
+    }
+
     /// Whether nothing is wrong.
     pub fn is_whole(&self) -> bool {
         self.broken == 0

@@ -1,8 +1,11 @@
 mod sealed;
 
-use super::chain::{ChainBreak, GENESIS, Link, append, verify};
+use super::chain::{GENESIS, Link, link};
+use super::person::{self, Personal};
+use super::proof::{Break, Verdict, Verifier};
 use super::*;
 use crate::base::Digest;
+use crate::base::ids::HostId;
 
 fn event(summary: &str) -> AuditEvent {
     AuditEvent {
@@ -26,15 +29,28 @@ fn log(length: u64) -> Vec<Link> {
         .map(|seq| {
             let event = event(&format!("event {seq}"));
             let record = AuditRecord { seq, recorded_at: Timestamp::UNIX_EPOCH, event };
-            let link = append(previous, &record).unwrap();
-            previous = link.hash;
-            link
+            let next = follow(previous, &record);
+            previous = next.hash;
+            next
         })
         .collect()
 }
 
+fn follow(previous: Digest, record: &AuditRecord) -> Link {
+    let parts = person::split(record, || panic!("nobody is in it")).unwrap();
+    link(previous, record.seq, parts.body)
+}
+
+fn verify<'a>(links: impl IntoIterator<Item = &'a Link>) -> Verdict {
+    let mut verifier = Verifier::new(HostId::from_u128(9), []);
+    for link in links {
+        verifier.record(link, &Personal::default());
+    }
+    verifier.finish()
+}
+
 /// Damages a whole log of five records and checks what is found.
-fn check(damage: impl FnOnce(&mut Vec<Link>), expect: &[ChainBreak]) {
+fn check(damage: impl FnOnce(&mut Vec<Link>), expect: &[Break]) {
     let mut links = log(5);
     assert_eq!(verify(&links).breaks, [], "before the damage");
     damage(&mut links);
@@ -48,22 +64,22 @@ fn edit(link: &mut Link) {
 
 #[test]
 fn every_planted_damage_is_found() {
-    check(|links| edit(&mut links[2]), &[ChainBreak::Changed { seq: 3 }]);
-    check(|links| drop(links.remove(2)), &[ChainBreak::Gap { expected: 3, found: 4 }]);
-    check(|links| drop(links.remove(0)), &[ChainBreak::Gap { expected: 1, found: 2 }]);
+    check(|links| edit(&mut links[2]), &[Break::Changed { seq: 3 }]);
+    check(|links| drop(links.remove(2)), &[Break::Gap { expected: 3, found: 4 }]);
+    check(|links| drop(links.remove(0)), &[Break::Gap { expected: 1, found: 2 }]);
     check(
         |links| links.swap(1, 2),
         &[
-            ChainBreak::Gap { expected: 2, found: 3 },
-            ChainBreak::Gap { expected: 4, found: 2 },
-            ChainBreak::Gap { expected: 3, found: 4 },
+            Break::Gap { expected: 2, found: 3 },
+            Break::Gap { expected: 3, found: 4 },
+            Break::Gap { expected: 4, found: 2 },
         ],
     );
     check(
         |links| links[3].hash = Digest::of(b"other"),
-        &[ChainBreak::Changed { seq: 4 }, ChainBreak::Changed { seq: 5 }],
+        &[Break::Changed { seq: 4 }, Break::Changed { seq: 5 }],
     );
-    check(|links| links.insert(2, links[1].clone()), &[ChainBreak::Gap { expected: 3, found: 2 }]);
+    check(|links| links.insert(2, links[1].clone()), &[Break::Gap { expected: 3, found: 2 }]);
 }
 
 #[test]
@@ -72,9 +88,9 @@ fn rehashing_one_edited_record_breaks_the_next() {
         |links| {
             edit(&mut links[2]);
             let record: AuditRecord = serde_json::from_slice(&links[2].body).unwrap();
-            links[2] = append(links[1].hash, &record).unwrap();
+            links[2] = follow(links[1].hash, &record);
         },
-        &[ChainBreak::Changed { seq: 4 }],
+        &[Break::Changed { seq: 4 }],
     );
 }
 

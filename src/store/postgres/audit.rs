@@ -5,11 +5,13 @@ use tokio_postgres::Row;
 
 use super::fault::Fault;
 use super::flush::{Calls, Owned};
-use super::rows::{json, signed};
+use super::rows::signed;
 use super::statements::Sql;
 use crate::base::ids::HostId;
-use crate::base::{Digest, Timestamp};
-use crate::domain::audit::chain::{self, ChainBreak, Link, Verifier};
+use crate::base::{Ambient, Digest};
+use crate::domain::audit::chain::{Link, link};
+use crate::domain::audit::person::{self, Personal};
+use crate::domain::audit::proof::{Break, Verifier};
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::store::audit_columns::AuditColumns;
 use crate::store::filter::{Bound, Marks};
@@ -40,6 +42,7 @@ pub(super) struct Entries {
     occurred_at: Vec<i64>,
     body: Vec<String>,
     hash: Vec<String>,
+    personal: Vec<Option<String>>,
 }
 
 impl Entries {
@@ -48,14 +51,22 @@ impl Entries {
         &mut self,
         head: Head,
         event: &AuditEvent,
-        recorded_at: Timestamp,
+        ambient: &Ambient,
     ) -> Result<Head, Fault> {
-        let record = AuditRecord { seq: head.seq + 1, recorded_at, event: event.clone() };
-        let link = chain::append(head.hash, &record)
-            .map_err(|error| Fault::unreadable("audit event", crate::base::chain(&error)))?;
+        let (seq, recorded_at) = (head.seq + 1, ambient.now());
+        let record = AuditRecord { seq, recorded_at, event: event.clone() };
+        let salt = || {
+            let mut salt = person::Salt::default();
+            ambient.entropy.fill(&mut salt);
+            salt
+        };
+        let told = |error| Fault::unreadable("audit event", crate::base::chain(&error));
+        let parts = person::split(&record, salt).map_err(told)?;
+        let personal = parts.personal.to_text().map_err(told)?;
+        let link = link(head.hash, seq, parts.body);
         let body = String::from_utf8(link.body)
             .map_err(|error| Fault::unreadable("audit event", error))?;
-        let columns = AuditColumns::of(event);
+        let columns = AuditColumns::with(event, &parts.summary);
         self.seq.push(signed(record.seq));
         self.id.push(columns.id);
         self.workspace_id.push(columns.workspace_id);
@@ -71,6 +82,7 @@ impl Entries {
         self.occurred_at.push(columns.occurred_at);
         self.body.push(body);
         self.hash.push(link.hash.to_string());
+        self.personal.push(personal);
         Ok(Head { seq: record.seq, hash: link.hash })
     }
 
@@ -100,37 +112,41 @@ impl Entries {
             Box::new(self.occurred_at),
             Box::new(self.body),
             Box::new(self.hash),
+            Box::new(self.personal),
         ];
         calls.add(Sql::InsertAudit, values);
     }
 }
 
-/// Reads what the filters look at from the columns after the first three of `Sql::AuditChain`.
+/// Reads what the filters look at from the columns after the first four of `Sql::AuditChain`.
 fn read_columns(row: &Row) -> Result<AuditColumns, Fault> {
     Ok(AuditColumns {
-        id: row.try_get(3)?,
-        workspace_id: row.try_get(4)?,
-        tenant_id: row.try_get(5)?,
-        event_type: row.try_get(6)?,
-        outcome: row.try_get(7)?,
-        actor_type: row.try_get(8)?,
-        actor_label: row.try_get(9)?,
-        target_type: row.try_get(10)?,
-        target_id: row.try_get(11)?,
-        operation_run_id: row.try_get(12)?,
-        summary: row.try_get(13)?,
-        occurred_at: row.try_get(14)?,
+        id: row.try_get(4)?,
+        workspace_id: row.try_get(5)?,
+        tenant_id: row.try_get(6)?,
+        event_type: row.try_get(7)?,
+        outcome: row.try_get(8)?,
+        actor_type: row.try_get(9)?,
+        actor_label: row.try_get(10)?,
+        target_type: row.try_get(11)?,
+        target_id: row.try_get(12)?,
+        operation_run_id: row.try_get(13)?,
+        summary: row.try_get(14)?,
+        occurred_at: row.try_get(15)?,
     })
 }
 
-/// Reads a record.
+/// Reads a record from its body and what stands beside it.
 pub(super) fn record(row: &Row) -> Result<AuditRecord, Fault> {
-    json(row, 0, "audit event")
+    let told = |error: serde_json::Error| Fault::unreadable("audit event", error);
+    let personal = Personal::from_text(row.try_get(1)?).map_err(told)?;
+    let body: &str = row.try_get(0)?;
+    Ok(person::join(body.as_bytes(), &personal).map_err(told)?.0)
 }
 
 /// A record of a list, with its place in it.
 pub(super) fn listed(row: &Row) -> Result<(AuditRecord, Cursor), Fault> {
-    let (at, host, seq): (i64, &str, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+    let (at, host, seq): (i64, &str, i64) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
     Ok((record(row)?, Cursor(format!("{at}~{host}~{seq}"))))
 }
 
@@ -156,7 +172,7 @@ pub(super) fn query(
     let restriction = lists::audit(Marks::Dollar, filter)
         .below("occurred_at, host_id, seq", page.after.as_ref().map(place).transpose()?);
     let limit = page.bounded_limit() + 1;
-    let select = "SELECT body, occurred_at, host_id, seq FROM audit_events";
+    let select = "SELECT body, personal, occurred_at, host_id, seq FROM audit_events";
     Ok(restriction.query(select, "occurred_at DESC, host_id DESC, seq DESC", limit))
 }
 
@@ -171,13 +187,19 @@ pub(super) fn follow(verifier: &mut Verifier, rows: &[Row]) -> Result<Option<i64
         // A hash that is no digest is a change like any other.
         let hash = Digest::try_from(hash).unwrap_or(Digest::zero());
         let unsigned = super::rows::number(seq)?;
-        let record = verifier.next(&Link { seq: unsigned, body: body.into_bytes(), hash });
+        let link = Link { seq: unsigned, body: body.into_bytes(), hash };
+        last = Some(seq);
+        let Ok(personal) = Personal::from_text(row.try_get(3)?) else {
+            verifier.record(&link, &Personal::default());
+            verifier.report(Break::Person { seq: unsigned });
+            continue;
+        };
+        let record = verifier.record(&link, &personal);
         if let Some(record) = record
             && AuditColumns::of(&record.event) != read_columns(row)?
         {
-            verifier.report(ChainBreak::Contradiction { seq: unsigned, part: "index column" });
+            verifier.report(Break::Contradiction { seq: unsigned, part: "index column" });
         }
-        last = Some(seq);
     }
     Ok(last)
 }

@@ -266,7 +266,7 @@ async fn transact(
             Err(fault) => return Err(fault),
         };
         for event in &decided.events {
-            head = entries.add(head, event, ambient.now())?;
+            head = entries.add(head, event, ambient)?;
         }
         for revision in decided.revisions {
             pending.put_revision(&state.host, revision);

@@ -20,7 +20,7 @@ use crate::base::Digest;
 use crate::base::ids::HostId;
 use crate::base::limits::{STORE_ROWS_AT_ONCE, STORE_TRANSACTION_TIMEOUT};
 use crate::domain::audit::EventType;
-use crate::domain::audit::chain::Verifier;
+use crate::domain::audit::proof::{Verdict, Verifier};
 use crate::store::host;
 use crate::store::transfer::{
     self, Form, HOST_COLUMNS, HOSTS, Header, Landed, Part, Parts, Progress, Reason, Row,
@@ -132,14 +132,16 @@ async fn land(
     in_time(migrations::advance(&transaction, (0, form.postgres), opening, now)).await?;
     transaction.batch_execute("SET CONSTRAINTS ALL DEFERRED").await?;
     let (tables, digest) = load(&transaction, &mut parts, progress).await?;
-    let (audit_records, audit_breaks) = prove(&transaction, &header).await?;
+    in_time(bring_forward(&transaction, form, opening)).await?;
+    let audit_breaks = prove(&transaction, &header, opening).await?;
     if reason == Reason::Move && !audit_breaks.is_empty() {
         return Err(Failure::Transfer(TransferError::AuditBroken(audit_breaks)));
     }
-    write_down(&transaction, opening, (reason, &header, form, digest)).await?;
+    write_down(&transaction, opening, (reason, &header, digest)).await?;
     opening.ambient.crash_points.reached("store.commit.before");
     in_time(transaction.commit()).await?;
     opening.ambient.crash_points.reached("store.commit.after");
+    let audit_records = transfer::audit_records(&tables);
     Ok(Landed { tables, digest, audit_records, audit_breaks, set_aside })
 }
 
@@ -300,23 +302,24 @@ impl ToSql for Value {
 async fn prove(
     transaction: &Transaction<'_>,
     header: &Header,
-) -> Result<(u64, Vec<String>), Failure> {
-    let (mut records, mut breaks) = (0, Vec::new());
+    opening: &Opening,
+) -> Result<Vec<String>, Failure> {
+    let mut breaks = Vec::new();
     let statement = transaction.prepare(Sql::AuditChain.text()).await?;
     for host in header.hosts.iter().map(|mark: &transfer::HostMark| mark.host_id) {
-        let verdict = prove_host(transaction, &statement, host).await?;
-        records += verdict.records;
+        let verifier = Verifier::new(host, [opening.keys.audit().public()]);
+        let verdict = prove_host(transaction, &statement, host, verifier).await?;
         breaks.extend(verdict.breaks.iter().map(|found| format!("host {host}: {found}")));
     }
-    Ok((records, breaks))
+    Ok(breaks)
 }
 
 async fn prove_host(
     transaction: &Transaction<'_>,
     statement: &tokio_postgres::Statement,
     host: HostId,
-) -> Result<crate::domain::audit::chain::Verdict, Fault> {
-    let mut verifier = Verifier::default();
+    mut verifier: Verifier,
+) -> Result<Verdict, Fault> {
     let (mut last, limit) = (0, i64::try_from(STORE_ROWS_AT_ONCE).unwrap_or(i64::MAX));
     loop {
         let values: [&(dyn ToSql + Sync); 3] = [&host.to_string(), &last, &limit];
@@ -328,18 +331,29 @@ async fn prove_host(
     }
 }
 
-/// Brings the records to the newest form, and adds to the host's log what happened.
+/// Brings the records to the newest form.
+async fn bring_forward(
+    transaction: &Transaction<'_>,
+    form: Form,
+    opening: &Opening,
+) -> Result<(), Fault> {
+    let (newest, now) = (transfer::NEWEST.postgres, opening.ambient.now());
+    if form.postgres != newest {
+        // A table whose rows are still to be checked cannot be altered.
+        transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+    }
+    migrations::advance(transaction, (form.postgres, newest), opening, now).await
+}
+
+/// Adds to the host's log what happened.
 async fn write_down(
     transaction: &Transaction<'_>,
     opening: &Opening,
-    (reason, header, form, digest): (Reason, &Header, Form, Digest),
+    (reason, header, digest): (Reason, &Header, Digest),
 ) -> Result<(), Failure> {
-    let now = opening.ambient.now();
-    let newest = transfer::NEWEST.postgres;
-    in_time(migrations::advance(transaction, (form.postgres, newest), opening, now)).await?;
     let (scope, _) = migrations::read_scope(transaction, opening.host_id).await?;
     let about = (&scope, &opening.ambient, opening.os_user.as_str(), "postgres");
     let event = transfer::event(reason, header, digest, about);
-    migrations::append(transaction, &event, opening.host_id, now).await?;
+    migrations::append(transaction, &event, opening.host_id, &opening.ambient).await?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::rows::{nanos, parsed, text, unsigned};
 use super::server::Value;
 use super::statements::Sql;
 use crate::base::ids::{EventId, HostId, TenantId, UserId, WorkspaceId};
-use crate::base::{Digest, Timestamp};
+use crate::base::{Ambient, Digest, Timestamp};
 use crate::domain::audit::chain::GENESIS;
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
@@ -35,6 +35,7 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, sql: include_str!("../sql/postgres/0001_initial.sql") },
     Migration { number: 2, sql: include_str!("../sql/postgres/0002_runbooks_and_findings.sql") },
+    Migration { number: 3, sql: include_str!("../sql/postgres/0003_audit_proof.sql") },
 ];
 
 /// The form that this program works with.
@@ -80,7 +81,8 @@ pub(super) async fn migrate(
         NEWEST => return Ok((Migrated::Nothing, scope)),
         from => Migrated::Upgraded { from, to: NEWEST },
     };
-    append(&transaction, &event(opening, &scope, &migrated, now), opening.host_id, now).await?;
+    let event = event(opening, &scope, &migrated, now);
+    append(&transaction, &event, opening.host_id, &opening.ambient).await?;
     opening.ambient.crash_points.reached("store.commit.before");
     transaction.commit().await?;
     opening.ambient.crash_points.reached("store.commit.after");
@@ -284,7 +286,7 @@ pub(super) async fn append(
     transaction: &Transaction<'_>,
     event: &AuditEvent,
     host_id: HostId,
-    now: Timestamp,
+    ambient: &Ambient,
 ) -> Result<(), Fault> {
     let host = host_id.to_string();
     let head = match transaction.query_opt(Sql::AuditHead.text(), &[&host]).await? {
@@ -292,7 +294,7 @@ pub(super) async fn append(
         None => Head { seq: 0, hash: GENESIS },
     };
     let mut entries = Entries::default();
-    entries.add(head, event, now)?;
+    entries.add(head, event, ambient)?;
     let mut calls = Calls::default();
     entries.write(&mut calls, &host);
     for (sql, values) in &calls.0 {

@@ -20,7 +20,7 @@ use super::{audit, run_reads};
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::limits::STORE_ROWS_AT_ONCE;
 use crate::base::{Digest, Name, Secret, Timestamp};
-use crate::domain::audit::chain::{Verdict, Verifier};
+use crate::domain::audit::proof::{Verdict, Verifier};
 use crate::domain::audit::{AuditEvents, AuditRecord};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
@@ -126,7 +126,7 @@ impl PostgresStore {
 
     async fn verify(&self) -> Result<Verdict, StoreError> {
         self.is_open()?;
-        let mut verifier = Verifier::default();
+        let mut verifier = Verifier::new(self.scope.host_id, [self.keys.audit().public()]);
         let mut last = 0;
         loop {
             let limit = signed(STORE_ROWS_AT_ONCE as u64);

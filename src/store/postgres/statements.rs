@@ -43,15 +43,16 @@ statements! {
     /// Adds records to it.
     InsertAudit = "INSERT INTO audit_events (host_id, seq, id, workspace_id, tenant_id, event_type,
             outcome, actor_type, actor_label, target_type, target_id, operation_run_id, summary,
-            occurred_at, body, hash)
+            occurred_at, body, hash, personal)
         SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
             $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-            $13::text[], $14::bigint[], $15::text[], $16::text[])";
+            $13::text[], $14::bigint[], $15::text[], $16::text[], $17::text[])";
     /// One record.
-    AuditById = "SELECT body FROM audit_events WHERE id = $1";
+    AuditById = "SELECT body, personal FROM audit_events WHERE id = $1";
     /// A part of the chain with everything that is verified.
-    AuditChain = "SELECT seq, body, hash, id, workspace_id, tenant_id, event_type, outcome,
-            actor_type, actor_label, target_type, target_id, operation_run_id, summary, occurred_at
+    AuditChain = "SELECT seq, body, hash, personal, id, workspace_id, tenant_id, event_type,
+            outcome, actor_type, actor_label, target_type, target_id, operation_run_id, summary,
+            occurred_at
         FROM audit_events WHERE host_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 
     /// One run.

@@ -5,9 +5,12 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
 use super::rows::{bound, signed, unsigned};
-use crate::base::ids::EventId;
-use crate::base::{Digest, Timestamp};
-use crate::domain::audit::chain::{self, ChainBreak, GENESIS, Link, Verdict, Verifier};
+use crate::base::ids::{EventId, HostId};
+use crate::base::{Ambient, Digest};
+use crate::domain::audit::chain::{GENESIS, Link, link};
+use crate::domain::audit::person::{self, Personal};
+use crate::domain::audit::proof::{Break, Verdict, Verifier};
+use crate::domain::audit::seal::VerifyingKey;
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::store::audit_columns::AuditColumns;
 use crate::store::filter::Marks;
@@ -17,18 +20,30 @@ use crate::store::{AuditFilter, Cursor, Page, PageRequest, StoreError, lists};
 pub(super) fn append(
     connection: &Connection,
     events: &[AuditEvent],
-    recorded_at: Timestamp,
+    ambient: &Ambient,
 ) -> Result<(), Fault> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let recorded_at = ambient.now();
     let (mut seq, mut previous) = head(connection)?;
     for event in events {
         seq += 1;
         let record = AuditRecord { seq, recorded_at, event: event.clone() };
-        let link = chain::append(previous, &record)
-            .map_err(|error| Fault::not_canonical("audit event", &error))?;
-        insert(connection, event, &link)?;
-        previous = link.hash;
+        let told = |error| Fault::not_canonical("audit event", &error);
+        let parts = person::split(&record, || salt(ambient)).map_err(told)?;
+        let next = link(previous, seq, parts.body);
+        let columns = AuditColumns::with(event, &parts.summary);
+        insert(connection, columns, &next, parts.personal.to_text().map_err(told)?)?;
+        previous = next.hash;
     }
     Ok(())
+}
+
+fn salt(ambient: &Ambient) -> person::Salt {
+    let mut salt = person::Salt::default();
+    ambient.entropy.fill(&mut salt);
+    salt
 }
 
 /// The number and hash of the last record.
@@ -47,16 +62,20 @@ fn digest(row: &Row<'_>, column: usize) -> Result<Digest, Fault> {
     Digest::try_from(text).map_err(|error| Fault::unreadable("digest", error))
 }
 
-fn insert(connection: &Connection, event: &AuditEvent, link: &Link) -> Result<(), Fault> {
+fn insert(
+    connection: &Connection,
+    columns: AuditColumns,
+    link: &Link,
+    personal: Option<String>,
+) -> Result<(), Fault> {
     let body =
         std::str::from_utf8(&link.body).map_err(|error| Fault::unreadable("audit event", error))?;
-    let columns = AuditColumns::of(event);
     connection
         .prepare_cached(
             "INSERT INTO audit_events (seq, id, workspace_id, tenant_id, event_type, outcome,
                  actor_type, actor_label, target_type, target_id, operation_run_id, summary,
-                 occurred_at, body, hash)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 occurred_at, body, hash, personal)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             signed(link.seq),
@@ -74,39 +93,51 @@ fn insert(connection: &Connection, event: &AuditEvent, link: &Link) -> Result<()
             columns.occurred_at,
             body,
             link.hash.to_string(),
+            personal,
         ])?;
     Ok(())
 }
 
-/// Reads what the filters look at from the columns after the first three of `EVERYTHING`.
+/// Reads what the filters look at from the columns after the first four of `EVERYTHING`.
 fn read_columns(row: &Row<'_>) -> Result<AuditColumns, rusqlite::Error> {
     Ok(AuditColumns {
-        id: row.get(3)?,
-        workspace_id: row.get(4)?,
-        tenant_id: row.get(5)?,
-        event_type: row.get(6)?,
-        outcome: row.get(7)?,
-        actor_type: row.get(8)?,
-        actor_label: row.get(9)?,
-        target_type: row.get(10)?,
-        target_id: row.get(11)?,
-        operation_run_id: row.get(12)?,
-        summary: row.get(13)?,
-        occurred_at: row.get(14)?,
+        id: row.get(4)?,
+        workspace_id: row.get(5)?,
+        tenant_id: row.get(6)?,
+        event_type: row.get(7)?,
+        outcome: row.get(8)?,
+        actor_type: row.get(9)?,
+        actor_label: row.get(10)?,
+        target_type: row.get(11)?,
+        target_id: row.get(12)?,
+        operation_run_id: row.get(13)?,
+        summary: row.get(14)?,
+        occurred_at: row.get(15)?,
     })
 }
 
-const EVERYTHING: &str = "SELECT seq, body, hash, id, workspace_id, tenant_id, event_type, outcome,
-    actor_type, actor_label, target_type, target_id, operation_run_id, summary, occurred_at
+const EVERYTHING: &str =
+    "SELECT seq, body, hash, personal, id, workspace_id, tenant_id, event_type,
+    outcome, actor_type, actor_label, target_type, target_id, operation_run_id, summary, occurred_at
     FROM audit_events ORDER BY seq";
 
+/// Reads a record from its body and what stands beside it.
 fn record(row: &Row<'_>) -> Result<AuditRecord, Fault> {
-    super::rows::json(row, 0, "audit event")
+    let told = |error: serde_json::Error| Fault::unreadable("audit event", error);
+    let personal = Personal::from_text(
+        row.get_ref(1)?
+            .as_str_or_null()
+            .map_err(|error| Fault::unreadable("audit event", error))?,
+    )
+    .map_err(told)?;
+    let body: String = row.get(0)?;
+    Ok(person::join(body.as_bytes(), &personal).map_err(told)?.0)
 }
 
 /// One record.
 pub(super) fn find(connection: &Connection, id: EventId) -> Result<Option<AuditRecord>, Fault> {
-    let mut statement = connection.prepare_cached("SELECT body FROM audit_events WHERE id = ?")?;
+    let mut statement =
+        connection.prepare_cached("SELECT body, personal FROM audit_events WHERE id = ?")?;
     let mut rows = statement.query([id.to_string()])?;
     rows.next()?.map(record).transpose()
 }
@@ -126,7 +157,8 @@ pub(super) fn query(
     };
     let restriction = lists::audit(Marks::Question, filter).less_than("seq", before);
     let limit = page.bounded_limit() + 1;
-    let (sql, values) = restriction.query("SELECT body FROM audit_events", "seq DESC", limit);
+    let (sql, values) =
+        restriction.query("SELECT body, personal FROM audit_events", "seq DESC", limit);
     Ok((sql, bound(values)))
 }
 
@@ -146,22 +178,72 @@ pub(super) fn list(
     Ok(super::page(items, page.bounded_limit(), |last| Cursor(last.seq.to_string())))
 }
 
-/// Follows the whole chain, and compares every record with the columns that the filters use.
-pub(super) fn verify(connection: &Connection) -> Result<Verdict, Fault> {
-    let mut verifier = Verifier::default();
+/// Follows the whole log, and compares every record with the columns that the filters use.
+pub(super) fn verify(
+    connection: &Connection,
+    host: HostId,
+    keys: impl IntoIterator<Item = VerifyingKey>,
+) -> Result<Verdict, Fault> {
+    let mut verifier = Verifier::new(host, keys);
     let mut statement = connection.prepare(EVERYTHING)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let seq = unsigned(row, 0)?;
-        let body: String = row.get(1)?;
-        // A hash that is no digest is a change like any other.
+        // What is no text any more is a change like any other.
+        let body = row.get_ref(1)?.as_bytes().unwrap_or_default().to_vec();
         let hash = digest(row, 2).unwrap_or(Digest::zero());
-        let record = verifier.next(&Link { seq, body: body.into_bytes(), hash });
+        let personal = match row.get_ref(3)?.as_str_or_null() {
+            Ok(text) => Personal::from_text(text).ok(),
+            Err(_) => None,
+        };
+        let Some(personal) = personal else {
+            verifier.record(&Link { seq, body, hash }, &Personal::default());
+            verifier.report(Break::Person { seq });
+            continue;
+        };
+        let record = verifier.record(&Link { seq, body, hash }, &personal);
         if let Some(record) = record
-            && AuditColumns::of(&record.event) != read_columns(row)?
+            && !read_columns(row).is_ok_and(|columns| columns == AuditColumns::of(&record.event))
         {
-            verifier.report(ChainBreak::Contradiction { seq, part: "index column" });
+            verifier.report(Break::Contradiction { seq, part: "index column" });
         }
     }
     Ok(verifier.finish())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+
+    /// The first record of a log, as agents wrote it that kept persons in the body.
+    pub(in super::super) fn append_first_form(
+        connection: &Connection,
+        event: AuditEvent,
+        recorded_at: Timestamp,
+    ) {
+        let columns = AuditColumns::of(&event);
+        let record = AuditRecord { seq: 1, recorded_at, event };
+        let body = crate::base::canonical::to_bytes(&record).unwrap();
+        let first = link(GENESIS, 1, body);
+        let sql =
+            "INSERT INTO audit_events (seq, id, workspace_id, event_type, outcome, actor_type,
+                actor_label, target_type, target_id, summary, occurred_at, body, hash)
+            VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let values = params![
+            columns.id,
+            columns.workspace_id,
+            columns.event_type,
+            columns.outcome,
+            columns.actor_type,
+            columns.actor_label,
+            columns.target_type,
+            columns.target_id,
+            columns.summary,
+            columns.occurred_at,
+            String::from_utf8(first.body).unwrap(),
+            first.hash.to_string(),
+        ];
+        connection.execute(sql, values).unwrap();
+    }
 }

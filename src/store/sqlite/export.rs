@@ -10,7 +10,8 @@ use super::fault::{Fault, classify};
 use super::{audit, connect_reader, migrations};
 use crate::base::Timestamp;
 use crate::base::ids::HostId;
-use crate::domain::audit::chain::Verdict;
+use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::seal::VerifyingKey;
 use crate::store::transfer::{
     Batch, HOST_COLUMNS, HOSTS, Header, HostMark, NEWEST, Outlet, Part, Parts, Row, TABLES, Table,
     TableHead, TransferError, Value, archive, from_thread, send,
@@ -38,9 +39,13 @@ pub(in crate::store) fn export(reading: Reading) -> Parts {
 }
 
 /// Proves the audit log of a database that no agent works on.
-pub(in crate::store) fn inspect(path: &Path) -> Result<Verdict, TransferError> {
+pub(in crate::store) fn inspect(
+    path: &Path,
+    host: HostId,
+    key: VerifyingKey,
+) -> Result<Verdict, TransferError> {
     let connection = open(path)?;
-    audit::verify(&connection).map_err(|fault| failed(fault, path))
+    audit::verify(&connection, host, [key]).map_err(|fault| failed(fault, path))
 }
 
 /// Begins to read: from here on nothing changes for this connection.

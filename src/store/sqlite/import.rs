@@ -229,23 +229,24 @@ fn finish(
     (tables, digest): (Vec<(String, u64)>, Digest),
 ) -> Result<Landed, TransferError> {
     let failed = |fault: Fault| fault.into_store(draft, "take the records");
-    let verdict = audit::verify(connection).map_err(failed)?;
     if form.sqlite != transfer::NEWEST.sqlite {
         migrations::migrate(connection, draft, opening, host_id)?;
     }
+    let keys = [opening.keys.audit().public()];
+    let verdict = audit::verify(connection, host_id, keys).map_err(failed)?;
     let mut append = || -> Result<(), Fault> {
         let transaction = connection.transaction()?;
         let scope = migrations::read_scope(&transaction, host_id)?;
         let about = (&scope, opening.ambient, opening.os_user, "sqlite");
         let event = transfer::event(Reason::Restore, header, digest, about);
-        audit::append(&transaction, &[event], opening.ambient.now())?;
+        audit::append(&transaction, &[event], opening.ambient)?;
         Ok(transaction.commit()?)
     };
     append().map_err(failed)?;
     Ok(Landed {
+        audit_records: transfer::audit_records(&tables),
         tables,
         digest,
-        audit_records: verdict.records,
         audit_breaks: verdict.breaks.iter().map(ToString::to_string).collect(),
         set_aside: None,
     })

@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, sql: include_str!("../sql/sqlite/0006_schedules.sql") },
     Migration { number: 7, sql: include_str!("../sql/sqlite/0007_alerts.sql") },
     Migration { number: 8, sql: include_str!("../sql/sqlite/0008_runbooks_and_findings.sql") },
+    Migration { number: 9, sql: include_str!("../sql/sqlite/0009_audit_proof.sql") },
 ];
 
 /// The form that first told hosts apart.
@@ -132,7 +133,7 @@ fn apply(
     }
     check_references(&transaction)?;
     let scope = read_scope(&transaction, host_id)?;
-    audit::append(&transaction, &[event(opening, &scope, (from, to), now)], now)?;
+    audit::append(&transaction, &[event(opening, &scope, (from, to), now)], opening.ambient)?;
     opening.ambient.crash_points.reached("store.commit.before");
     transaction.commit()?;
     opening.ambient.crash_points.reached("store.commit.after");
@@ -319,5 +320,11 @@ pub(super) fn create_form(
     opening: &Opening<'_>,
     form: u32,
 ) -> Result<(), Fault> {
-    apply(connection, (0, form), opening, HostId::from_u128(0))
+    let now = opening.ambient.now();
+    let transaction = connection.transaction()?;
+    advance(&transaction, (0, form), opening, now)?;
+    settle_host(&transaction, opening, now)?;
+    let scope = read_scope(&transaction, HostId::from_u128(0))?;
+    audit::tests::append_first_form(&transaction, event(opening, &scope, (0, form), now), now);
+    Ok(transaction.commit()?)
 }

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name, Secret, Timestamp};
-use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord, chain};
+use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
@@ -194,10 +195,10 @@ impl Store for SqliteStore {
         answer(async move {
             let prepared = self.prepare(writes).await?;
             let events: Vec<AuditEvent> = events.iter().cloned().collect();
-            let clock = Arc::clone(&self.ambient.clock);
+            let ambient = self.ambient.clone();
             self.write("take the change", move |session| {
                 apply(session, &mut Ledger::default(), &prepared)?;
-                audit::append(session.connection, &events, clock.now())
+                audit::append(session.connection, &events, &ambient)
             })
             .await
         })
@@ -207,13 +208,13 @@ impl Store for SqliteStore {
         answer(async move {
             let Change { writes, mut events, teller } = change;
             let prepared = self.prepare(writes).await?;
-            let clock = Arc::clone(&self.ambient.clock);
+            let ambient = self.ambient.clone();
             self.write("take the change", move |session| {
                 let mut ledger = Ledger::default();
                 apply(session, &mut ledger, &prepared)?;
                 let notices = ledger.take_notices();
                 events.extend(claims::told(&teller, &notices));
-                audit::append(session.connection, &events, clock.now())?;
+                audit::append(session.connection, &events, &ambient)?;
                 Ok(notices)
             })
             .await
@@ -224,12 +225,12 @@ impl Store for SqliteStore {
         answer(async move {
             let mut admission = admission;
             let prepared = self.prepare(std::mem::take(&mut admission.writes)).await?;
-            let clock = Arc::clone(&self.ambient.clock);
+            let ambient = self.ambient.clone();
             let accepted = self.write("take the run", move |session| {
                 let (accepted, told) = session
                     .admit(&admission, |session, ledger| apply(session, ledger, &prepared))?;
                 let events = admission.events.iter().cloned().chain(told);
-                audit::append(session.connection, &events.collect::<Vec<_>>(), clock.now())?;
+                audit::append(session.connection, &events.collect::<Vec<_>>(), &ambient)?;
                 Ok(accepted)
             });
             match accepted.await {
@@ -243,10 +244,10 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, claim: Claim) -> Answer<'_, Vec<Claimed>> {
-        let clock = Arc::clone(&self.ambient.clock);
+        let ambient = self.ambient.clone();
         answer(self.write("hand out work", move |session| {
             let (claimed, events) = session.claim(&claim)?;
-            audit::append(session.connection, &events, clock.now())?;
+            audit::append(session.connection, &events, &ambient)?;
             Ok(claimed)
         }))
     }
@@ -478,8 +479,11 @@ impl ReadAudit for SqliteStore {
         )
     }
 
-    fn verify_audit(&self) -> Answer<'_, chain::Verdict> {
-        answer(self.read("verify the audit log", audit::verify))
+    fn verify_audit(&self) -> Answer<'_, Verdict> {
+        let (host, keys) = (self.scope.host_id, self.keys.audit().public());
+        answer(self.read("verify the audit log", move |connection| {
+            audit::verify(connection, host, [keys])
+        }))
     }
 }
 

@@ -86,7 +86,7 @@ impl Base for Files {
     fn leave_gap(&self) -> &'static str {
         "INSERT INTO audit_events SELECT 9, 'x', workspace_id, tenant_id, event_type, outcome,
             actor_type, actor_label, target_type, target_id, operation_run_id, summary,
-            occurred_at, body, hash
+            occurred_at, body, hash, personal
          FROM audit_events WHERE seq = 1"
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Fixture;
 use crate::base::ids::{EventId, RunId, WorkspaceId};
-use crate::domain::audit::chain::ChainBreak;
+use crate::domain::audit::proof::Break;
 use crate::domain::audit::{Actor, ActorType, EventType, Outcome, Target};
 use crate::store::{AuditFilter, PageRequest};
 
@@ -12,6 +12,8 @@ pub(crate) async fn the_log_refuses_every_way_to_change_it(fixture: Fixture) {
     fixture.queue("shop", "a").await;
     for (sql, expect) in [
         ("UPDATE audit_events SET summary = 'other'", "is never changed"),
+        ("UPDATE audit_events SET body = 'other' WHERE seq = 2", "is never changed"),
+        ("UPDATE audit_events SET personal = '{}' WHERE personal IS NULL", "is never changed"),
         ("DELETE FROM audit_events WHERE seq = 2", "is never deleted"),
         (fixture.base.leave_gap(), "has no gaps"),
     ] {
@@ -22,7 +24,7 @@ pub(crate) async fn the_log_refuses_every_way_to_change_it(fixture: Fixture) {
 }
 
 pub(crate) async fn damage_behind_the_triggers_is_found(fixture: Fixture) {
-    let check = async |damage: &str, expect: &[ChainBreak]| {
+    let check = async |damage: &str, expect: &[Break]| {
         let fixture = fixture.another().await;
         for n in 0..4 {
             fixture.queue("shop", &n.to_string()).await;
@@ -31,19 +33,18 @@ pub(crate) async fn damage_behind_the_triggers_is_found(fixture: Fixture) {
         fixture.base.tamper(damage).await.unwrap();
         assert_eq!(fixture.store.verify_audit().await.unwrap().breaks, expect, "{damage}");
     };
-    let changed = |seq| ChainBreak::Changed { seq };
+    let changed = |seq| Break::Changed { seq };
     check(
         "UPDATE audit_events SET body = replace(body, 'happened', 'occurred') WHERE seq = 3",
-        &[changed(3), ChainBreak::Contradiction { seq: 3, part: "index column" }],
+        &[changed(3), Break::Contradiction { seq: 3, part: "index column" }],
     )
     .await;
     check(
         "UPDATE audit_events SET actor_label = 'somebody else' WHERE seq = 2",
-        &[ChainBreak::Contradiction { seq: 2, part: "index column" }],
+        &[Break::Contradiction { seq: 2, part: "index column" }],
     )
     .await;
-    check("DELETE FROM audit_events WHERE seq = 3", &[ChainBreak::Gap { expected: 3, found: 4 }])
-        .await;
+    check("DELETE FROM audit_events WHERE seq = 3", &[Break::Gap { expected: 3, found: 4 }]).await;
     check("UPDATE audit_events SET hash = 'none' WHERE seq = 4", &[changed(4), changed(5)]).await;
 }
 

@@ -40,14 +40,14 @@ pub async fn move_to_postgres(
         return Err(StoreError::Moved { path, place, is_done }.into());
     }
     let path = state_dir.join("wharf.db");
-    let verdict = sqlite::inspect(&path)?;
+    let verdict = sqlite::inspect(&path, opening.host_id, opening.keys.audit().public())?;
     if !verdict.breaks.is_empty() {
         let breaks = verdict.breaks.iter().map(ToString::to_string).collect();
         return Err(TransferError::AuditBroken(breaks));
     }
     let audit_records = verdict.records;
     let crash_points = &opening.ambient.crash_points;
-    if postgres::arrived(opening, (verdict.records, verdict.head)).await? {
+    if postgres::arrived(opening, (verdict.last, verdict.head)).await? {
         moved::mark(state_dir, &place, true)?;
         return Ok(Moved { place, landed: None, audit_records });
     }

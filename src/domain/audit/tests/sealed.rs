@@ -50,17 +50,20 @@ fn sealed(length: u64) -> Log {
 
 fn prove(log: &Log, outside: &[Checkpoint]) -> Verdict {
     let mut verifier = Verifier::new(HOST, [key(1).public()]);
-    let mut seals: Vec<&Checkpoint> = log.checkpoints.iter().chain(outside).collect();
-    seals.sort_by_key(|checkpoint| checkpoint.sealed.seq);
-    let mut seals = seals.into_iter().peekable();
+    let mut seals = log.checkpoints.iter().peekable();
+    let mut anchors = outside.iter().peekable();
     log.stones.iter().for_each(|stone| verifier.tombstone(stone));
     for (link, personal) in &log.records {
         verifier.record(link, personal);
         while let Some(seal) = seals.next_if(|seal| seal.sealed.seq <= verifier.last()) {
             verifier.checkpoint(seal);
         }
+        while let Some(seal) = anchors.next_if(|seal| seal.sealed.seq <= verifier.last()) {
+            verifier.anchor(seal);
+        }
     }
     seals.for_each(|seal| verifier.checkpoint(seal));
+    anchors.for_each(|seal| verifier.anchor(seal));
     verifier.finish()
 }
 

@@ -94,6 +94,7 @@ async fn upgrade_from(form: u32) {
     let filter = AuditFilter::workspace(workspace);
     let told = reopened.store.audit(filter, PageRequest::default()).await.unwrap();
     let told = told.items.iter().map(|record| record.event.summary.as_str());
-    let expect = format!("The database was brought from form {form} to form 8");
+    let expect =
+        format!("The database was brought from form {form} to form {}", migrations::NEWEST);
     assert!(told.into_iter().any(|summary| summary == expect), "{expect}");
 }
