@@ -1,9 +1,10 @@
 //! Says what an audit event is, and how a sequence of them proves that nothing was changed. Owns
 //! the registry of event types, the snapshots, the hash chain and its seals. Face: `AuditEvent`, `EventType`,
-//! `AuditEvents`, `person`, `seal`, `proof::Verifier`. Never edits or drops an event: a wrong one is followed by a later.
+//! `AuditEvents`, `person`, `seal`, `proof::Verifier`, `log::Proof`. Never edits or drops an event: a wrong one is followed by a later.
 
 pub mod chain;
 mod context;
+pub mod log;
 pub mod person;
 pub mod proof;
 mod registry;
