@@ -1,19 +1,34 @@
 //! The routes of the audit log. Owns `/v1/audit…`. Face: the handlers. Never changes or leaves out
 //! an event.
 
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::extract::{Path, Query, Reply, parse, parse_list};
-use super::problem::Problem;
+use super::extract::{Json, Path, Query, Reply, parse, parse_list};
+use super::problem::{Problem, ProblemCode};
 use super::runs::page_request;
-use super::wire::{AuditDetail, AuditRow, Page};
-use crate::base::Timestamp;
+use super::wire::{
+    AuditDetail, AuditErase, AuditErased, AuditKey, AuditPurge, AuditPurged, AuditRow, Page,
+    cloud_event,
+};
 use crate::base::ids::EventId;
+use crate::base::{Timestamp, chain};
 use crate::domain::audit::ActorType;
-use crate::store::AuditFilter;
+use crate::domain::audit::log::Entry;
+use crate::domain::audit::person;
+use crate::domain::audit::seal::PurgeCause;
+use crate::operations::audit::{AuditLog, EraseError, ExportBytes};
+use crate::operations::projects::Asker;
+use crate::store::{AuditFilter, StoreError};
 
 /// Which events are wanted. Lists are separated by commas.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -100,4 +115,135 @@ pub(super) async fn show(
     let record = record.filter(|record| record.event.workspace_id == workspace);
     let record = record.ok_or_else(|| Problem::not_found("audit event", id))?;
     Ok(axum::Json(AuditDetail::from(&record)))
+}
+
+/// How the log is handed out.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ExportQuery {
+    /// `jsonl` (the default), which proves itself, or `cloudevents`, for other systems.
+    format: Option<String>,
+}
+
+/// The whole log of this host, in its order; whole only with its last line
+#[utoipa::path(
+    get, path = "/v1/audit/export", operation_id = "export_audit_log", tag = "audit",
+    params(ExportQuery),
+    responses(
+        (status = 200, content_type = "application/x-ndjson", body = inline(String)),
+        (status = 400, body = Problem)
+    )
+)]
+pub(super) async fn export(
+    State(api): State<Api>,
+    Query(query): Query<ExportQuery>,
+) -> Result<Response, Problem> {
+    let lines = match query.format.as_deref() {
+        None | Some("jsonl") => log(&api).export(),
+        Some("cloudevents") => cloud_events(&api),
+        Some(other) => {
+            let detail = format!("parameter `format`: {other:?} is no format of an export");
+            let problem = Problem::new(ProblemCode::BadRequest, detail);
+            return Err(problem.hint("`jsonl` or `cloudevents`"));
+        }
+    };
+    let lines = lines.inspect(|lines| {
+        if let Err(error) = lines {
+            tracing::error!(error = %chain(error), "export of the audit log broken off");
+        }
+    });
+    let lines = lines.take_until(api.stop.cancelled_owned());
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(lines)).into_response())
+}
+
+/// Each record as an event, one a line.
+fn cloud_events(api: &Api) -> ExportBytes {
+    let host = api.store.scope().host_id.to_string();
+    let lines = log(api).entries().filter_map(move |entry| {
+        let line = match entry {
+            Ok(Entry::Record(stored)) => {
+                let personal = stored.personal.unwrap_or_default();
+                let read = person::join(&stored.link.body, &personal);
+                Some(match read {
+                    Ok((record, _)) => {
+                        let event = cloud_event(&record, &host, &stored.link.hash.to_string());
+                        Ok(Bytes::from(format!("{event}\n")))
+                    }
+                    Err(error) => {
+                        let reason = chain(&error);
+                        Err(StoreError::Unreadable { noun: "audit event", reason })
+                    }
+                })
+            }
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(line)
+    });
+    lines.boxed()
+}
+
+/// The half of the key that seals this host's log which everybody may have
+#[utoipa::path(
+    get, path = "/v1/audit/key", operation_id = "show_audit_key", tag = "audit",
+    responses((status = 200, body = AuditKey))
+)]
+pub(super) async fn key(State(api): State<Api>) -> Reply<AuditKey> {
+    let key = api.store.audit_key();
+    Ok(axum::Json(AuditKey {
+        host_id: api.store.scope().host_id.to_string(),
+        key_id: key.id(),
+        public_key: key.to_string(),
+    }))
+}
+
+/// Purge whole segments that ended before a time
+#[utoipa::path(
+    post, path = "/v1/audit/purge", operation_id = "purge_audit_log", tag = "audit",
+    request_body = AuditPurge,
+    responses(
+        (status = 200, body = AuditPurged), (status = 400, body = Problem),
+        (status = 415, body = Problem), (status = 503, body = Problem)
+    )
+)]
+pub(super) async fn purge(
+    State(api): State<Api>,
+    asker: Asker,
+    Json(purge): Json<AuditPurge>,
+) -> Reply<AuditPurged> {
+    let actor = asker.actor(&api.store.scope());
+    let purged = log(&api).purge(actor, purge.before, PurgeCause::Request).await?;
+    Ok(axum::Json(AuditPurged { records: purged.records, to_seq: purged.to_seq }))
+}
+
+/// Replace a person in the log by a pseudonym; what the log proves stays
+#[utoipa::path(
+    post, path = "/v1/audit/erase", operation_id = "erase_person", tag = "audit",
+    request_body = AuditErase,
+    responses(
+        (status = 200, body = AuditErased), (status = 400, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 415, body = Problem), (status = 503, body = Problem)
+    )
+)]
+pub(super) async fn erase(
+    State(api): State<Api>,
+    asker: Asker,
+    Json(erase): Json<AuditErase>,
+) -> Reply<AuditErased> {
+    let erased = log(&api).erase(&asker, &erase.person).await;
+    let pseudonym = erased.map_err(|error| match error {
+        EraseError::Store(error) => Problem::from(error),
+        error @ EraseError::Unknown(_) => Problem::new(ProblemCode::NotFound, error.to_string())
+            .hint("`wharf audit ls --actor` finds people; an id such as `uid:1001` does too"),
+        error @ EraseError::Several { .. } => {
+            Problem::new(ProblemCode::Conflict, error.to_string()).hint("name one of the ids")
+        }
+    })?;
+    Ok(axum::Json(AuditErased { pseudonym }))
+}
+
+fn log(api: &Api) -> AuditLog {
+    AuditLog::new(Arc::clone(&api.store), api.ambient.clone())
 }

@@ -45,6 +45,10 @@ keyed! {
         StoreCommitWrites = "wharf_store_commit_writes",
         /// Audit events that were recorded; labels `event_type`, `outcome`.
         AuditEvents = "wharf_audit_events_total",
+        /// Tries to bring checkpoints outside; labels `anchor`, `outcome`: `ok`, `failed`.
+        AuditAnchorTries = "wharf_audit_anchor_tries_total",
+        /// Sealed records that an anchor does not know; label `anchor`.
+        AuditAnchorLag = "wharf_audit_anchor_lag_records",
         /// Kept projects; label `desired`.
         Projects = "wharf_projects",
         /// Containers of kept projects; labels `project`, `state`, `health`.
@@ -86,6 +90,8 @@ impl Metric {
             Self::StoreCommitDuration => "Time until a transaction is durable.",
             Self::StoreCommitWrites => "Writes that shared one durable commit.",
             Self::AuditEvents => "Audit events that were recorded.",
+            Self::AuditAnchorTries => "Tries to bring checkpoints of the audit log outside.",
+            Self::AuditAnchorLag => "Sealed records of the audit log that an anchor does not know.",
             Self::Projects => "Projects that the agent keeps.",
             Self::Containers => "Containers of the projects that the agent keeps.",
             Self::AlertDeliveries => "Tries to deliver an alert.",
@@ -116,6 +122,8 @@ impl Metric {
             | Self::AlertDeliveries
             | Self::AlertDeliveryDuration => &["outcome"],
             Self::AuditEvents => &["event_type", "outcome"],
+            Self::AuditAnchorTries => &["anchor", "outcome"],
+            Self::AuditAnchorLag => &["anchor"],
             Self::Projects => &["desired"],
             Self::Containers => &["project", "state", "health"],
             Self::ApiRequests => &["method", "status"],
@@ -173,6 +181,8 @@ pub struct Metrics {
     store_commit_duration: Histogram,
     store_commit_writes: Histogram,
     audit_events: IntCounterVec,
+    audit_anchor_tries: IntCounterVec,
+    audit_anchor_lag: IntGaugeVec,
     alert_deliveries: IntCounterVec,
     alert_delivery_duration: HistogramVec,
     api_requests: IntCounterVec,
@@ -215,6 +225,8 @@ impl Metrics {
             )?,
             store_commit_writes: histogram(&registry, Metric::StoreCommitWrites, BATCH_BUCKETS)?,
             audit_events: counters(&registry, Metric::AuditEvents)?,
+            audit_anchor_tries: counters(&registry, Metric::AuditAnchorTries)?,
+            audit_anchor_lag: gauges(&registry, Metric::AuditAnchorLag)?,
             alert_deliveries: counters(&registry, Metric::AlertDeliveries)?,
             alert_delivery_duration: histograms(
                 &registry,
@@ -256,6 +268,14 @@ impl Metrics {
     /// An audit event was recorded.
     pub fn audit_event(&self, event_type: &str, outcome: &str) {
         self.audit_events.with_label_values(&[event_type, outcome]).inc();
+    }
+
+    /// An anchor was tried; so many sealed records it does not know now.
+    pub fn audit_anchor(&self, anchor: &str, is_reached: bool, lag: u64) {
+        let outcome = if is_reached { "ok" } else { "failed" };
+        self.audit_anchor_tries.with_label_values(&[anchor, outcome]).inc();
+        let lag = i64::try_from(lag).unwrap_or(i64::MAX);
+        self.audit_anchor_lag.with_label_values(&[anchor]).set(lag);
     }
 
     /// A run ended.
@@ -358,6 +378,7 @@ mod tests {
         metrics.runs.with_label_values(&["queued"]).set(1);
         metrics.oldest_run_age.with_label_values(&["queued"]).set(1);
         metrics.audit_event("agent.started", "info");
+        metrics.audit_anchor("file /mnt/anchors", true, 7);
         metrics.run_completed("deploy_project", "succeeded", Duration::from_secs(3));
         metrics.alert_delivery("delivered", Duration::from_millis(20));
         metrics.api_request("GET", 200);

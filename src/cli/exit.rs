@@ -11,7 +11,7 @@ use crate::domain::runs::Outcome;
 pub enum Exit {
     /// Done, or nothing to do.
     Success,
-    /// The run failed.
+    /// The run failed; something that was looked at is not as it should be.
     Failed,
     /// `plan` found something to do.
     Changes,
@@ -68,7 +68,7 @@ impl Exit {
     pub const fn row(self) -> (u8, &'static str) {
         match self {
             Self::Success => (0, "done, or nothing to do"),
-            Self::Failed => (1, "the run failed, or `doctor` found a fault"),
+            Self::Failed => (1, "the run failed, or `doctor` or `audit verify` found a fault"),
             Self::Changes => (2, "`plan` found something to do"),
             Self::Partial => (3, "the run did a part of its work"),
             Self::Blocked => (4, "the run was refused"),

@@ -2,6 +2,7 @@
 //! does anything.
 
 mod alerts;
+mod audit;
 mod runbooks;
 mod schedules;
 mod store;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 use super::exit::Exit;
 
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
+pub(super) use audit::{AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
 pub(super) use store::{StoreBackup, StoreMove, StorePlant, StoreRestore, StoreVerb};
@@ -88,7 +90,7 @@ pub(super) enum Verb {
     /// See the run queue, and pause or limit parts of it
     #[command(subcommand)]
     Queue(QueueVerb),
-    /// Read the audit log
+    /// Read and prove the audit log
     #[command(subcommand)]
     Audit(AuditVerb),
     /// Back up, restore and move what the agent remembers
@@ -387,47 +389,6 @@ pub(super) struct Part {
     /// Go on where the last part ended
     #[arg(long, value_name = "CURSOR")]
     pub after: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum AuditVerb {
-    /// List events, newest first
-    Ls(AuditLs),
-    /// Show an event with all that is known about it
-    Show {
-        /// The event's id
-        id: String,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AuditLs {
-    /// Only with this text in the summary
-    #[arg(long, value_name = "TEXT")]
-    pub search: Option<String>,
-    /// Only of these types, separated by commas
-    #[arg(long = "type", value_name = "TYPE")]
-    pub event_type: Option<String>,
-    /// Only with these outcomes, separated by commas
-    #[arg(long, value_name = "OUTCOME")]
-    pub outcome: Option<String>,
-    /// Only by this actor: a name, or a kind such as `human`
-    #[arg(long, value_name = "ACTOR")]
-    pub actor: Option<String>,
-    /// Only on this project
-    #[arg(short, long, value_name = "NAME")]
-    pub project_name: Option<String>,
-    /// Only written by this run
-    #[arg(long, value_name = "ID")]
-    pub run: Option<String>,
-    /// Only from this time on, such as `2026-11-21T08:00:00Z`
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<String>,
-    /// Only before this time
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
-    #[command(flatten)]
-    pub part: Part,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 
 mod agent_config;
 mod alerts;
+mod audit;
 mod client;
 
 mod doctor;
@@ -29,7 +30,7 @@ use clap::{CommandFactory as _, Parser as _};
 pub use exit::{CliError, Exit};
 
 use client::Client;
-use grammar::{Cli, Global, StoreVerb, Verb};
+use grammar::{AuditVerb, Cli, Global, StoreVerb, Verb};
 use output::Output;
 
 /// Runs `wharf` with these arguments, the program's name first.
@@ -59,6 +60,10 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, CliError> {
             projects::print_model(&model.files, output)
         }
         Verb::Store(verb) if !asks_agent(&verb) => store::offline(verb, output),
+        Verb::Audit(AuditVerb::Verify(verify)) if verify.file.is_some() => {
+            let file = verify.file.clone().unwrap_or_default();
+            audit::offline(&verify, &file, output)
+        }
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);
@@ -94,7 +99,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
         Verb::Queue(verb) => queue::queue(&client, verb, output).await,
         Verb::Store(StoreVerb::Backup(backup)) => store::backup(&client, backup, output).await,
-        Verb::Audit(verb) => records::audit(&client, verb, output).await,
+        Verb::Audit(verb) => audit::with_agent(&client, verb, output).await,
         // Handled before: they need no agent.
         Verb::Doctor
         | Verb::Agent(_)

@@ -1,10 +1,10 @@
-//! The verbs that read and control records: `run …` and `audit …`. Owns their text. Face: `runs`,
-//! `audit`. Never hides a column that a script needs: `--format json` gives the wire's own form.
+//! The verbs that read and control records: `run …`, `audit ls` and `audit show`. Owns their text. Face:
+//! `runs`, `list_events`, `show_event`. Never hides a column that a script needs: `--format json` gives the wire's own form.
 
 use super::client::Client;
 use super::exit::{CliError, Exit};
 use super::follow::{end_line, failure_lines, follow};
-use super::grammar::{AuditLs, AuditVerb, Part, RunLs, RunVerb};
+use super::grammar::{AuditLs, Part, RunLs, RunVerb};
 use super::output::{Output, Table, ago, duration};
 use super::queue;
 use crate::api::wire::{AuditDetail, AuditRow, Page, RunDetail, RunView};
@@ -206,27 +206,23 @@ fn job_words(jobs: &JobCounts) -> String {
     words.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
-/// `wharf audit …`.
-pub(super) async fn audit(
+/// `wharf audit show ID`.
+pub(super) async fn show_event(
     client: &Client,
-    verb: AuditVerb,
+    id: &str,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    match verb {
-        AuditVerb::Ls(options) => list_events(client, options, output).await,
-        AuditVerb::Show { id } => {
-            let detail: AuditDetail = client.get(&format!("/v1/audit/{id}")).await?;
-            if output.is_json() {
-                output.json(&detail)?;
-            } else {
-                output.text(&event_text(&detail))?;
-            }
-            Ok(Exit::Success)
-        }
+    let detail: AuditDetail = client.get(&format!("/v1/audit/{id}")).await?;
+    if output.is_json() {
+        output.json(&detail)?;
+    } else {
+        output.text(&event_text(&detail))?;
     }
+    Ok(Exit::Success)
 }
 
-async fn list_events(
+/// `wharf audit ls`.
+pub(super) async fn list_events(
     client: &Client,
     options: AuditLs,
     output: &mut Output,

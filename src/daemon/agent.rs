@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
 use super::RunError;
-use super::config::{Config, Postgres, StorePlace};
+use super::config::{AnchorPlace, Config, Postgres, StorePlace};
 use super::counted_store::CountedStore;
 use super::state_dir;
 
@@ -33,6 +33,8 @@ use crate::store::{CommitObserver, host as host_id, postgres};
 use crate::watchers::convergence::{Convergence, ConvergenceOptions, Noticed, Observer};
 use crate::watchers::deliveries::{Deliveries, DeliveryObserver};
 use crate::watchers::schedules::Scheduler;
+use crate::watchers::sealing::{self, AnchorObserver, Commits, Sealing};
+use crate::world::anchors::{Anchor, FileAnchor, WebhookAnchor};
 use crate::world::clock::SystemClock;
 use crate::world::content_files::FilesOnDisk;
 use crate::world::contexts::Contexts;
@@ -59,6 +61,8 @@ pub(super) struct Agent {
     pub(super) scheduler: Option<Scheduler>,
     /// Sends alerts; taken when it starts.
     pub(super) deliveries: Option<Deliveries>,
+    /// Seals the audit log; taken when it starts.
+    pub(super) sealing: Option<Sealing>,
     /// What other agents on the same database tell; none when there can be none.
     pub(super) news: Option<watch::Receiver<News>>,
     /// Changes how projects are kept.
@@ -78,7 +82,8 @@ impl Agent {
         let keys =
             Keys::open_or_create(&config.state_dir, &*ambient.entropy).map_err(RunError::Store)?;
         let metrics = Arc::new(Metrics::new().map_err(RunError::Metrics)?);
-        let (store, news) = open_store(config, &keys, &ambient, &metrics).await?;
+        let commits = Arc::new(Commits::default());
+        let (store, news) = open_store(config, &keys, &ambient, (&metrics, &commits)).await?;
         let store: Arc<dyn Store> = Arc::new(CountedStore::new(store, Arc::clone(&metrics)));
         let engine = engine(config, &ambient, &metrics)?;
         let contexts = Contexts::open(&config.state_dir, config.contexts_bytes_max);
@@ -122,6 +127,14 @@ impl Agent {
             config.alerts_run_url.clone(),
             delivery_observer(&metrics),
         );
+        let sealing = Sealing::new(
+            Arc::clone(&store),
+            commits,
+            anchors(config),
+            config.audit.retention_days.map(sealing::days),
+            ambient.clone(),
+            anchor_observer(&metrics),
+        );
         let api = Api {
             schedules: schedules.clone(),
             alerts,
@@ -155,6 +168,7 @@ impl Agent {
             convergence: Some(convergence),
             scheduler: Some(Scheduler::new(schedules)),
             deliveries: Some(deliveries),
+            sealing: Some(sealing),
             convergence_options,
         };
         Ok((agent, listener))
@@ -197,6 +211,24 @@ fn delivery_observer(metrics: &Arc<Metrics>) -> DeliveryObserver {
     })
 }
 
+fn anchor_observer(metrics: &Arc<Metrics>) -> AnchorObserver {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |anchor, is_reached, lag| metrics.audit_anchor(anchor, is_reached, lag))
+}
+
+/// Where checkpoints of the audit log go outside of the host.
+fn anchors(config: &Config) -> Vec<Arc<dyn Anchor>> {
+    let anchor = |place: &AnchorPlace| -> Arc<dyn Anchor> {
+        match place {
+            AnchorPlace::File(path) => Arc::new(FileAnchor::new(path.clone())),
+            AnchorPlace::Webhook(url) => {
+                Arc::new(WebhookAnchor::new(url.clone(), Arc::new(HttpNotify::default())))
+            }
+        }
+    };
+    config.audit.anchors.iter().map(anchor).collect()
+}
+
 /// How applied projects are kept.
 pub(super) fn convergence_options(config: &Config) -> ConvergenceOptions {
     ConvergenceOptions {
@@ -219,12 +251,14 @@ pub(super) async fn open_store(
     config: &Config,
     keys: &Keys,
     ambient: &Ambient,
-    metrics: &Arc<Metrics>,
+    (metrics, commits): (&Arc<Metrics>, &Arc<Commits>),
 ) -> Result<OpenStore, RunError> {
     let state_dir = &config.state_dir;
-    let metrics = Arc::clone(metrics);
-    let on_commit: Option<CommitObserver> =
-        Some(Arc::new(move |writes| metrics.store_batch(writes)));
+    let (metrics, commits) = (Arc::clone(metrics), Arc::clone(commits));
+    let on_commit: Option<CommitObserver> = Some(Arc::new(move |writes| {
+        metrics.store_batch(writes);
+        commits.note(writes);
+    }));
     let place = match &config.store {
         StorePlace::Sqlite => {
             let opened = sqlite::open(Opening {

@@ -11,15 +11,16 @@ use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::time::between;
 use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::seal::{Checkpoint, PurgeCause, Tombstone, VerifyingKey};
 use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
 use crate::store::transfer::Parts;
 use crate::store::{
-    Accepted, Admission, Adoption, Answer, AuditFilter, Backlog, Change, Claim, Claimed,
-    CompleteRun, ContainerExit, Heard, JobFilter, Lost, Notice, Noticed, OpenAttempt, Page,
-    PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
+    Accepted, Admission, Adoption, Answer, AuditFilter, AuditPage, Backlog, Change, Claim, Claimed,
+    CompleteRun, ContainerExit, Heard, JobFilter, KeepAudit, Lost, Notice, Noticed, OpenAttempt,
+    Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
     RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError, Teller, Write,
 };
 
@@ -318,6 +319,44 @@ impl ReadAudit for CountedStore {
 
     fn verify_audit(&self) -> Answer<'_, Verdict> {
         self.inner.verify_audit()
+    }
+
+    fn audit_page(&self, after: Option<u64>) -> Answer<'_, AuditPage> {
+        self.inner.audit_page(after)
+    }
+
+    fn audit_checkpoints(&self, after: u64, limit: usize) -> Answer<'_, Vec<Checkpoint>> {
+        self.inner.audit_checkpoints(after, limit)
+    }
+
+    fn audit_anchored(&self, place: String) -> Answer<'_, Option<u64>> {
+        self.inner.audit_anchored(place)
+    }
+
+    fn audit_key(&self) -> VerifyingKey {
+        self.inner.audit_key()
+    }
+}
+
+impl KeepAudit for CountedStore {
+    fn seal_audit(&self) -> Answer<'_, Option<Checkpoint>> {
+        self.inner.seal_audit()
+    }
+
+    fn note_anchored(&self, place: String, seq: u64) -> Answer<'_, ()> {
+        self.inner.note_anchored(place, seq)
+    }
+
+    fn erase_next(&self) -> Answer<'_, bool> {
+        self.inner.erase_next()
+    }
+
+    fn audit_tombstone(
+        &self,
+        before: Timestamp,
+        cause: PurgeCause,
+    ) -> Answer<'_, Option<Tombstone>> {
+        self.inner.audit_tombstone(before, cause)
     }
 }
 

@@ -124,6 +124,9 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     if let Some(deliveries) = agent.deliveries.take() {
         agent.spawn("alerts", deliveries.watch(agent.supervisor.stop_token()));
     }
+    if let Some(sealing) = agent.sealing.take() {
+        agent.spawn("audit", sealing.watch(agent.supervisor.stop_token()));
+    }
     agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {

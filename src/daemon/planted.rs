@@ -36,7 +36,9 @@ pub async fn plant_findings(
     let keys = Keys::open_or_create(&config.state_dir, &*ambient.entropy);
     let keys = keys.map_err(RunError::Store)?;
     let metrics = Arc::new(Metrics::new().map_err(RunError::Metrics)?);
-    let (store, _) = open_store(config, &keys, &ambient, &metrics).await?;
+    // The next agent seals what is written here.
+    let commits = Arc::default();
+    let (store, _) = open_store(config, &keys, &ambient, (&metrics, &commits)).await?;
     let workspace_id = store.scope().workspace_id;
     // Another series each time, so that it can be done again.
     let series = u32::try_from(ambient.entropy.next_u64() >> 32).unwrap_or_default();

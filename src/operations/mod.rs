@@ -3,6 +3,7 @@
 //! Never acts on the world outside a run's recorded step.
 
 pub mod alerts;
+pub mod audit;
 pub mod backups;
 mod context;
 mod definitions;

@@ -4,6 +4,7 @@
 //! audit event beside it.
 
 mod alerts;
+mod audit;
 mod audit_columns;
 mod company;
 mod error;
@@ -29,12 +30,14 @@ use futures_util::future::BoxFuture;
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::seal::{Checkpoint, VerifyingKey};
 use crate::domain::audit::{AuditEvents, AuditRecord};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
 
 pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries};
+pub use audit::{AuditPage, AuditWrite, Erasure, KeepAudit};
 pub use error::{Conflict, StoreError};
 pub use findings::{FindingChange, FindingTotals, FindingWrite, ReadFindings};
 pub use query::{AuditFilter, Cursor, Page, PageRequest, RunFilter};
@@ -65,6 +68,7 @@ pub trait Store:
     + ReadAlerts
     + ReadFindings
     + Outbox
+    + KeepAudit
     + Snapshot
     + Send
     + Sync
@@ -219,6 +223,15 @@ pub trait ReadAudit {
     /// Proves the log of this host with its own keys, and compares every record with its index
     /// columns.
     fn verify_audit(&self) -> Answer<'_, Verdict>;
+    /// A part of this host's log, in its order, behind a record; from its beginning when none is
+    /// given.
+    fn audit_page(&self, after: Option<u64>) -> Answer<'_, AuditPage>;
+    /// Checkpoints of this host's log behind a record.
+    fn audit_checkpoints(&self, after: u64, limit: usize) -> Answer<'_, Vec<Checkpoint>>;
+    /// Up to which record a place outside of the host has all checkpoints; none when it has none.
+    fn audit_anchored(&self, place: String) -> Answer<'_, Option<u64>>;
+    /// The half of this host's audit key that everybody may have.
+    fn audit_key(&self) -> VerifyingKey;
 }
 
 /// Reads projects and their stored files.

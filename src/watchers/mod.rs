@@ -5,5 +5,6 @@
 pub mod convergence;
 pub mod deliveries;
 pub mod schedules;
+pub mod sealing;
 #[cfg(test)]
 mod stage;

@@ -2,6 +2,7 @@
 //! engine and the content files, has a fake. Face: the traits. Never decides anything: what to do
 //! comes from above, what is there is reported in the words of `facts`.
 
+pub mod anchors;
 pub mod clock;
 pub mod content_files;
 pub mod contexts;

@@ -12,6 +12,7 @@ use wharfinger::base::ids::{
 use wharfinger::base::{Digest, Name, Secret, Timestamp};
 use wharfinger::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
 use wharfinger::domain::audit::proof::Verdict;
+use wharfinger::domain::audit::seal::{Checkpoint, PurgeCause, Tombstone, VerifyingKey};
 use wharfinger::domain::audit::{AuditEvents, AuditRecord};
 use wharfinger::domain::findings::{Finding, FindingException};
 use wharfinger::domain::runs::{
@@ -20,10 +21,10 @@ use wharfinger::domain::runs::{
 use wharfinger::domain::schedules::Schedule;
 use wharfinger::store::transfer::Parts;
 use wharfinger::store::{
-    Accepted, Admission, Adoption, Answer, AuditFilter, Backlog, Change, Claim, Claimed,
-    CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingTotals, Heard, JobFilter, Lost,
-    Notice, OpenAttempt, Outbox, Page, PageRequest, Project, QueueDepth, ReadAlerts, ReadAudit,
-    ReadFindings, ReadProjects, ReadQueue, ReadRuns, ReadSchedules, Revision, RunFilter,
+    Accepted, Admission, Adoption, Answer, AuditFilter, AuditPage, Backlog, Change, Claim, Claimed,
+    CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingTotals, Heard, JobFilter, KeepAudit,
+    Lost, Notice, OpenAttempt, Outbox, Page, PageRequest, Project, QueueDepth, ReadAlerts,
+    ReadAudit, ReadFindings, ReadProjects, ReadQueue, ReadRuns, ReadSchedules, Revision, RunFilter,
     RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError, TakeDeliveries, Write,
 };
 
@@ -335,6 +336,19 @@ forward! { ReadAudit:
     fn audit_record(id: EventId) -> Option<AuditRecord>;
     fn audit(filter: AuditFilter, page: PageRequest) -> Page<AuditRecord>;
     fn verify_audit() -> Verdict;
+    fn audit_page(after: Option<u64>) -> AuditPage;
+    fn audit_checkpoints(after: u64, limit: usize) -> Vec<Checkpoint>;
+    fn audit_anchored(place: String) -> Option<u64>;
+    and fn audit_key(&self) -> VerifyingKey {
+        self.store.audit_key()
+    }
+}
+
+forward! { KeepAudit:
+    fn seal_audit() -> Option<Checkpoint>;
+    fn note_anchored(place: String, seq: u64) -> ();
+    fn erase_next() -> bool;
+    fn audit_tombstone(before: Timestamp, cause: PurgeCause) -> Option<Tombstone>;
 }
 
 forward! { ReadProjects:

@@ -157,6 +157,70 @@ impl From<&AuditRecord> for AuditDetail {
     }
 }
 
+/// The half of the audit key that everybody may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditKey {
+    /// Whose log it seals.
+    pub host_id: String,
+    /// What checkpoints call it.
+    pub key_id: String,
+    /// An ed25519 key: 64 hexadecimal digits.
+    pub public_key: String,
+}
+
+/// What is to be purged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditPurge {
+    /// Whole segments that ended before this time.
+    #[schema(value_type = String, format = DateTime)]
+    pub before: Timestamp,
+}
+
+/// What was purged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditPurged {
+    /// How many records.
+    pub records: u64,
+    /// The last one of them.
+    pub to_seq: Option<u64>,
+}
+
+/// Who is to be erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditErase {
+    /// The id that their records carry, or their name.
+    #[schema(example = "uid:1001")]
+    pub person: String,
+}
+
+/// Who was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditErased {
+    /// What they are called from then on.
+    #[schema(example = "person-7f3a91c04d")]
+    pub pseudonym: String,
+}
+
+/// A record as an event for other systems (CloudEvents 1.0, JSON).
+pub fn cloud_event(record: &AuditRecord, host_id: &str, hash: &str) -> Value {
+    let event = &record.event;
+    let subject = event.target.as_ref().map(|it| format!("{}/{}", it.target_type, it.target_id));
+    serde_json::json!({
+        "specversion": "1.0",
+        "id": event.id.to_string(),
+        "source": format!("urn:wharfinger:host:{host_id}"),
+        "type": event.event_type.to_string(),
+        "subject": subject,
+        "time": event.occurred_at,
+        "sequence": format!("{:020}", record.seq),
+        "hash": hash,
+        "datacontenttype": "application/json",
+        "data": AuditDetail::from(record),
+    })
+}
+
 /// The run that did it, else the project, when the event's type has a target that can be shown.
 fn related_link(record: &AuditRecord) -> Option<String> {
     let event = &record.event;

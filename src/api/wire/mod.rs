@@ -19,7 +19,10 @@ use crate::store;
 
 pub use agent::AgentView;
 pub use alerts::{DeliveryView, ReceiverPut, ReceiverView, RulePut, RuleView};
-pub use audit::{ActorView, AuditDetail, AuditRow, ContextItemView, TargetView};
+pub use audit::{
+    ActorView, AuditDetail, AuditErase, AuditErased, AuditKey, AuditPurge, AuditPurged, AuditRow,
+    ContextItemView, TargetView, cloud_event,
+};
 pub use hosted::{
     ClaimWork, ClaimedWork, Complete, Enqueue, EnqueueBatch, EnqueueJob, EnqueuedBatch, Fail,
     FanOut, HeardView, JobView, Progress, RetryRule, StandingView, StepProgress, TypeDefinition,

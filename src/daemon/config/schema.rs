@@ -208,6 +208,24 @@ pub const KEYS: &[Key] = &[
          `https://ops.example.org/runs/{run_id}`. Alerts carry it as `view_run_url`.",
     ),
     key(
+        "audit.anchors",
+        "list of `file: ABSOLUTE PATH` or `webhook: URL`, up to 8",
+        "[]",
+        Reload::Restart,
+        "Places outside of this host that get every checkpoint of the audit log: a file on a share \
+         that the agent can only append to, or an address that takes \
+         `{\"checkpoints\": [...]}`. `wharf audit verify --anchors` finds with them what was \
+         signed anew or cut off.",
+    ),
+    key(
+        "audit.retention_days",
+        "1 to 36500",
+        "(none: the audit log is kept for ever)",
+        Reload::Restart,
+        "Whole segments of the audit log that are older are purged. A signed tombstone stays in \
+         their place, and what is left verifies.",
+    ),
+    key(
         "contexts.size_max",
         "size, 1m to 1t",
         "2g",

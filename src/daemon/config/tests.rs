@@ -154,3 +154,22 @@ fn the_store_is_sqlite_or_a_postgres_database() {
     assert_eq!(wrong("state_dir: /s\nstore: {postgres: {}}"), 1);
     assert_eq!(wrong("state_dir: /s\nstore: {postgres: {host: x, port: 0, prot: 1}}"), 2);
 }
+
+#[test]
+fn an_anchor_is_a_file_or_an_address_and_no_address_is_told() {
+    let text = "state_dir: /s\naudit: {retention_days: 400, anchors: [{file: /mnt/a}, \
+                {webhook: 'https://x/secret'}]}";
+    let config = read("a", text, None).unwrap();
+    assert_eq!(config.audit.retention_days, Some(400));
+    let expect = [
+        AnchorPlace::File("/mnt/a".into()),
+        AnchorPlace::Webhook("https://x/secret".to_owned().into()),
+    ];
+    assert_eq!(config.audit.anchors, expect);
+    let told = &config.values()["audit.anchors"];
+    assert!(told.starts_with("[file: /mnt/a, webhook: [") && !told.contains("secret"), "{told}");
+    let wrong = |text: &str| read("a", text, None).unwrap_err().0.len();
+    assert_eq!(wrong("state_dir: /s\naudit: {anchors: [{file: mnt}]}"), 1);
+    assert_eq!(wrong("state_dir: /s\naudit: {anchors: [{webhook: ftp://x}]}"), 1);
+    assert_eq!(wrong("state_dir: /s\naudit: {anchors: [{}], retention_days: 0}"), 2);
+}

@@ -4,10 +4,10 @@
 
 use std::iter::Peekable;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::AuditRecord;
 use super::chain::Link;
 use super::person::Personal;
 use super::proof::{Break, Verdict, Verifier};
@@ -77,10 +77,9 @@ impl Proof {
         Self { verifier: Verifier::new(host, keys), anchors: anchors.into_iter().peekable() }
     }
 
-    /// Takes the next entry; the answer is the record, when it is a whole one.
-    pub fn take(&mut self, entry: &Entry) -> Option<AuditRecord> {
+    /// Takes the next entry.
+    pub fn take(&mut self, entry: &Entry) {
         let verifier = &mut self.verifier;
-        let mut taken = None;
         match entry {
             Entry::Tombstone(stone) => verifier.tombstone(stone),
             Entry::Checkpoint(checkpoint) => verifier.checkpoint(checkpoint),
@@ -91,11 +90,12 @@ impl Proof {
             Entry::Record(stored) => {
                 let seq = stored.link.seq;
                 let none = Personal::default();
-                taken = verifier.record(&stored.link, stored.personal.as_ref().unwrap_or(&none));
+                let is_read =
+                    verifier.record(&stored.link, stored.personal.as_ref().unwrap_or(&none));
                 if stored.personal.is_none() {
                     verifier.report(Break::Person { seq });
                 }
-                if stored.fits == Fits::No && taken.is_some() {
+                if stored.fits == Fits::No && is_read {
                     verifier.report(Break::Contradiction { seq, part: "index column" });
                 }
             }
@@ -104,7 +104,6 @@ impl Proof {
         while let Some(anchor) = self.anchors.next_if(|anchor| anchor.sealed.seq <= last) {
             self.verifier.anchor(&anchor);
         }
-        taken
     }
 
     /// The number of the record that came last.
@@ -112,17 +111,33 @@ impl Proof {
         self.verifier.last()
     }
 
+    /// The next record cannot be read, and nothing behind it.
+    pub fn breaks_off(&mut self, reason: String) {
+        let seq = self.verifier.last().saturating_add(1);
+        self.verifier.report(Break::Unreadable { seq, reason });
+    }
+
     fn report(&mut self, reason: &'static str) {
         let seq = self.verifier.last();
         self.verifier.report(Break::Export { seq, reason });
     }
 
-    /// What was found in a log that its agent was to seal.
+    /// What was found.
     pub fn finish(mut self) -> Verdict {
+        self.end();
+        self.verifier.finish()
+    }
+
+    /// What was found in a log that its agent was to seal.
+    pub fn finish_sealed(mut self) -> Verdict {
+        self.end();
+        self.verifier.finish_sealed()
+    }
+
+    fn end(&mut self) {
         for anchor in self.anchors.by_ref() {
             self.verifier.anchor(&anchor);
         }
-        self.verifier.finish_sealed()
     }
 }
 
@@ -147,7 +162,7 @@ enum Line {
         /// The bytes that are hashed, as text.
         body: String,
         #[serde(default, skip_serializing_if = "Personal::is_empty")]
-        personal: Personal,
+        personal: Box<Personal>,
         /// What the agent found when it read the record.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
@@ -167,6 +182,31 @@ enum Line {
         /// Of all the lines before.
         digest: Digest,
     },
+}
+
+/// How the line of a record begins that was written by us.
+const RECORD: &[u8] = b"{\"kind\":\"record\",";
+
+/// The line of a record, as it is read: a tag costs as much as all the rest.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordLine {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    seq: u64,
+    hash: Digest,
+    body: String,
+    #[serde(default)]
+    personal: Box<Personal>,
+    problem: Option<String>,
+}
+
+fn read(line: &[u8]) -> Result<Line, serde_json::Error> {
+    if !line.starts_with(RECORD) {
+        return serde_json::from_slice(line);
+    }
+    let RecordLine { seq, hash, body, personal, problem, .. } = serde_json::from_slice(line)?;
+    Ok(Line::Record { seq, hash, body, personal, problem })
 }
 
 /// The columns of a record were changed.
@@ -222,7 +262,7 @@ impl Exporter {
                     _ => None,
                 };
                 let body = String::from_utf8_lossy(&link.body).into_owned();
-                let personal = personal.unwrap_or_default();
+                let personal = Box::new(personal.unwrap_or_default());
                 Line::Record { seq: link.seq, hash: link.hash, body, personal, problem }
             }
         };
@@ -283,29 +323,32 @@ impl Importer {
         Ok(Self { proof, hasher, trailer: None, ended: false })
     }
 
-    /// Takes the next line, its line end with it; the answer is the record, when it is a whole one.
-    pub fn line(&mut self, line: &[u8]) -> Option<AuditRecord> {
+    /// Takes the next line, its line end with it.
+    pub fn line(&mut self, line: &[u8]) {
         if self.ended {
-            self.proof.report("something follows its last line");
-            return None;
+            return self.proof.report("something follows its last line");
         }
-        let read = serde_json::from_slice::<Line>(line);
-        let entry = match read {
+        let entry = match read(line) {
             Ok(Line::Trailer { records, last, head, digest }) => {
                 self.ended = true;
                 let found = Digest::from_bytes(self.hasher.clone().finalize().into());
                 if found != digest {
                     self.proof.report("its digest is that of other lines");
                 }
+                let written = Line::Trailer { records, last, head, digest };
+                let written = serde_json::to_vec(&written).unwrap_or_default();
+                if line.strip_suffix(b"\n") != Some(&written) {
+                    self.proof.report("its last line is not as it was written");
+                }
                 self.trailer = Some((records, last, head));
-                return None;
+                return;
             }
             Ok(Line::Record { seq, hash, body, personal, problem }) => {
                 let fits = match problem.as_deref() {
                     None => Fits::Alone,
                     Some(_) => Fits::No,
                 };
-                let personal = (problem.as_deref() != Some(PERSONS)).then_some(personal);
+                let personal = (problem.as_deref() != Some(PERSONS)).then_some(*personal);
                 let link = Link { seq, body: body.into_bytes(), hash };
                 Entry::Record(Box::new(Stored { link, personal, fits }))
             }
@@ -319,7 +362,7 @@ impl Importer {
             Err(error) => Entry::Illegible { what: "line", reason: error.to_string() },
         };
         self.hasher.update(line);
-        self.proof.take(&entry)
+        self.proof.take(&entry);
     }
 
     /// What was found.
@@ -327,7 +370,7 @@ impl Importer {
         if self.trailer.is_none() {
             self.proof.report("its last line is missing");
         }
-        let mut verdict = self.proof.finish();
+        let mut verdict = self.proof.finish_sealed();
         if let Some(trailer) = self.trailer
             && trailer != (verdict.records, verdict.last, verdict.head)
         {

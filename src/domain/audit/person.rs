@@ -4,14 +4,12 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-
-use super::{ActorType, AuditRecord};
-use crate::base::Digest;
+use super::{ActorType, AuditEvent, AuditRecord, EventType};
 use crate::base::canonical::{CanonicalError, to_bytes};
 use crate::base::limits::MESSAGE_CHARS_MAX;
+use crate::base::{Digest, Timestamp};
 use crate::domain::redaction::SafeText;
+use serde::{Deserialize, Serialize};
 
 /// Keeps commitments apart from every other hash.
 const DOMAIN: &[u8] = b"wharfinger person 1";
@@ -24,12 +22,15 @@ const TARGET: &str = "{target}";
 /// The kind of target that is a person.
 const PERSON_TARGET: &str = "user";
 
+/// Digits of a pseudonym: two persons of a fleet hardly share one.
+const PSEUDONYM_DIGITS: usize = 10;
+
 /// Random bytes of one commitment.
 pub type Salt = [u8; 16];
 
 /// What an event says of one person, outside of the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "Told")]
 pub enum Person {
     /// As it was when it happened.
     Known(Known),
@@ -40,22 +41,51 @@ pub enum Person {
     },
 }
 
-/// A person as they were when it happened.
+/// A person as they were when it happened. The fields stand in the order of canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
-    /// Without it, nobody can find the person by trying names. Hexadecimal.
-    pub salt: String,
-    /// Their name.
-    pub label: String,
     /// Their address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// Where they connected from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<String>,
+    /// Their name.
+    pub label: String,
+    /// Without it, nobody can find the person by trying names. Hexadecimal.
+    pub salt: String,
     /// With which program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<SafeText>,
+}
+
+/// A person as they are written, known or erased: nothing else stands there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Told {
+    email: Option<String>,
+    ip: Option<String>,
+    label: Option<String>,
+    pseudonym: Option<String>,
+    salt: Option<String>,
+    user_agent: Option<SafeText>,
+}
+
+impl TryFrom<Told> for Person {
+    type Error = &'static str;
+
+    fn try_from(told: Told) -> Result<Self, Self::Error> {
+        match told {
+            Told { label: Some(label), salt: Some(salt), pseudonym: None, .. } => {
+                let Told { email, ip, user_agent, .. } = told;
+                Ok(Self::Known(Known { email, ip, label, salt, user_agent }))
+            }
+            Told { pseudonym: Some(pseudonym), label: None, salt: None, .. } => {
+                Ok(Self::Erased { pseudonym })
+            }
+            _ => Err("a person is known or erased"),
+        }
+    }
 }
 
 impl Person {
@@ -86,6 +116,28 @@ impl Personal {
         self.actor.is_none() && self.target.is_none()
     }
 
+    /// The same without a person, in what is known of this event; none when they are not in it.
+    pub fn without(&self, event: &AuditEvent, sought: &Sought) -> Option<Self> {
+        let is_known = |person: Option<&Person>| matches!(person, Some(Person::Known(_)));
+        let actor = &event.actor;
+        let target = event.target.as_ref().filter(|it| it.target_type == PERSON_TARGET);
+        let acts = is_known(self.actor.as_ref())
+            && match &actor.actor_id {
+                Some(id) => *id == sought.id,
+                None => sought.label.as_deref() == Some(&actor.actor_label),
+            };
+        let is_target = is_known(self.target.as_ref())
+            && target.is_some_and(|target| target.target_id == sought.id);
+        if !acts && !is_target {
+            return None;
+        }
+        let erased = || Some(Person::Erased { pseudonym: sought.pseudonym.clone() });
+        Some(Self {
+            actor: if acts { erased() } else { self.actor.clone() },
+            target: if is_target { erased() } else { self.target.clone() },
+        })
+    }
+
     /// As it is stored beside a record; nothing when nobody is in it.
     ///
     /// # Errors
@@ -94,8 +146,7 @@ impl Personal {
         if self.is_empty() {
             return Ok(None);
         }
-        let text = String::from_utf8(to_bytes(self)?);
-        Ok(text.ok())
+        serde_json::to_string(self).map(Some).map_err(CanonicalError::NotJson)
     }
 
     /// What is stored beside a record.
@@ -105,6 +156,33 @@ impl Personal {
     pub fn from_text(text: Option<&str>) -> Result<Self, serde_json::Error> {
         text.map_or_else(|| Ok(Self::default()), serde_json::from_str)
     }
+
+    /// The same; none when it is not exactly as it was written.
+    pub fn as_written(text: Option<&str>) -> Option<Self> {
+        let Some(text) = text else { return Some(Self::default()) };
+        let read: Self = serde_json::from_str(text).ok()?;
+        let written = serde_json::to_vec(&read).ok()?;
+        (!read.is_empty() && written == text.as_bytes()).then_some(read)
+    }
+}
+
+/// Who is to be erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    /// The id that records carry.
+    pub id: String,
+    /// The name, for records without an id.
+    pub label: Option<String>,
+    /// What they are called instead.
+    pub pseudonym: String,
+}
+
+/// What a person is called who is erased: the same in every log and however often it is done, and
+/// no way back to them.
+pub fn pseudonym(id: &str) -> String {
+    let mut digits = Digest::of_parts(&[b"wharfinger pseudonym 1", id.as_bytes()]).to_string();
+    digits.truncate(PSEUDONYM_DIGITS);
+    format!("person-{digits}")
 }
 
 /// The commitments that the chain holds instead.
@@ -202,6 +280,129 @@ pub fn split(
     Ok(Parts { body, personal, summary: shown })
 }
 
+/// What a proof looks at in a body, without reading all of it.
+#[derive(Debug, Deserialize)]
+pub struct Glance<'a> {
+    /// The persons that it commits to.
+    #[serde(default)]
+    pub people: People,
+    /// Its place in the log.
+    pub seq: u64,
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(default)]
+    context: Named,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Named {
+    pseudonym: Option<String>,
+}
+
+impl<'a> Glance<'a> {
+    /// At this body.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn at(body: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+
+    /// The person who was erased, when the record says that one was.
+    pub fn erased(self) -> Option<String> {
+        let is_erasure = self.event_type == EventType::PersonErased.key();
+        self.context.pseudonym.filter(|_| is_erasure)
+    }
+}
+
+/// What filters look at in a body, as it stands there.
+#[derive(Debug, Deserialize)]
+pub struct Facts<'a> {
+    #[serde(default, rename = "v")]
+    version: u8,
+    /// Its name.
+    #[serde(borrow)]
+    pub id: Text<'a>,
+    /// Its workspace.
+    #[serde(borrow)]
+    pub workspace_id: Text<'a>,
+    /// Its tenant.
+    #[serde(borrow)]
+    pub tenant_id: Option<Text<'a>>,
+    /// What happened.
+    #[serde(borrow)]
+    pub event_type: Text<'a>,
+    /// How it went.
+    #[serde(borrow)]
+    pub outcome: Text<'a>,
+    /// Who did it.
+    #[serde(borrow)]
+    actor: ActorFacts<'a>,
+    /// What it was done to.
+    #[serde(borrow)]
+    pub target: Option<TargetFacts<'a>>,
+    /// The run that did it.
+    #[serde(borrow)]
+    pub operation_run_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    summary: Text<'a>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+}
+
+/// A text of a body, not copied when it stands there as it reads.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+#[derive(Debug, Deserialize)]
+struct ActorFacts<'a> {
+    #[serde(borrow)]
+    actor_type: Text<'a>,
+    #[serde(borrow)]
+    actor_label: Text<'a>,
+}
+
+/// What was acted on.
+#[derive(Debug, Deserialize)]
+pub struct TargetFacts<'a> {
+    /// What kind of thing.
+    #[serde(borrow)]
+    pub target_type: Text<'a>,
+    /// Its id or name.
+    #[serde(borrow)]
+    pub target_id: Text<'a>,
+}
+
+impl<'a> Facts<'a> {
+    /// Of this body; none when it is none.
+    pub fn of(body: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// What kind of actor acted.
+    pub fn actor_type(&self) -> &str {
+        &self.actor.actor_type.0
+    }
+
+    /// What the actor is called.
+    pub fn actor_label<'b>(&'b self, personal: &'b Personal) -> &'b str {
+        let person = personal.actor.as_ref().filter(|_| self.version > 0);
+        person.map_or(&self.actor.actor_label.0, |person| person.label())
+    }
+
+    /// What happened, as it reads; not sanitised.
+    pub fn summary<'b>(&'b self, personal: &'b Personal) -> Cow<'b, str> {
+        let text = &*self.summary.0;
+        if self.version == 0 || !text.contains('{') {
+            return Cow::Borrowed(text);
+        }
+        let label =
+            |person: &'b Option<Person>, other| person.as_ref().map_or(other, Person::label);
+        Cow::Owned(render(text, label(&personal.actor, ACTOR), label(&personal.target, TARGET)))
+    }
+}
+
 /// Puts a record together again, and says which commitments its body holds.
 ///
 /// # Errors
@@ -245,12 +446,12 @@ fn commitment(person: &Person) -> Result<Option<Digest>, CanonicalError> {
     }
 }
 
-/// `SHA-256(domain ‖ canonical person)`; the salt is part of the person.
+/// `SHA-256(domain ‖ canonical person)`; the salt is part of the person. Texts in the order of
+/// their names are canonical as they are written.
 fn commit(known: &Known) -> Result<Digest, CanonicalError> {
-    let mut hasher = Sha256::new();
-    hasher.update(DOMAIN);
-    hasher.update(to_bytes(known)?);
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    let mut bytes = DOMAIN.to_vec();
+    serde_json::to_writer(&mut bytes, known).map_err(CanonicalError::NotJson)?;
+    Ok(Digest::of(&bytes))
 }
 
 /// A brace of the text itself is doubled, so that it is never taken for a placeholder.

@@ -5,9 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{GENESIS, Link, follows};
-use super::person::{self, Person, Personal};
+use super::person::{Glance, Person, Personal};
 use super::seal::{Checkpoint, Tombstone, VerifyingKey};
-use super::{AuditRecord, EventType};
 use crate::base::Digest;
 use crate::base::ids::HostId;
 use crate::base::limits::{AUDIT_BREAKS_MAX, AUDIT_UNSEALED_MAX};
@@ -76,10 +75,12 @@ pub enum Break {
         last: u64,
     },
     /// A checkpoint of the log itself does not stand behind the record that it seals.
-    #[error("the checkpoint of record {seq} does not stand behind it")]
+    #[error("the checkpoint of record {seq} stands behind record {last}")]
     Misplaced {
         /// The record that it seals.
         seq: u64,
+        /// The record that it stands behind.
+        last: u64,
     },
     /// Too much at the end is not sealed: checkpoints were taken away, or none were made.
     #[error("no checkpoint seals the records from {from} to {last}")]
@@ -136,12 +137,18 @@ pub enum Break {
 }
 
 impl Break {
+    /// Where it stands in a list: what is wrong with a record before what is wrong with a file.
+    fn place(&self) -> (u64, bool) {
+        (self.seq(), matches!(self, Self::Export { .. }))
+    }
+
     /// The first record that cannot be trusted because of it.
     pub fn seq(&self) -> u64 {
         match self {
             Self::Gap { expected, .. } => *expected,
             Self::Truncated { last, .. } => *last + 1,
             Self::Unsealed { from, .. } => *from,
+            Self::Misplaced { last, .. } => *last,
             Self::Export { seq, .. } | Self::Illegible { seq, .. } => seq.saturating_add(1),
             Self::Tombstone { from, .. } => *from,
             Self::Changed { seq }
@@ -150,7 +157,6 @@ impl Break {
             | Self::Person { seq }
             | Self::ErasedInSilence { seq, .. }
             | Self::SealBroken { seq }
-            | Self::Misplaced { seq }
             | Self::NotSigned { seq, .. }
             | Self::OtherHost { seq, .. } => *seq,
         }
@@ -221,26 +227,30 @@ impl Verifier {
         self.sealed = self.sealed.max(to);
     }
 
-    /// The next record. Goes on from the stored hash after a break, so that one damaged record
-    /// is reported once and not as the loss of all that follow.
-    pub fn record(&mut self, link: &Link, personal: &Personal) -> Option<AuditRecord> {
+    /// The next record; whether it can be read. Goes on from the stored hash after a break, so that
+    /// one damaged record is reported once and not as the loss of all that follow; one too many is
+    /// not gone on from at all.
+    pub fn record(&mut self, link: &Link, personal: &Personal) -> bool {
         let seq = link.seq;
-        if seq != self.expected {
+        self.records += 1;
+        if seq < self.expected {
+            self.report(Break::Gap { expected: self.expected, found: seq });
+            return false;
+        } else if seq > self.expected {
             self.report(Break::Gap { expected: self.expected, found: seq });
         } else if !follows(self.previous, link) {
             self.report(Break::Changed { seq });
         }
         self.expected = seq.saturating_add(1);
         self.previous = link.hash;
-        self.records += 1;
-        let (record, people) = match person::join(&link.body, personal) {
-            Ok(joined) => joined,
+        let glance = match Glance::at(&link.body) {
+            Ok(glance) => glance,
             Err(error) => {
                 self.report(Break::Unreadable { seq, reason: error.to_string() });
-                return None;
+                return false;
             }
         };
-        if !people.check(personal) {
+        if !glance.people.check(personal) {
             self.report(Break::Person { seq });
         }
         for person in [&personal.actor, &personal.target].into_iter().flatten() {
@@ -250,42 +260,41 @@ impl Verifier {
                 self.pseudonyms.insert(pseudonym.clone(), seq);
             }
         }
-        if record.event.event_type == EventType::PersonErased
-            && let Some(pseudonym) = &record.event.context.pseudonym
-        {
-            self.erased.insert(pseudonym.clone());
-        }
-        if record.seq != seq {
+        let is_in_place = glance.seq == seq;
+        self.erased.extend(glance.erased());
+        if !is_in_place {
             self.report(Break::Contradiction { seq, part: "number" });
-            return None;
         }
-        Some(record)
+        is_in_place
     }
 
     /// A checkpoint of the log itself: it seals the record that came last.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) {
         let (seq, last) = (checkpoint.sealed.seq, self.last());
-        if seq < last {
-            self.report(Break::Misplaced { seq });
+        // What it says of its place is worth nothing before it is known to be signed.
+        if self.seal(checkpoint, last) && seq < last {
+            self.report(Break::Misplaced { seq, last });
         }
-        self.seal(checkpoint);
     }
 
     /// A checkpoint that left the host in time. It may seal a record that was purged since.
     pub fn anchor(&mut self, checkpoint: &Checkpoint) {
-        self.seal(checkpoint);
+        self.seal(checkpoint, checkpoint.sealed.seq);
     }
 
-    fn seal(&mut self, checkpoint: &Checkpoint) {
-        let seq = checkpoint.sealed.seq;
+    /// Whether it is one of this log.
+    fn seal(&mut self, checkpoint: &Checkpoint, place: u64) -> bool {
         self.checkpoints += 1;
+        let is_signed = self.keys.get(&checkpoint.key_id).is_some_and(|key| checkpoint.is_by(key));
         if checkpoint.sealed.host_id != self.host {
-            return self.report(Break::OtherHost { what: "checkpoint", seq });
+            self.report(Break::OtherHost { what: "checkpoint", seq: place });
+            return false;
         }
-        if !self.keys.get(&checkpoint.key_id).is_some_and(|key| checkpoint.is_by(key)) {
-            return self.report(Break::NotSigned { what: "checkpoint", seq });
+        if !is_signed {
+            self.report(Break::NotSigned { what: "checkpoint", seq: place });
+            return false;
         }
-        let last = self.expected - 1;
+        let (seq, last) = (checkpoint.sealed.seq, self.last());
         if seq > last {
             self.report(Break::Truncated { seq, last });
         } else if seq == last {
@@ -294,6 +303,7 @@ impl Verifier {
             }
             self.sealed = seq;
         }
+        true
     }
 
     /// The number of the record that came last, or was purged last.
@@ -325,7 +335,7 @@ impl Verifier {
                 self.report(Break::ErasedInSilence { seq, pseudonym });
             }
         }
-        self.breaks.sort_by_key(Break::seq);
+        self.breaks.sort_by_key(Break::place);
         Verdict {
             records: self.records,
             last: self.expected - 1,
@@ -363,7 +373,7 @@ impl Verdict {
         self.broken += 1;
         if self.breaks.len() < AUDIT_BREAKS_MAX {
             self.breaks.push(found);
-            self.breaks.sort_by_key(Break::seq);
+            self.breaks.sort_by_key(Break::place);
         }
     }
 

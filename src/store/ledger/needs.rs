@@ -151,6 +151,7 @@ impl Ledger {
             | Write::Schedule(_)
             | Write::Alert(_)
             | Write::Finding(_)
+            | Write::Audit(_)
             | Write::ExpectProject { .. }
             | Write::ExpectNoProject { .. }
             | Write::ApplyProject { .. }

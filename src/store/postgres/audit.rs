@@ -9,9 +9,8 @@ use super::rows::signed;
 use super::statements::Sql;
 use crate::base::ids::HostId;
 use crate::base::{Ambient, Digest};
-use crate::domain::audit::chain::{Link, link};
+use crate::domain::audit::chain::link;
 use crate::domain::audit::person::{self, Personal};
-use crate::domain::audit::proof::{Break, Verifier};
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::store::audit_columns::AuditColumns;
 use crate::store::filter::{Bound, Marks};
@@ -119,7 +118,7 @@ impl Entries {
 }
 
 /// Reads what the filters look at from the columns after the first four of `Sql::AuditChain`.
-fn read_columns(row: &Row) -> Result<AuditColumns, Fault> {
+pub(super) fn read_columns(row: &Row) -> Result<AuditColumns, Fault> {
     Ok(AuditColumns {
         id: row.try_get(4)?,
         workspace_id: row.try_get(5)?,
@@ -174,32 +173,4 @@ pub(super) fn query(
     let limit = page.bounded_limit() + 1;
     let select = "SELECT body, personal, occurred_at, host_id, seq FROM audit_events";
     Ok(restriction.query(select, "occurred_at DESC, host_id DESC, seq DESC", limit))
-}
-
-/// Follows a part of the chain, and compares every record with the columns that the filters use.
-/// The answer is the number of the last record.
-pub(super) fn follow(verifier: &mut Verifier, rows: &[Row]) -> Result<Option<i64>, Fault> {
-    let mut last = None;
-    for row in rows {
-        let seq: i64 = row.try_get(0)?;
-        let body: String = row.try_get(1)?;
-        let hash: String = row.try_get(2)?;
-        // A hash that is no digest is a change like any other.
-        let hash = Digest::try_from(hash).unwrap_or(Digest::zero());
-        let unsigned = super::rows::number(seq)?;
-        let link = Link { seq: unsigned, body: body.into_bytes(), hash };
-        last = Some(seq);
-        let Ok(personal) = Personal::from_text(row.try_get(3)?) else {
-            verifier.record(&link, &Personal::default());
-            verifier.report(Break::Person { seq: unsigned });
-            continue;
-        };
-        let record = verifier.record(&link, &personal);
-        if let Some(record) = record
-            && AuditColumns::of(&record.event) != read_columns(row)?
-        {
-            verifier.report(Break::Contradiction { seq: unsigned, part: "index column" });
-        }
-    }
-    Ok(last)
 }

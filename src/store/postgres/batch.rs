@@ -4,6 +4,7 @@
 
 use super::alerts::{self, SealedReceiver};
 use super::audit::{Entries, Head};
+use super::audit_keeping::{self, Keeping};
 use super::cache::Cache;
 use super::claims;
 use super::fault::Fault;
@@ -59,6 +60,8 @@ pub(super) enum Work {
     DoomVolumes { workspace: WorkspaceId, project: String, names: Vec<String> },
     /// Deliveries to be sent.
     TakeDeliveries(TakeDeliveries),
+    /// Housekeeping of the audit log.
+    KeepAudit(Keeping),
     /// What came of a try.
     ReportDelivery { id: DeliveryId, event: DeliveryEvent },
 }
@@ -104,7 +107,11 @@ impl Work {
 fn has_own_statements(write: &Write) -> bool {
     matches!(
         write,
-        Write::Schedule(_) | Write::Alert(_) | Write::Finding(_) | Write::DropHostedType { .. }
+        Write::Schedule(_)
+            | Write::Alert(_)
+            | Write::Finding(_)
+            | Write::Audit(_)
+            | Write::DropHostedType { .. }
     )
 }
 
@@ -117,6 +124,7 @@ pub(super) enum Told {
     Claimed(Vec<Claimed>),
     Heard(Heard),
     Deliveries(Vec<Delivery>),
+    Kept(bool),
 }
 
 impl Told {
@@ -149,6 +157,13 @@ impl Told {
     pub(super) fn deliveries(self) -> Result<Vec<Delivery>, StoreError> {
         match self {
             Self::Deliveries(deliveries) => Ok(deliveries),
+            _ => Self::wrong(),
+        }
+    }
+
+    pub(super) fn kept(self) -> Result<bool, StoreError> {
+        match self {
+            Self::Kept(kept) => Ok(kept),
             _ => Self::wrong(),
         }
     }
@@ -383,6 +398,13 @@ async fn decide<'a>(
             }
             decided.told = Told::Deliveries(deliveries);
         }
+        Work::KeepAudit(keeping) => {
+            let kept = audit_keeping::keep(session, host, keeping).await?;
+            if kept {
+                pending.touch();
+            }
+            decided.told = Told::Kept(kept);
+        }
         Work::ReportDelivery { id, event } => {
             alerts::report(session, *id, event.clone()).await?;
             pending.touch();
@@ -422,6 +444,7 @@ async fn apply(
             }
             // What is written with it decides whether its writer still may.
             Write::Finding(_) => {}
+            Write::Audit(write) => audit_keeping::write(session, host, write).await?,
             Write::DropHostedType { workspace_id, name } => {
                 drop_hosted_type(session, *workspace_id, *name).await?;
             }
@@ -554,6 +577,7 @@ pub(super) fn acts(work: &Work) -> Vec<Act<'_>> {
         | Work::ForgetExits { .. }
         | Work::DoomVolumes { .. }
         | Work::TakeDeliveries(_)
+        | Work::KeepAudit(_)
         | Work::ReportDelivery { .. } => Vec::new(),
     }
 }

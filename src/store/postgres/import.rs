@@ -11,16 +11,18 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{IsNull, ToSql, Type};
 use tokio_postgres::{Client, Transaction};
 
-use super::audit::follow;
+use super::audit_keeping::{asked, page};
 use super::export::{Failure, columns};
 use super::fault::Fault;
-use super::statements::Sql;
+use super::rows::bound;
 use super::{Opening, migrations, server};
 use crate::base::Digest;
 use crate::base::ids::HostId;
-use crate::base::limits::{STORE_ROWS_AT_ONCE, STORE_TRANSACTION_TIMEOUT};
+use crate::base::limits::STORE_TRANSACTION_TIMEOUT;
 use crate::domain::audit::EventType;
-use crate::domain::audit::proof::{Verdict, Verifier};
+use crate::domain::audit::log::Proof;
+use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::seal::VerifyingKey;
 use crate::store::host;
 use crate::store::transfer::{
     self, Form, HOST_COLUMNS, HOSTS, Header, Landed, Part, Parts, Progress, Reason, Row,
@@ -305,10 +307,17 @@ async fn prove(
     opening: &Opening,
 ) -> Result<Vec<String>, Failure> {
     let mut breaks = Vec::new();
-    let statement = transaction.prepare(Sql::AuditChain.text()).await?;
     for host in header.hosts.iter().map(|mark: &transfer::HostMark| mark.host_id) {
-        let verifier = Verifier::new(host, [opening.keys.audit().public()]);
-        let verdict = prove_host(transaction, &statement, host, verifier).await?;
+        let mut keys = vec![opening.keys.audit().public()];
+        if host != opening.host_id {
+            // Their keys are not here: what is believed is what the database says itself.
+            let sql = "SELECT public_key FROM audit_keys WHERE host_id = $1";
+            for row in transaction.query(sql, &[&host.to_string()]).await? {
+                let key = VerifyingKey::try_from(row.try_get::<_, String>(0)?);
+                keys.extend(key);
+            }
+        }
+        let verdict = prove_host(transaction, host, Proof::new(host, keys, Vec::new())).await?;
         breaks.extend(verdict.breaks.iter().map(|found| format!("host {host}: {found}")));
     }
     Ok(breaks)
@@ -316,17 +325,22 @@ async fn prove(
 
 async fn prove_host(
     transaction: &Transaction<'_>,
-    statement: &tokio_postgres::Statement,
     host: HostId,
-    mut verifier: Verifier,
+    mut proof: Proof,
 ) -> Result<Verdict, Fault> {
-    let (mut last, limit) = (0, i64::try_from(STORE_ROWS_AT_ONCE).unwrap_or(i64::MAX));
+    let mut after = None;
     loop {
-        let values: [&(dyn ToSql + Sync); 3] = [&host.to_string(), &last, &limit];
-        let rows = in_time(transaction.query(statement, &values)).await?;
-        match follow(&mut verifier, &rows)? {
-            Some(seq) => last = seq,
-            None => return Ok(verifier.finish()),
+        let mut found = [Vec::new(), Vec::new(), Vec::new()];
+        for (rows, (sql, values)) in found.iter_mut().zip(asked(&host.to_string(), after)) {
+            *rows = in_time(transaction.query(sql.text(), &bound(&values))).await?;
+        }
+        let page = page(after, found)?;
+        for entry in &page.entries {
+            proof.take(entry);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(proof.finish());
         }
     }
 }

@@ -4,6 +4,8 @@
 
 mod alerts;
 mod audit;
+mod audit_keeping;
+mod audit_statements;
 mod batch;
 mod cache;
 mod claims;

@@ -16,20 +16,21 @@ use super::projects::{self, SealedRevision};
 use super::rows::{optional_time, signed};
 use super::statements::Sql;
 use super::writer::Job as Order;
-use super::{audit, run_reads};
+use super::{audit, audit_keeping, run_reads};
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
-use crate::base::limits::STORE_ROWS_AT_ONCE;
 use crate::base::{Digest, Name, Secret, Timestamp};
-use crate::domain::audit::proof::{Verdict, Verifier};
+use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::seal::{Checkpoint, VerifyingKey};
 use crate::domain::audit::{AuditEvents, AuditRecord};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
+use crate::store::audit::prove;
 use crate::store::filter::{Bound, Marks, Restriction};
 use crate::store::transfer::Parts;
 use crate::store::{
-    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Backlog, Change, Claim,
-    Claimed, Conflict, ContainerExit, Cursor, Heard, JobFilter, Lost, NewRevision, Notice,
+    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, AuditPage, Backlog, Change,
+    Claim, Claimed, Conflict, ContainerExit, Cursor, Heard, JobFilter, Lost, NewRevision, Notice,
     OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue,
     ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError,
     Write,
@@ -75,7 +76,7 @@ impl PostgresStore {
         }
     }
 
-    fn host(&self) -> Bound {
+    pub(super) fn host(&self) -> Bound {
         Bound::Text(self.scope.host_id.to_string())
     }
 
@@ -124,21 +125,16 @@ impl PostgresStore {
         Ok(())
     }
 
-    async fn verify(&self) -> Result<Verdict, StoreError> {
+    async fn page(&self, after: Option<u64>) -> Result<AuditPage, StoreError> {
         self.is_open()?;
-        let mut verifier = Verifier::new(self.scope.host_id, [self.keys.audit().public()]);
-        let mut last = 0;
-        loop {
-            let limit = signed(STORE_ROWS_AT_ONCE as u64);
-            let values = [self.host(), Bound::Number(last), Bound::Number(limit)];
-            let rows = self.readers.query(Sql::AuditChain.text(), &values).await;
-            let followed = rows.and_then(|rows| audit::follow(&mut verifier, &rows));
-            let act = "verify the audit log";
-            match followed.map_err(|fault| fault.into_store(&self.place, act))? {
-                Some(seq) => last = seq,
-                None => return Ok(verifier.finish()),
-            }
+        let act = "read the audit log";
+        let told = |fault: Fault| fault.into_store(&self.place, act);
+        let mut found = [Vec::new(), Vec::new(), Vec::new()];
+        let asked = audit_keeping::asked(&self.scope.host_id.to_string(), after);
+        for (rows, (sql, values)) in found.iter_mut().zip(asked) {
+            *rows = self.readers.query(sql.text(), &values).await.map_err(told)?;
         }
+        audit_keeping::page(after, found).map_err(told)
     }
 
     async fn open_attempts(&self) -> Result<Vec<OpenAttempt>, StoreError> {
@@ -484,7 +480,33 @@ impl ReadAudit for PostgresStore {
     }
 
     fn verify_audit(&self) -> Answer<'_, Verdict> {
-        answer(self.verify())
+        answer(prove(self, self.scope.host_id, self.keys.audit().public()))
+    }
+
+    fn audit_page(&self, after: Option<u64>) -> Answer<'_, AuditPage> {
+        answer(self.page(after))
+    }
+
+    fn audit_checkpoints(&self, after: u64, limit: usize) -> Answer<'_, Vec<Checkpoint>> {
+        answer(async move {
+            let (after, limit) =
+                (Bound::Number(signed(after)), Bound::Number(signed(limit as u64)));
+            let values = [self.host(), after, limit];
+            let read = audit_keeping::checkpoint;
+            self.many("read the checkpoints", Sql::AuditCheckpoints, &values, read).await
+        })
+    }
+
+    fn audit_anchored(&self, place: String) -> Answer<'_, Option<u64>> {
+        answer(async move {
+            let values = [self.host(), Bound::Text(place)];
+            let read = |row: &tokio_postgres::Row| super::rows::unsigned(row, 0);
+            self.one("read the anchors", Sql::AuditAnchored, &values, read).await
+        })
+    }
+
+    fn audit_key(&self) -> VerifyingKey {
+        self.keys.audit().public()
     }
 }
 

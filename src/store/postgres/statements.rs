@@ -1,6 +1,7 @@
 //! Lists every statement that is not made for a filter. Owns the SQL of this dialect. Face: `Sql`.
 //! Never holds a value: values are bound. A test prepares each against a real server.
 
+use super::audit_statements::audit_statements;
 use super::columns::{
     attempt, delivery, exception_columns, finding_columns, finding_shape, hosted_type, job,
     lacking, lock, needed_by_runs, project, receiver, revision, run, schedule,
@@ -29,7 +30,7 @@ macro_rules! statements {
     };
 }
 
-statements! {
+audit_statements! {
     /// Tells other agents where to look.
     Notify = "SELECT pg_notify('wharf_work', $1)";
     /// Whose database it is for a host, and where its writer stands.
@@ -37,23 +38,6 @@ statements! {
             FROM hosts h JOIN users u ON u.id = h.owner_id WHERE h.id = $1";
     /// Numbers a transaction of the host's writer.
     SetBatch = "UPDATE hosts SET batch = $2 WHERE id = $1";
-
-    /// The end of a host's chain.
-    AuditHead = "SELECT seq, hash FROM audit_events WHERE host_id = $1 ORDER BY seq DESC LIMIT 1";
-    /// Adds records to it.
-    InsertAudit = "INSERT INTO audit_events (host_id, seq, id, workspace_id, tenant_id, event_type,
-            outcome, actor_type, actor_label, target_type, target_id, operation_run_id, summary,
-            occurred_at, body, hash, personal)
-        SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-            $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-            $13::text[], $14::bigint[], $15::text[], $16::text[], $17::text[])";
-    /// One record.
-    AuditById = "SELECT body, personal FROM audit_events WHERE id = $1";
-    /// A part of the chain with everything that is verified.
-    AuditChain = "SELECT seq, body, hash, personal, id, workspace_id, tenant_id, event_type,
-            outcome, actor_type, actor_label, target_type, target_id, operation_run_id, summary,
-            occurred_at
-        FROM audit_events WHERE host_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 
     /// One run.
     RunById = run!(), " WHERE r.id = $1";

@@ -94,6 +94,10 @@ impl Base for Database {
         "ALTER TABLE audit_events DISABLE TRIGGER USER"
     }
 
+    fn unlock_seals(&self) -> &'static str {
+        "ALTER TABLE audit_checkpoints DISABLE TRIGGER USER"
+    }
+
     fn leave_gap(&self) -> &'static str {
         "INSERT INTO audit_events SELECT host_id, 9, 'x', workspace_id, tenant_id, event_type,
             outcome, actor_type, actor_label, target_type, target_id, operation_run_id, summary,

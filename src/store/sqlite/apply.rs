@@ -2,6 +2,7 @@
 //! of. Owns their order. Face: `apply`, `Prepared`. Never commits.
 
 use super::alerts::{self, SealedReceiver};
+use super::audit_keeping;
 use super::fault::Fault;
 use super::load::Session;
 use super::projects::{self, SealedRevision};
@@ -72,6 +73,7 @@ fn apply_rows(
         Write::Schedule(write) => schedules::write(connection, write)?,
         Write::Alert(write) => alerts::write(connection, write)?,
         Write::Finding(write) => findings::write(connection, write)?,
+        Write::Audit(write) => audit_keeping::write(connection, write)?,
         Write::ExpectProject { workspace_id, name, desired, revision_id, wanted } => {
             let files = (*revision_id, wanted);
             projects::expect(connection, *workspace_id, name, *desired, files)?;

@@ -3,14 +3,15 @@
 
 use rusqlite::{Connection, Row, params, params_from_iter};
 
+use super::audit_keeping;
 use super::fault::Fault;
 use super::rows::{bound, signed, unsigned};
-use crate::base::ids::{EventId, HostId};
+use crate::base::ids::EventId;
+use crate::base::limits::AUDIT_PAGE_RECORDS;
 use crate::base::{Ambient, Digest};
 use crate::domain::audit::chain::{GENESIS, Link, link};
+use crate::domain::audit::log::Proof;
 use crate::domain::audit::person::{self, Personal};
-use crate::domain::audit::proof::{Break, Verdict, Verifier};
-use crate::domain::audit::seal::VerifyingKey;
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::store::audit_columns::AuditColumns;
 use crate::store::filter::Marks;
@@ -98,8 +99,8 @@ fn insert(
     Ok(())
 }
 
-/// Reads what the filters look at from the columns after the first four of `EVERYTHING`.
-fn read_columns(row: &Row<'_>) -> Result<AuditColumns, rusqlite::Error> {
+/// Reads what the filters look at from the columns after the first four.
+pub(super) fn read_columns(row: &Row<'_>) -> Result<AuditColumns, rusqlite::Error> {
     Ok(AuditColumns {
         id: row.get(4)?,
         workspace_id: row.get(5)?,
@@ -115,11 +116,6 @@ fn read_columns(row: &Row<'_>) -> Result<AuditColumns, rusqlite::Error> {
         occurred_at: row.get(15)?,
     })
 }
-
-const EVERYTHING: &str =
-    "SELECT seq, body, hash, personal, id, workspace_id, tenant_id, event_type,
-    outcome, actor_type, actor_label, target_type, target_id, operation_run_id, summary, occurred_at
-    FROM audit_events ORDER BY seq";
 
 /// Reads a record from its body and what stands beside it.
 fn record(row: &Row<'_>) -> Result<AuditRecord, Fault> {
@@ -178,37 +174,32 @@ pub(super) fn list(
     Ok(super::page(items, page.bounded_limit(), |last| Cursor(last.seq.to_string())))
 }
 
-/// Follows the whole log, and compares every record with the columns that the filters use.
-pub(super) fn verify(
-    connection: &Connection,
-    host: HostId,
-    keys: impl IntoIterator<Item = VerifyingKey>,
-) -> Result<Verdict, Fault> {
-    let mut verifier = Verifier::new(host, keys);
-    let mut statement = connection.prepare(EVERYTHING)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let seq = unsigned(row, 0)?;
-        // What is no text any more is a change like any other.
-        let body = row.get_ref(1)?.as_bytes().unwrap_or_default().to_vec();
-        let hash = digest(row, 2).unwrap_or(Digest::zero());
-        let personal = match row.get_ref(3)?.as_str_or_null() {
-            Ok(text) => Personal::from_text(text).ok(),
-            Err(_) => None,
+/// Proves the whole log of a database that nobody writes to. Where the file itself is damaged, the
+/// proof ends with the first record that cannot be read.
+pub(super) fn verify(connection: &Connection, mut proof: Proof) -> Result<Proof, Fault> {
+    let (mut after, mut limit) = (None, AUDIT_PAGE_RECORDS);
+    loop {
+        let page = match audit_keeping::page_of(connection, after, limit) {
+            Ok(page) => page,
+            Err(fault) if !fault.is_damage() => return Err(fault),
+            // The records before the damage can be read one by one.
+            Err(_) if limit > 1 => {
+                limit = 1;
+                continue;
+            }
+            Err(fault) => {
+                proof.breaks_off(fault.said());
+                return Ok(proof);
+            }
         };
-        let Some(personal) = personal else {
-            verifier.record(&Link { seq, body, hash }, &Personal::default());
-            verifier.report(Break::Person { seq });
-            continue;
-        };
-        let record = verifier.record(&Link { seq, body, hash }, &personal);
-        if let Some(record) = record
-            && !read_columns(row).is_ok_and(|columns| columns == AuditColumns::of(&record.event))
-        {
-            verifier.report(Break::Contradiction { seq, part: "index column" });
+        for entry in &page.entries {
+            proof.take(entry);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(proof);
         }
     }
-    Ok(verifier.finish())
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::fault::{Fault, classify};
-use super::{audit, connect_reader, migrations};
+use super::{audit, audit_keeping, connect_reader, migrations};
 use crate::base::Timestamp;
 use crate::base::ids::HostId;
+use crate::domain::audit::log::Proof;
 use crate::domain::audit::proof::Verdict;
-use crate::domain::audit::seal::VerifyingKey;
+use crate::domain::audit::seal::{Checkpoint, VerifyingKey};
 use crate::store::transfer::{
     Batch, HOST_COLUMNS, HOSTS, Header, HostMark, NEWEST, Outlet, Part, Parts, Row, TABLES, Table,
     TableHead, TransferError, Value, archive, from_thread, send,
@@ -45,7 +46,37 @@ pub(in crate::store) fn inspect(
     key: VerifyingKey,
 ) -> Result<Verdict, TransferError> {
     let connection = open(path)?;
-    audit::verify(&connection, host, [key]).map_err(|fault| failed(fault, path))
+    let proof = Proof::new(host, [key], Vec::new());
+    let proof = audit::verify(&connection, proof).map_err(|fault| failed(fault, path))?;
+    Ok(proof.finish())
+}
+
+/// Proves the audit log in a copy of a database, beside checkpoints that left the host. Without keys
+/// of the reader's own, those that the log names itself are believed.
+///
+/// # Errors
+/// When the file cannot be read as a database of the newest form.
+pub fn prove_file(
+    path: &Path,
+    keys: Option<Vec<VerifyingKey>>,
+    anchors: Vec<Checkpoint>,
+) -> Result<Verdict, TransferError> {
+    let connection = open(path)?;
+    let prove = || -> Result<Verdict, Fault> {
+        let keys = match keys {
+            Some(keys) => keys,
+            None => audit_keeping::keys(&connection)?,
+        };
+        let outside = anchors.first().map(|anchor| anchor.sealed.host_id);
+        // A log without any seal belongs to nobody in particular.
+        let host = match outside {
+            Some(host) => Some(host),
+            None => audit_keeping::sealed_host(&connection)?,
+        };
+        let proof = Proof::new(host.unwrap_or(HostId::from_u128(0)), keys, anchors);
+        Ok(audit::verify(&connection, proof)?.finish_sealed())
+    };
+    prove().map_err(|fault| failed(fault, path))
 }
 
 /// Begins to read: from here on nothing changes for this connection.

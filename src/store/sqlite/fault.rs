@@ -44,6 +44,25 @@ impl Fault {
         Self::unreadable(noun, crate::base::chain(error))
     }
 
+    /// Whether the file is not as SQLite wrote it, or what stands in it has no meaning.
+    pub(super) fn is_damage(&self) -> bool {
+        let code = match self {
+            Self::Sqlite(error) => error.sqlite_error_code(),
+            Self::Store(StoreError::Unreadable { .. }) => return true,
+            Self::Store(_) => return false,
+        };
+        // Without a code it is a value of another type than was written.
+        code.is_none_or(|code| matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+
+    /// What was said of it.
+    pub(super) fn said(&self) -> String {
+        match self {
+            Self::Sqlite(error) => error.to_string(),
+            Self::Store(error) => crate::base::chain(error),
+        }
+    }
+
     /// The error of a caller who wanted to `act`.
     pub(super) fn into_store(self, path: &Path, act: &'static str) -> StoreError {
         match self {

@@ -15,6 +15,7 @@ use super::fault::Fault;
 use super::{Opening, StoreError, audit, classify, create_private, flags, migrations};
 use crate::base::Digest;
 use crate::base::ids::HostId;
+use crate::domain::audit::log::Proof;
 use crate::store::host;
 use crate::store::transfer::{
     self, Form, HOSTS, Header, Landed, Part, Parts, Progress, Reason, Row, TransferError, Value,
@@ -232,8 +233,8 @@ fn finish(
     if form.sqlite != transfer::NEWEST.sqlite {
         migrations::migrate(connection, draft, opening, host_id)?;
     }
-    let keys = [opening.keys.audit().public()];
-    let verdict = audit::verify(connection, host_id, keys).map_err(failed)?;
+    let proof = Proof::new(host_id, [opening.keys.audit().public()], Vec::new());
+    let verdict = audit::verify(connection, proof).map_err(failed)?.finish();
     let mut append = || -> Result<(), Fault> {
         let transaction = connection.transaction()?;
         let scope = migrations::read_scope(&transaction, host_id)?;

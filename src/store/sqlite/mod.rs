@@ -5,6 +5,7 @@
 mod alerts;
 mod apply;
 mod audit;
+mod audit_keeping;
 mod claims;
 mod damage;
 mod deliveries;
@@ -48,6 +49,7 @@ use crate::base::limits::{
     STORE_READERS_MAX, STORE_WRITER_CACHE_KIB,
 };
 
+pub use export::prove_file;
 pub use import::restore;
 
 #[cfg(test)]

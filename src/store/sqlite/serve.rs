@@ -15,22 +15,26 @@ use super::load::Session;
 use super::projects::{self, SealedRevision};
 use super::writer::Order;
 use super::{
-    Engine, SqliteStore, audit, claims, connect_reader, identity, job_reads, queue, run_reads, runs,
+    Engine, SqliteStore, audit, audit_keeping, claims, connect_reader, identity, job_reads, queue,
+    run_reads, runs,
 };
 use crate::base::ids::{EventId, RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::audit::proof::Verdict;
+use crate::domain::audit::seal::{Checkpoint, VerifyingKey};
 use crate::domain::audit::{AuditEvent, AuditEvents, AuditRecord};
 use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
+use crate::store::audit::prove;
 use crate::store::ledger::{Act, Ledger};
 use crate::store::transfer::Parts;
 use crate::store::{
-    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, Backlog, Change, Claim,
-    Claimed, Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice, OpenAttempt,
-    Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
-    RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError, Write,
+    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, AuditPage, Backlog, Change,
+    Claim, Claimed, Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice,
+    OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue,
+    ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError,
+    Write,
 };
 
 impl SqliteStore {
@@ -480,10 +484,25 @@ impl ReadAudit for SqliteStore {
     }
 
     fn verify_audit(&self) -> Answer<'_, Verdict> {
-        let (host, keys) = (self.scope.host_id, self.keys.audit().public());
-        answer(self.read("verify the audit log", move |connection| {
-            audit::verify(connection, host, [keys])
+        answer(prove(self, self.scope.host_id, self.keys.audit().public()))
+    }
+
+    fn audit_page(&self, after: Option<u64>) -> Answer<'_, AuditPage> {
+        answer(self.read("read the audit log", move |it| audit_keeping::page(it, after)))
+    }
+
+    fn audit_checkpoints(&self, after: u64, limit: usize) -> Answer<'_, Vec<Checkpoint>> {
+        answer(self.read("read the checkpoints", move |connection| {
+            audit_keeping::checkpoints(connection, after, limit)
         }))
+    }
+
+    fn audit_anchored(&self, place: String) -> Answer<'_, Option<u64>> {
+        answer(self.read("read the anchors", move |it| audit_keeping::anchored(it, &place)))
+    }
+
+    fn audit_key(&self) -> VerifyingKey {
+        self.keys.audit().public()
     }
 }
 

@@ -1,6 +1,7 @@
 mod indexes;
 mod opening;
 mod statements;
+mod tampering;
 mod upgrade;
 
 use std::path::Path;
@@ -81,6 +82,11 @@ impl Base for Files {
 
     fn unlock_audit(&self) -> &'static str {
         "DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_is_never_deleted"
+    }
+
+    fn unlock_seals(&self) -> &'static str {
+        "DROP TRIGGER audit_checkpoint_is_never_changed;
+         DROP TRIGGER audit_checkpoint_is_never_deleted"
     }
 
     fn leave_gap(&self) -> &'static str {

@@ -12,6 +12,7 @@ pub(crate) mod queue;
 pub(crate) mod routing;
 pub(crate) mod runs;
 pub(crate) mod schedules;
+pub(crate) mod sealing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +97,17 @@ macro_rules! conformance {
                 damage_behind_the_triggers_is_found
                 records_are_found_by_what_the_filters_say
             }
+            sealing {
+                a_log_is_sealed_up_to_its_end_once
+                a_log_that_was_hashed_anew_is_found
+                a_changed_seal_is_found
+                a_log_signed_with_another_key_is_not_believed
+                persons_beside_a_record_cannot_be_changed
+                old_segments_are_purged_and_the_rest_verifies
+                an_erasure_that_was_interrupted_goes_on
+                an_export_proves_itself_and_every_damage_to_it_is_found
+                no_random_edit_of_an_export_stays_unnoticed
+            }
             opening {
                 the_first_start_creates_a_database_and_says_so_once
                 a_database_that_is_not_for_this_program_is_refused_with_the_reason
@@ -163,6 +175,9 @@ pub(crate) trait Base: Send + Sync {
 
     /// Statements that take the protection of the audit log away.
     fn unlock_audit(&self) -> &'static str;
+
+    /// The same for its checkpoints.
+    fn unlock_seals(&self) -> &'static str;
 
     /// A statement that adds a record to the audit log, but not the next one.
     fn leave_gap(&self) -> &'static str;

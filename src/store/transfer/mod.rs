@@ -110,10 +110,10 @@ pub struct Form {
 
 /// All forms, first first. Whoever adds a migration adds a line; a test sees to it.
 pub const FORMS: &[Form] = &[
-        Form { number: 1, sqlite: 7, postgres: 1 },
-        Form { number: 2, sqlite: 8, postgres: 2 },
-        Form { number: 3, sqlite: 9, postgres: 3 },
-    ];
+    Form { number: 1, sqlite: 7, postgres: 1 },
+    Form { number: 2, sqlite: 8, postgres: 2 },
+    Form { number: 3, sqlite: 9, postgres: 3 },
+];
 
 /// The form that this program writes.
 pub const NEWEST: Form = FORMS[FORMS.len() - 1];
