@@ -272,3 +272,8 @@ pub const AUDIT_ERASE_RECORDS: usize = 500;
 pub const AUDIT_LINE_BYTES_MAX: usize = 1 << 20;
 /// Checkpoints of anchors that a verification takes.
 pub const AUDIT_ANCHORED_MAX: usize = 4_000_000;
+
+/// Records of access of each kind (users, tokens, …): an agent keeps all of them in memory.
+pub const ACCESS_RECORDS_MAX: usize = 10_000;
+/// How long a token is kept after it is worth nothing, so that a list still tells of it.
+pub const TOKEN_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);

@@ -1,15 +1,16 @@
-//! Passes schedules, alerts and findings through the counted store. Owns nothing. Face: the traits of `store`.
-//! Never counts: what is written of them goes through `commit`, which does.
+//! Passes schedules, alerts, findings and access through the counted store. Owns nothing. Face: the
+//! traits of `store`. Never counts: what is written of them goes through `commit`, which does.
 
 use super::counted_store::CountedStore;
 use crate::base::ids::{DeliveryId, FindingId, ReceiverId, TenantId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
+use crate::domain::access::Directory;
 use crate::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
 use crate::domain::findings::{Finding, FindingException};
 use crate::domain::schedules::Schedule;
 use crate::store::{
-    Answer, DeliveryFilter, FindingTotals, Outbox, Page, PageRequest, ReadAlerts, ReadFindings,
-    ReadSchedules, TakeDeliveries,
+    Answer, DeliveryFilter, FindingTotals, Outbox, Page, PageRequest, ReadAccess, ReadAlerts,
+    ReadFindings, ReadSchedules, TakeDeliveries,
 };
 
 impl ReadSchedules for CountedStore {
@@ -77,6 +78,12 @@ impl ReadFindings for CountedStore {
 
     fn finding_exceptions(&self, finding: FindingId) -> Answer<'_, Vec<FindingException>> {
         self.inner.finding_exceptions(finding)
+    }
+}
+
+impl ReadAccess for CountedStore {
+    fn access(&self) -> Answer<'_, Directory> {
+        self.inner.access()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Never runs SQL that a caller wrote, and, housekeeping apart, never changes a record without an
 //! audit event beside it.
 
+mod access;
 mod alerts;
 mod audit;
 mod audit_columns;
@@ -36,6 +37,7 @@ use crate::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
 
+pub use access::{AccessWrite, ReadAccess};
 pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries};
 pub use audit::{AuditPage, AuditWrite, Erasure, KeepAudit};
 pub use error::{Conflict, StoreError};
@@ -67,6 +69,7 @@ pub trait Store:
     + ReadSchedules
     + ReadAlerts
     + ReadFindings
+    + ReadAccess
     + Outbox
     + KeepAudit
     + Snapshot

@@ -8,7 +8,7 @@ use crate::domain::runs::{
     QueueControl, QueueScope, Waiting, Wanted,
 };
 
-use super::{Adoption, AlertWrite, AuditWrite, Desired, FindingWrite, ScheduleWrite};
+use super::{AccessWrite, Adoption, AlertWrite, AuditWrite, Desired, FindingWrite, ScheduleWrite};
 
 /// One change of records, or a condition: what must hold for the others of the transaction.
 ///
@@ -214,6 +214,8 @@ pub enum Write {
     Finding(FindingWrite),
     /// Changes the audit log itself: purges segments, erases a person.
     Audit(AuditWrite),
+    /// Changes who may do what.
+    Access(AccessWrite),
     /// Remembers a container that was taken over.
     PutAdoption(Adoption),
     /// Forgets the containers of a project that were taken over.

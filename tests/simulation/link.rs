@@ -10,6 +10,7 @@ use wharfinger::base::ids::{
     DeliveryId, EventId, FindingId, HostId, ReceiverId, RevisionId, RunId, TenantId, WorkspaceId,
 };
 use wharfinger::base::{Digest, Name, Secret, Timestamp};
+use wharfinger::domain::access::Directory;
 use wharfinger::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
 use wharfinger::domain::audit::proof::Verdict;
 use wharfinger::domain::audit::seal::{Checkpoint, PurgeCause, Tombstone, VerifyingKey};
@@ -23,9 +24,10 @@ use wharfinger::store::transfer::Parts;
 use wharfinger::store::{
     Accepted, Admission, Adoption, Answer, AuditFilter, AuditPage, Backlog, Change, Claim, Claimed,
     CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingTotals, Heard, JobFilter, KeepAudit,
-    Lost, Notice, OpenAttempt, Outbox, Page, PageRequest, Project, QueueDepth, ReadAlerts,
-    ReadAudit, ReadFindings, ReadProjects, ReadQueue, ReadRuns, ReadSchedules, Revision, RunFilter,
-    RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError, TakeDeliveries, Write,
+    Lost, Notice, OpenAttempt, Outbox, Page, PageRequest, Project, QueueDepth, ReadAccess,
+    ReadAlerts, ReadAudit, ReadFindings, ReadProjects, ReadQueue, ReadRuns, ReadSchedules,
+    Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError,
+    TakeDeliveries, Write,
 };
 
 use crate::flaws::Flaw;
@@ -376,6 +378,10 @@ forward! { ReadAlerts:
     fn deliveries(filter: DeliveryFilter, page: PageRequest) -> Page<Delivery>;
     fn delivery(workspace: WorkspaceId, id: DeliveryId) -> Option<Delivery>;
     fn next_delivery() -> Option<Timestamp>;
+}
+
+forward! { ReadAccess:
+    fn access() -> Directory;
 }
 
 forward! { Outbox:

@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{CertificateId, ElevationId, TenantId, TokenId, UserId, WorkspaceId};
+use crate::base::ids::{
+    CertificateId, ElevationId, HostId, TenantId, TokenId, UserId, WorkspaceId,
+};
 use crate::base::keyed::keyed;
 use crate::base::{Digest, Name, Secret, Timestamp};
 use crate::domain::redaction::SafeText;
@@ -74,6 +76,15 @@ keyed! {
     }
 }
 
+/// A user of a host's operating system. The same number is somebody else on another host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OsUser {
+    /// The host.
+    pub host_id: HostId,
+    /// The user's number there.
+    pub uid: u32,
+}
+
 /// A person, or a program that acts like one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -87,8 +98,8 @@ pub struct User {
     pub kind: UserKind,
     /// A platform user for emergencies: holds nothing until they have broken the glass.
     pub is_break_glass: bool,
-    /// Their number on this host: who connects to the socket as that user is this user.
-    pub os_uid: Option<u32>,
+    /// Who connects to the socket of that host as this user of it is them.
+    pub os_user: Option<OsUser>,
     /// Since when they may not come in.
     pub disabled_at: Option<Timestamp>,
     /// When they were made.
@@ -139,7 +150,7 @@ impl Role {
 }
 
 /// What a program or a person far away proves itself with. The token's text is not kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// Its id, part of its text.
     pub id: TokenId,

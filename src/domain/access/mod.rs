@@ -4,6 +4,7 @@
 
 mod capability;
 mod decide;
+mod directory;
 mod members;
 mod throttle;
 mod token;
@@ -12,9 +13,10 @@ pub use capability::{BuiltInRole, Capability, CapabilitySet};
 pub use decide::{
     Asked, Ceiling, Denied, Grant, Need, PlatformIdentity, Principal, Reach, Standing, Via, decide,
 };
+pub use directory::Directory;
 pub use members::{
-    Certificate, Elevation, Entitlement, Membership, Reason, ReasonKind, Role, Stage, Tenant,
-    TenantStatus, Token, User, UserKind, Workspace,
+    Certificate, Elevation, Entitlement, Membership, OsUser, Reason, ReasonKind, Role, Stage,
+    Tenant, TenantStatus, Token, User, UserKind, Workspace,
 };
 pub use throttle::{Allowance, Refused, Throttle};
 pub use token::{TokenText, TokenTextError};

@@ -152,6 +152,7 @@ impl Ledger {
             | Write::Alert(_)
             | Write::Finding(_)
             | Write::Audit(_)
+            | Write::Access(_)
             | Write::ExpectProject { .. }
             | Write::ExpectNoProject { .. }
             | Write::ApplyProject { .. }

@@ -2,6 +2,7 @@
 //! what they look at, decide, write out, append to the audit log, commit. Face: `execute`, `Work`,
 //! `Told`. Never decides itself what a change means: the ledger does.
 
+use super::access;
 use super::alerts::{self, SealedReceiver};
 use super::audit::{Entries, Head};
 use super::audit_keeping::{self, Keeping};
@@ -105,13 +106,10 @@ impl Work {
 
 /// Whether a write is done at once, with statements of its own.
 fn has_own_statements(write: &Write) -> bool {
+    use Write::{Access, Alert, Audit, DropHostedType, Finding, Schedule};
     matches!(
         write,
-        Write::Schedule(_)
-            | Write::Alert(_)
-            | Write::Finding(_)
-            | Write::Audit(_)
-            | Write::DropHostedType { .. }
+        Schedule(_) | Alert(_) | Finding(_) | Audit(_) | Access(_) | DropHostedType { .. }
     )
 }
 
@@ -445,6 +443,7 @@ async fn apply(
             // What is written with it decides whether its writer still may.
             Write::Finding(_) => {}
             Write::Audit(write) => audit_keeping::write(session, host, write).await?,
+            Write::Access(write) => access::write(session, write).await?,
             Write::DropHostedType { workspace_id, name } => {
                 drop_hosted_type(session, *workspace_id, *name).await?;
             }

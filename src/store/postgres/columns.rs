@@ -1,5 +1,6 @@
 //! Names the columns of each kind of record, and what several statements share. Owns the beginnings
-//! of statements. Face: one macro per kind, for `concat!`. Never holds a whole statement.
+//! of statements. Face: one macro per kind, for `concat!`. Never holds a
+//! whole statement, but those that name all columns of a record of access.
 
 /// The columns of a run, in the order in which `run_reads::run` reads them.
 macro_rules! run {
@@ -131,7 +132,77 @@ macro_rules! delivery {
     };
 }
 
+/// Everything that decides who may do what, each record as its kind and a list of columns.
+macro_rules! access {
+    () => {
+        "SELECT 'workspace', json_build_array(id, name, is_platform, created_at)::text
+            FROM workspaces
+        UNION ALL SELECT 'tenant', json_build_array(id, workspace_id, external_id, name, status,
+            stage, created_at)::text FROM tenants
+        UNION ALL SELECT 'user', json_build_array(id, name, email, kind, is_break_glass,
+            os_host_id, os_uid, disabled_at, created_at)::text FROM users
+        UNION ALL SELECT 'membership', json_build_array(workspace_id, user_id, role,
+            reaches_all)::text FROM memberships
+        UNION ALL SELECT 'entitlement', json_build_array(workspace_id, user_id, tenant_id)::text
+            FROM entitlements
+        UNION ALL SELECT 'role', json_build_array(workspace_id, name, capabilities::json)::text
+            FROM roles
+        UNION ALL SELECT 'token', json_build_array(id, label, user_id, workspace_id,
+            capabilities::json, reach::json, hash, created_at, expires_at, revoked_at)::text
+            FROM access_tokens
+        UNION ALL SELECT 'certificate', json_build_array(id, fingerprint, user_id,
+            created_at)::text FROM access_certificates
+        UNION ALL SELECT 'elevation', json_build_array(id, user_id, reason_code, reason_text,
+            started_at, expires_at, ended_at)::text FROM elevations"
+    };
+}
+
+/// How many records of access of each kind there are.
+macro_rules! access_counts {
+    () => {
+        "SELECT (SELECT count(*) FROM workspaces), (SELECT count(*) FROM tenants),
+        (SELECT count(*) FROM users), (SELECT count(*) FROM memberships),
+        (SELECT count(*) FROM entitlements), (SELECT count(*) FROM roles),
+        (SELECT count(*) FROM access_tokens), (SELECT count(*) FROM access_certificates),
+        (SELECT count(*) FROM elevations)"
+    };
+}
+
+/// Inserts or replaces a user.
+macro_rules! put_user {
+    () => {
+        "INSERT INTO users (id, name, email, kind, is_break_glass, os_host_id, os_uid,
+            disabled_at, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email,
+            is_break_glass = excluded.is_break_glass, os_host_id = excluded.os_host_id,
+            os_uid = excluded.os_uid, disabled_at = excluded.disabled_at"
+    };
+}
+
+/// Inserts or replaces a tenant.
+macro_rules! put_tenant {
+    () => {
+        "INSERT INTO tenants AS t (id, workspace_id, external_id, name, status, stage,
+            created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (id) DO UPDATE SET external_id = excluded.external_id, name = excluded.name,
+            status = excluded.status, stage = excluded.stage
+        WHERE t.workspace_id = excluded.workspace_id RETURNING id"
+    };
+}
+
+/// Inserts a token.
+macro_rules! insert_token {
+    () => {
+        "INSERT INTO access_tokens (id, label, user_id, workspace_id, capabilities,
+            reach, hash, created_at, expires_at, revoked_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+    };
+}
+
 pub(super) use {
-    attempt, delivery, exception_columns, finding_columns, finding_shape, hosted_type, job,
-    lacking, lock, needed_by_runs, project, receiver, revision, run, schedule,
+    access, access_counts, attempt, delivery, exception_columns, finding_columns, finding_shape,
+    hosted_type, insert_token, job, lacking, lock, needed_by_runs, project, put_tenant, put_user,
+    receiver, revision, run, schedule,
 };

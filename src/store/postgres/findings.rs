@@ -38,7 +38,7 @@ pub(super) async fn write(session: &Session, write: &FindingWrite) -> Result<(),
 async fn put_tenant(session: &Session, tenant: &Tenant) -> Result<(), Fault> {
     session
         .query(
-            Sql::PutTenant,
+            Sql::PlantTenant,
             &[
                 &tenant.id.to_string(),
                 &tenant.workspace_id.to_string(),

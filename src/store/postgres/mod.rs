@@ -2,6 +2,7 @@
 //! writer. Face: `open`, `restore`, `Server`. Never writes outside its one writer, and never keeps a key or an
 //! unsealed file: those stay with the host.
 
+mod access;
 mod alerts;
 mod audit;
 mod audit_keeping;

@@ -6,7 +6,7 @@ use super::audit_keeping;
 use super::fault::Fault;
 use super::load::Session;
 use super::projects::{self, SealedRevision};
-use super::{findings, queue, schedules};
+use super::{access, findings, queue, schedules};
 use crate::store::Write;
 use crate::store::ledger::{Act, Ledger};
 
@@ -74,6 +74,7 @@ fn apply_rows(
         Write::Alert(write) => alerts::write(connection, write)?,
         Write::Finding(write) => findings::write(connection, write)?,
         Write::Audit(write) => audit_keeping::write(connection, write)?,
+        Write::Access(write) => access::write(connection, write)?,
         Write::ExpectProject { workspace_id, name, desired, revision_id, wanted } => {
             let files = (*revision_id, wanted);
             projects::expect(connection, *workspace_id, name, *desired, files)?;

@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 7, sql: include_str!("../sql/sqlite/0007_alerts.sql") },
     Migration { number: 8, sql: include_str!("../sql/sqlite/0008_runbooks_and_findings.sql") },
     Migration { number: 9, sql: include_str!("../sql/sqlite/0009_audit_proof.sql") },
+    Migration { number: 10, sql: include_str!("../sql/sqlite/0010_access.sql") },
 ];
 
 /// The form that first told hosts apart.

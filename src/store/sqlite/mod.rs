@@ -2,6 +2,7 @@
 //! lets one agent run, and the writer. Face: `open`, `restore`. Never writes outside its one writer, which
 //! commits durably (WAL, `synchronous=FULL`) and in groups.
 
+mod access;
 mod alerts;
 mod apply;
 mod audit;

@@ -2,6 +2,7 @@
 //! the list of promises. Face: `conformance!`, `Fixture`, `Base`. Never knows a dialect: what
 //! differs comes in through `Base`.
 
+pub(crate) mod access;
 pub(crate) mod alerts;
 pub(crate) mod auditing;
 pub(crate) mod findings;
@@ -139,6 +140,13 @@ macro_rules! conformance {
                 a_delivery_is_taken_by_one_and_due_again_until_it_arrives
                 deliveries_are_found_by_what_the_filters_say
                 what_ended_long_ago_is_forgotten
+            }
+            access {
+                the_first_start_makes_an_owner_and_a_platform_user
+                records_of_access_read_back_as_they_were_written
+                names_are_unique_and_what_is_referred_to_exists
+                a_workspace_keeps_an_owner_who_reaches_everything
+                a_revoked_token_stays_revoked
             }
         }
     };

@@ -113,6 +113,7 @@ pub const FORMS: &[Form] = &[
     Form { number: 1, sqlite: 7, postgres: 1 },
     Form { number: 2, sqlite: 8, postgres: 2 },
     Form { number: 3, sqlite: 9, postgres: 3 },
+    Form { number: 4, sqlite: 10, postgres: 4 },
 ];
 
 /// The form that this program writes.
@@ -171,6 +172,11 @@ pub(super) const TABLES: &[Table] = &[
     shared("alert_deliveries", "id"),
     shared("findings", "id"),
     shared("finding_exceptions", "id"),
+    shared("entitlements", "workspace_id, user_id, tenant_id"),
+    shared("roles", "workspace_id, name"),
+    shared("access_tokens", "id"),
+    shared("access_certificates", "id"),
+    shared("elevations", "id"),
 ];
 
 const AUDIT_EVENTS: &str = "audit_events";
