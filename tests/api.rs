@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test's helper fails the test")]
 #![expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
 
+#[path = "api/access.rs"]
+mod access;
 #[path = "api/queue.rs"]
 mod queue;
 
@@ -25,13 +27,14 @@ use wharfinger::domain::compose::dockerignore::{ContextEntry, ContextKind, conte
 use wharfinger::domain::compose::{Bundle, BundleFile, Options};
 use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::facts::{ImageFacts, ServiceSpec};
+use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;
-use wharfinger::operations::{Operations, Runner, RunnerOptions};
+use wharfinger::operations::{Operations, Runner, RunnerOptions, Within};
 use wharfinger::store::Store;
 use wharfinger::store::keys::Keys;
 use wharfinger::store::sqlite::{self, Mode, Opening};
@@ -47,6 +50,10 @@ const WEB: &str = "services:\n  web: {image: 'web:1', command: [serve]}\n";
 /// An agent's inside with its doors open, and a client in front of them.
 struct Fixture {
     dir: tempfile::TempDir,
+    store: Arc<dyn Store>,
+    ambient: Ambient,
+    /// The routes, for whoever says who is on the other end.
+    router: axum::Router,
     engine: Arc<FakeEngine>,
     runner: Arc<Runner>,
     supervisor: Supervisor,
@@ -106,7 +113,13 @@ impl Fixture {
             ambient: ambient.clone(),
             metrics: Arc::new(Metrics::new().unwrap()),
             contexts,
-            gate: Gate { own_uid: rustix::process::geteuid().as_raw(), group_id: None },
+            access: Access::new(Arc::clone(&store), ambient.clone()),
+            gate: Gate {
+                own_uid: rustix::process::geteuid().as_raw(),
+                group_id: None,
+                group_role: None,
+            },
+            within: Within::host(store.scope()),
             about: Arc::new(About {
                 started_at: SystemClock.now(),
                 state_dir: dir.path().to_owned(),
@@ -114,10 +127,11 @@ impl Fixture {
             }),
             stop: supervisor.stop_token(),
         };
+        let router = api::router(api.clone());
         tokio::spawn(api.hosted.clone().keep());
         tokio::spawn(api::serve(listener, api::Routes::new(), api));
         let http = reqwest::Client::builder().unix_socket(path).build().unwrap();
-        Self { dir, engine, runner, supervisor, http }
+        Self { dir, store, ambient, router, engine, runner, supervisor, http }
     }
 
     /// The same, with a worker.

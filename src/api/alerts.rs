@@ -1,12 +1,11 @@
 //! The routes of alerts. Owns `/v1/alerts…`. Face: the handlers. Never shows what a receiver is told
 //! by, and never sends anything: deliveries are sent from the outbox.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Api;
+use super::access::Inside;
 use super::extract::{Json, Path, Query, Reply, parse};
 use super::problem::{Problem, ProblemCode};
 use super::runs::page_request;
@@ -60,7 +59,7 @@ pub(super) struct DeliveryPath {
     get, path = "/v1/alerts/rules", operation_id = "list_alert_rules", tag = "alerts",
     responses((status = 200, body = Page<RuleView>))
 )]
-pub(super) async fn rules(State(api): State<Api>) -> Reply<Page<RuleView>> {
+pub(super) async fn rules(Inside(api): Inside) -> Reply<Page<RuleView>> {
     let receivers = api.alerts.receivers().await?;
     let rules = api.alerts.rules().await?;
     let items = rules.iter().map(|rule| RuleView::of(rule, &receivers)).collect();
@@ -79,7 +78,7 @@ pub(super) async fn rules(State(api): State<Api>) -> Reply<Page<RuleView>> {
     )
 )]
 pub(super) async fn put_rule(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(RulePath { name }): Path<RulePath>,
     Json(put): Json<RulePut>,
@@ -96,7 +95,7 @@ pub(super) async fn put_rule(
     responses((status = 204), (status = 404, body = Problem))
 )]
 pub(super) async fn remove_rule(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(RulePath { name }): Path<RulePath>,
 ) -> Result<StatusCode, Problem> {
@@ -109,7 +108,7 @@ pub(super) async fn remove_rule(
     get, path = "/v1/alerts/receivers", operation_id = "list_alert_receivers", tag = "alerts",
     responses((status = 200, body = Page<ReceiverView>))
 )]
-pub(super) async fn receivers(State(api): State<Api>) -> Reply<Page<ReceiverView>> {
+pub(super) async fn receivers(Inside(api): Inside) -> Reply<Page<ReceiverView>> {
     let items = api.alerts.receivers().await?.iter().map(ReceiverView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
 }
@@ -122,7 +121,7 @@ pub(super) async fn receivers(State(api): State<Api>) -> Reply<Page<ReceiverView
     responses((status = 200, body = ReceiverView), (status = 400, body = Problem))
 )]
 pub(super) async fn put_receiver(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ReceiverPath { name }): Path<ReceiverPath>,
     Json(put): Json<ReceiverPut>,
@@ -140,7 +139,7 @@ pub(super) async fn put_receiver(
     responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem))
 )]
 pub(super) async fn remove_receiver(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ReceiverPath { name }): Path<ReceiverPath>,
 ) -> Result<StatusCode, Problem> {
@@ -155,7 +154,7 @@ pub(super) async fn remove_receiver(
     responses((status = 202, body = DeliveryView), (status = 404, body = Problem))
 )]
 pub(super) async fn test(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ReceiverPath { name }): Path<ReceiverPath>,
 ) -> Result<(StatusCode, axum::Json<DeliveryView>), Problem> {
@@ -187,7 +186,7 @@ pub(super) struct DeliveryQuery {
     responses((status = 200, body = Page<DeliveryView>), (status = 404, body = Problem))
 )]
 pub(super) async fn deliveries(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Query(query): Query<DeliveryQuery>,
 ) -> Reply<Page<DeliveryView>> {
     let receiver_id = match &query.receiver {
@@ -198,7 +197,7 @@ pub(super) async fn deliveries(
         status: query.status.as_deref().map(|text| parse("status", text)).transpose()?,
         receiver_id,
         run_id: query.run_id.as_deref().map(|text| parse("run_id", text)).transpose()?,
-        ..DeliveryFilter::workspace(api.store.scope().workspace_id)
+        ..DeliveryFilter::workspace(api.within.workspace())
     };
     let receivers = api.alerts.receivers().await?;
     let page = api.alerts.deliveries(filter, page_request(query.limit, query.after)).await?;
@@ -212,7 +211,7 @@ pub(super) async fn deliveries(
     responses((status = 200, body = DeliveryView), (status = 404, body = Problem))
 )]
 pub(super) async fn delivery(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(DeliveryPath { id }): Path<DeliveryPath>,
 ) -> Reply<DeliveryView> {
     let delivery = api.alerts.delivery(parse("id", &id)?).await?;
@@ -230,7 +229,7 @@ pub(super) async fn delivery(
     )
 )]
 pub(super) async fn retry(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(DeliveryPath { id }): Path<DeliveryPath>,
 ) -> Result<(StatusCode, axum::Json<DeliveryView>), Problem> {

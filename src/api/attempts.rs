@@ -1,10 +1,9 @@
 //! The routes by which workers tell of an attempt, and make jobs of it. Owns
 //! `/v1/queue/runs/{id}/attempts/{n}/…` and the same for jobs. Face: the handlers. Never takes a word from an attempt that was taken over.
 
-use axum::extract::State;
 use serde::Deserialize;
 
-use super::Api;
+use super::access::Inside;
 use super::extract::{Json, JsonOrDefault, Path, Reply, parse};
 use super::hosted_runs::new_part;
 use super::problem::Problem;
@@ -55,7 +54,7 @@ macro_rules! calls {
                         )
                     )]
             pub(in crate::api) async fn heartbeat(
-                State(api): State<Api>,
+                Inside(api): Inside,
                 Path(at): Path<At>,
             ) -> Reply<HeardView> {
                 Ok(axum::Json(view(api.hosted.heartbeat(at.read()?).await?)))
@@ -73,7 +72,7 @@ macro_rules! calls {
                         )
                     )]
             pub(in crate::api) async fn progress(
-                State(api): State<Api>,
+                Inside(api): Inside,
                 Path(at): Path<At>,
                 Json(progress): Json<Progress>,
             ) -> Reply<HeardView> {
@@ -97,7 +96,7 @@ macro_rules! calls {
                         )
                     )]
             pub(in crate::api) async fn complete(
-                State(api): State<Api>,
+                Inside(api): Inside,
                 asker: Asker,
                 Path(at): Path<At>,
                 JsonOrDefault(done): JsonOrDefault<Complete>,
@@ -126,7 +125,7 @@ macro_rules! calls {
                         )
                     )]
             pub(in crate::api) async fn fail(
-                State(api): State<Api>,
+                Inside(api): Inside,
                 asker: Asker,
                 Path(at): Path<At>,
                 Json(fail): Json<Fail>,
@@ -195,7 +194,7 @@ calls!(
     )
 )]
 pub(super) async fn fan_out(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(at): Path<At>,
     Json(request): Json<FanOut>,

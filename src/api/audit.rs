@@ -13,6 +13,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::access::Inside;
 use super::extract::{Json, Path, Query, Reply, parse, parse_list};
 use super::problem::{Problem, ProblemCode};
 use super::runs::page_request;
@@ -22,10 +23,10 @@ use super::wire::{
 };
 use crate::base::ids::EventId;
 use crate::base::{Timestamp, chain};
-use crate::domain::audit::ActorType;
 use crate::domain::audit::log::Entry;
 use crate::domain::audit::person;
 use crate::domain::audit::seal::PurgeCause;
+use crate::domain::audit::{ActorType, AuditEvent};
 use crate::operations::audit::{AuditLog, EraseError, ExportBytes};
 use crate::operations::projects::Asker;
 use crate::store::{AuditFilter, StoreError};
@@ -77,7 +78,7 @@ pub(super) struct EventPath {
     responses((status = 200, body = Page<AuditRow>), (status = 400, body = Problem))
 )]
 pub(super) async fn list(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Query(query): Query<AuditQuery>,
 ) -> Reply<Page<AuditRow>> {
     let actor_type = query.actor.as_deref().and_then(|actor| actor.parse::<ActorType>().ok());
@@ -94,7 +95,8 @@ pub(super) async fn list(
         search: query.search,
         date_from: query.date_from,
         date_until: query.date_until,
-        ..AuditFilter::workspace(api.store.scope().workspace_id)
+        reach: api.within.reach.clone(),
+        ..AuditFilter::workspace(api.within.workspace())
     };
     let page = api.store.audit(filter, page_request(query.limit, query.after)).await?;
     Ok(axum::Json(Page::of(page, |record| AuditRow::from(&record))))
@@ -107,12 +109,12 @@ pub(super) async fn list(
     responses((status = 200, body = AuditDetail), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(EventPath { id }): Path<EventPath>,
 ) -> Reply<AuditDetail> {
-    let workspace = api.store.scope().workspace_id;
     let record = api.store.audit_record(id).await?;
-    let record = record.filter(|record| record.event.workspace_id == workspace);
+    let is_seen = |event: &AuditEvent| api.within.sees(event.workspace_id, event.tenant_id);
+    let record = record.filter(|record| is_seen(&record.event));
     let record = record.ok_or_else(|| Problem::not_found("audit event", id))?;
     Ok(axum::Json(AuditDetail::from(&record)))
 }

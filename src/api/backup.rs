@@ -2,12 +2,11 @@
 //! that is not whole.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 
-use super::Api;
+use super::access::Inside;
 use super::problem::{Problem, ProblemCode};
 use crate::base::chain;
 use crate::operations::projects::Asker;
@@ -21,7 +20,7 @@ use crate::store::transfer::TransferError;
         (status = 429, body = Problem)
     )
 )]
-pub(super) async fn take(State(api): State<Api>, asker: Asker) -> Result<Response, Problem> {
+pub(super) async fn take(Inside(api): Inside, asker: Asker) -> Result<Response, Problem> {
     let bytes = api.backups.begin(asker).map_err(|busy| {
         Problem::new(ProblemCode::TooMany, busy.to_string()).hint("wait for its end")
     })?;

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
-
-use super::Api;
+use super::access::Inside;
 use super::extract::{Json, Reply, parse};
 use super::problem::Problem;
 use super::wire::{ClaimWork, ClaimedWork, WorkItem};
@@ -28,7 +26,7 @@ use crate::operations::hosted::ClaimRequest;
     )
 )]
 pub(super) async fn claim(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Json(request): Json<ClaimWork>,
 ) -> Reply<ClaimedWork> {
     let types = request.types.iter().map(|text| parse::<RunType>("types", text));

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::{Body, BodyDataStream};
-use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::StreamExt as _;
 
 use super::Api;
+use super::access::Inside;
 use super::extract::{Json, Path, Reply, discard};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{ContextsMissing, ContextsWanted};
@@ -24,7 +24,7 @@ use crate::world::contexts::{ContextError, Contexts};
     responses((status = 200, body = ContextsMissing), (status = 400, body = Problem))
 )]
 pub(super) async fn wanted(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Json(wanted): Json<ContextsWanted>,
 ) -> Reply<ContextsMissing> {
     let digests = wanted.digests.iter().map(|text| digest(text));
@@ -45,7 +45,7 @@ pub(super) async fn wanted(
     )
 )]
 pub(super) async fn put(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(name): Path<String>,
     body: Body,
 ) -> Result<StatusCode, Problem> {
@@ -86,7 +86,7 @@ fn digest(text: &str) -> Result<Digest, Problem> {
 /// When the store or the folder cannot be read.
 pub async fn collect_contexts(api: &Api, before: SystemTime) -> Result<usize, Problem> {
     let mut needed = BTreeSet::new();
-    for project in api.store.projects(api.store.scope().workspace_id).await? {
+    for project in api.store.projects(api.within.workspace()).await? {
         let revisions = [project.revision_id, project.deployed_revision_id];
         for revision in revisions.into_iter().flatten() {
             let content = api.store.revision_content(revision).await?;

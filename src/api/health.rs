@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::access::Inside;
 use super::problem::{Problem, ProblemCode};
 use super::wire::AgentView;
 use crate::base::chain;
@@ -73,7 +74,7 @@ async fn readiness(api: &Api) -> Readiness {
 
 /// The agent itself
 #[utoipa::path(get, path = "/v1/agent", operation_id = "show_agent", tag = "agent", responses((status = 200, body = AgentView)))]
-pub(super) async fn agent(State(api): State<Api>) -> axum::Json<AgentView> {
+pub(super) async fn agent(Inside(api): Inside) -> axum::Json<AgentView> {
     let found = readiness(&api).await;
     let space = host::disk_space(&api.about.state_dir);
     axum::Json(AgentView {
@@ -94,7 +95,7 @@ pub(super) async fn agent(State(api): State<Api>) -> axum::Json<AgentView> {
     get, path = "/metrics", operation_id = "read_metrics", tag = "agent",
     responses((status = 200, content_type = "text/plain", body = String))
 )]
-pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+pub(super) async fn metrics(Inside(api): Inside) -> Result<Response, Problem> {
     let found = readiness(&api).await;
     api.metrics.store_up.set(i64::from(found.store == "ok"));
     api.metrics.engine_up.set(i64::from(found.engine == "ok"));
@@ -127,7 +128,7 @@ async fn count_runs(api: &Api) -> Result<(), Problem> {
 }
 
 async fn count_projects(api: &Api, engine_answers: bool) -> Result<(), Problem> {
-    let projects = api.store.projects(api.store.scope().workspace_id).await?;
+    let projects = api.store.projects(api.within.workspace()).await?;
     api.metrics.projects.reset();
     for project in &projects {
         api.metrics.projects.with_label_values(&[project.desired.key()]).inc();
@@ -152,7 +153,7 @@ async fn count_projects(api: &Api, engine_answers: bool) -> Result<(), Problem> 
 }
 
 async fn count_queue(api: &Api) -> Result<(), Problem> {
-    let depths = api.store.queue_depths(api.store.scope().workspace_id).await?;
+    let depths = api.store.queue_depths(api.within.workspace()).await?;
     let (runs, oldest) = (&api.metrics.queue_runs, &api.metrics.queue_oldest);
     runs.reset();
     oldest.reset();

@@ -1,10 +1,9 @@
 //! The routes by which programs ask for runs of their own types. Owns `POST /v1/queue/runs…`. Face:
 //! the handlers. Never takes a run of a type that is not registered.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::Api;
+use super::access::Inside;
 use super::extract::{Json, parse};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{Enqueue, EnqueueBatch, EnqueueJob, EnqueuedBatch, RunAccepted};
@@ -27,11 +26,11 @@ use crate::store::Scope;
     )
 )]
 pub(super) async fn enqueue(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Json(request): Json<Enqueue>,
 ) -> Result<(StatusCode, axum::Json<RunAccepted>), Problem> {
-    let new = new_run(request, &api.store.scope())?;
+    let new = new_run(request, &api.within.scope)?;
     let admitted = api.hosted.enqueue(new, &asker).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(RunAccepted::from(&admitted))))
 }
@@ -49,7 +48,7 @@ pub(super) async fn enqueue(
     )
 )]
 pub(super) async fn enqueue_batch(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Json(batch): Json<EnqueueBatch>,
 ) -> Result<(StatusCode, axum::Json<EnqueuedBatch>), Problem> {
@@ -58,7 +57,7 @@ pub(super) async fn enqueue_batch(
         let detail = format!("`runs` has 1 to {ENQUEUE_MAX} entries, not {count}");
         return Err(Problem::new(ProblemCode::BadRequest, detail));
     }
-    let scope = api.store.scope();
+    let scope = api.within.scope.clone();
     let new = batch.runs.into_iter().map(|run| new_run(run, &scope)).collect::<Result<_, _>>()?;
     let admitted = api.hosted.enqueue_all(new, &asker).await?;
     let items = admitted.iter().map(RunAccepted::from).collect();

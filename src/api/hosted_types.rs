@@ -1,12 +1,11 @@
 //! The routes of hosted types. Owns `/v1/queue/types…`. Face: the handlers. Never takes a name
 //! without a dot: those are our own.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Api;
+use super::access::Inside;
 use super::extract::{JsonOrDefault, Path, Reply, parse};
 use super::problem::Problem;
 use super::wire::{Page, TypeDefinition, TypeView};
@@ -27,7 +26,7 @@ pub(super) struct TypePath {
     get, path = "/v1/queue/types", operation_id = "list_queue_types", tag = "queue",
     responses((status = 200, body = Page<TypeView>))
 )]
-pub(super) async fn list(State(api): State<Api>) -> Reply<Page<TypeView>> {
+pub(super) async fn list(Inside(api): Inside) -> Reply<Page<TypeView>> {
     let items = api.hosted.types().await?.iter().map(TypeView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
 }
@@ -39,7 +38,7 @@ pub(super) async fn list(State(api): State<Api>) -> Reply<Page<TypeView>> {
     responses((status = 200, body = TypeView), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(TypePath { name }): Path<TypePath>,
 ) -> Reply<TypeView> {
     let name: Name = parse("name", &name)?;
@@ -60,7 +59,7 @@ pub(super) async fn show(
     )
 )]
 pub(super) async fn put(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(TypePath { name }): Path<TypePath>,
     JsonOrDefault(definition): JsonOrDefault<TypeDefinition>,
@@ -83,7 +82,7 @@ pub(super) async fn put(
     )
 )]
 pub(super) async fn delete(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(TypePath { name }): Path<TypePath>,
 ) -> Result<StatusCode, Problem> {

@@ -1,12 +1,11 @@
 //! The routes of a bulk run's jobs, and of dead letters. Owns `/v1/runs/{id}/jobs`, `…/retry` and
 //! `…/dismiss`. Face: the handlers. Never changes a run that is no dead letter.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Api;
+use super::access::Inside;
 use super::extract::{JsonOrDefault, Path, Query, Reply, parse_list};
 use super::problem::Problem;
 use super::runs::{RunPath, find, page_request};
@@ -38,7 +37,7 @@ pub(super) struct JobQuery {
     )
 )]
 pub(super) async fn list(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(RunPath { id }): Path<RunPath>,
     Query(query): Query<JobQuery>,
 ) -> Reply<Page<JobView>> {
@@ -64,7 +63,7 @@ pub(super) async fn list(
     )
 )]
 pub(super) async fn retry(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(RunPath { id }): Path<RunPath>,
     JsonOrDefault(retry): JsonOrDefault<Retry>,
@@ -88,7 +87,7 @@ pub(super) async fn retry(
     )
 )]
 pub(super) async fn dismiss(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(RunPath { id }): Path<RunPath>,
 ) -> Reply<RunView> {

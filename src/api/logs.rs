@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::ready;
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
-use super::Api;
+use super::access::Inside;
 use super::extract::{Path, Query};
 use super::problem::Problem;
 use super::projects::{ProjectPath, containers_of};
@@ -48,10 +47,11 @@ pub(super) struct LogQuery {
     )
 )]
 pub(super) async fn stream(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(ProjectPath { name }): Path<ProjectPath>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response, Problem> {
+    api.projects.find(&name).await?;
     let services: Vec<&str> =
         query.service.as_deref().unwrap_or_default().split(',').filter(|s| !s.is_empty()).collect();
     let is_wanted = |container: &ContainerFacts| {

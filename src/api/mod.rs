@@ -23,6 +23,7 @@ pub mod problem;
 mod projects;
 mod queue;
 mod refusals;
+mod routes;
 mod runbooks;
 mod runs;
 mod schedules;
@@ -32,35 +33,38 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 use utoipa::openapi;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::limits::{BUNDLE_BYTES_MAX, ENQUEUE_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::base::{Ambient, Timestamp};
-use crate::operations::Door;
+use crate::domain::access::{Capability, Need};
+use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
 use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
+use crate::operations::{Door, Within};
 use crate::store::Store;
 use crate::world::contexts::Contexts;
 use crate::world::docker::SharedEngine;
 
 pub use contexts::collect_contexts;
+pub use routes::Route;
 
-use access::{Gate, Peer};
+use access::{Entry, Gate, Peer};
 use listen::Listener;
 use metrics::Metrics;
 use problem::{Problem, ProblemCode};
+use routes::Builder;
 
 /// What the routes work with. Cheap to clone.
 #[derive(Clone)]
@@ -89,12 +93,31 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// The build contexts that clients sent.
     pub contexts: Arc<Contexts>,
-    /// Who may come in.
+    /// Who may do what.
+    pub access: Access,
+    /// Which users of the machine may come in without a record.
     pub gate: Gate,
+    /// Where the agent acts for who asks.
+    pub within: Within,
     /// What does not change while the agent lives.
     pub about: Arc<About>,
     /// Cancelled when the agent stops: streams end then.
     pub stop: CancellationToken,
+}
+
+impl Api {
+    /// The same for somebody who acts within other borders.
+    fn within(&self, within: Within) -> Self {
+        Self {
+            projects: self.projects.within(within.clone()),
+            schedules: self.schedules.within(within.clone()),
+            alerts: self.alerts.within(within.clone()),
+            hosted: self.hosted.within(within.clone()),
+            access: self.access.within(within.clone()),
+            within,
+            ..self.clone()
+        }
+    }
 }
 
 /// What does not change while the agent lives.
@@ -140,92 +163,93 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
 )]
 struct Description;
 
-fn documented_routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(projects::list))
-        .routes(routes!(projects::show))
-        .routes(routes!(projects::down))
-        .routes(routes!(projects::restart))
-        .routes(routes!(projects::pause))
-        .routes(routes!(projects::resume))
-        .routes(routes!(logs::stream))
-        .routes(routes!(contexts::wanted))
-        .routes(routes!(runs::list))
-        .routes(routes!(runs::show))
-        .routes(routes!(runs::follow))
-        .routes(routes!(runs::cancel))
-        .routes(routes!(jobs::list))
-        .routes(routes!(jobs::retry))
-        .routes(routes!(jobs::dismiss))
-        .routes(routes!(queue::show))
-        .routes(routes!(queue::controls, queue::put_control))
-        .routes(routes!(hosted_types::list))
-        .routes(routes!(hosted_types::show, hosted_types::put, hosted_types::delete))
-        .routes(routes!(claims::claim))
-        .routes(routes!(attempts::of_run::heartbeat))
-        .routes(routes!(attempts::of_run::progress))
-        .routes(routes!(attempts::of_run::complete))
-        .routes(routes!(attempts::of_run::fail))
-        .routes(routes!(attempts::of_job::heartbeat))
-        .routes(routes!(attempts::of_job::progress))
-        .routes(routes!(attempts::of_job::complete))
-        .routes(routes!(attempts::of_job::fail))
-        .routes(routes!(schedules::list))
-        .routes(routes!(schedules::show, schedules::put, schedules::remove))
-        .routes(routes!(schedules::firings))
-        .routes(routes!(schedules::run))
-        .routes(routes!(schedules::pause))
-        .routes(routes!(schedules::resume))
-        .routes(routes!(runbooks::list))
-        .routes(routes!(runbooks::show))
-        .routes(routes!(runbooks::preflight))
-        .routes(routes!(runbooks::start))
-        .routes(routes!(alerts::rules))
-        .routes(routes!(alerts::put_rule, alerts::remove_rule))
-        .routes(routes!(alerts::receivers))
-        .routes(routes!(alerts::put_receiver, alerts::remove_receiver))
-        .routes(routes!(alerts::test))
-        .routes(routes!(alerts::deliveries))
-        .routes(routes!(alerts::delivery))
-        .routes(routes!(alerts::retry))
-        .routes(routes!(audit::list))
-        .routes(routes!(audit::show))
-        .routes(routes!(audit::export))
-        .routes(routes!(audit::key))
-        .routes(routes!(audit::purge))
-        .routes(routes!(audit::erase))
-        .routes(routes!(backup::take))
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .routes(routes!(health::agent))
-        .routes(routes!(health::metrics))
-        .routes(routes!(health::openapi))
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .merge(large_routes())
-        .merge(enqueue_routes())
-}
-
-/// Routes that take a project's files.
-fn large_routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(projects::plan))
-        .routes(routes!(projects::up))
-        .routes(routes!(contexts::put))
-        .layer(DefaultBodyLimit::max(BUNDLE_BYTES_MAX))
-}
-
-/// Routes that take bulk runs with their jobs.
-fn enqueue_routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(hosted_runs::enqueue))
-        .routes(routes!(hosted_runs::enqueue_batch))
-        .routes(routes!(attempts::fan_out))
-        .layer(DefaultBodyLimit::max(ENQUEUE_BYTES_MAX))
+/// All routes with what they need. Whoever adds one says for whom it is.
+fn documented_routes() -> Builder {
+    use Capability::{
+        AgentView, AlertsManage, AlertsView, AuditExport, AuditView, PlatformAudit, PlatformStore,
+        ProjectsDeploy, ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
+        RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView, SchedulesManage,
+        SchedulesView,
+    };
+    use Need::{Known, Member, Open, Platform, Whole};
+    const SMALL: usize = REQUEST_BYTES_MAX;
+    Builder::new(Description::openapi())
+        .add(Member(ProjectsView), SMALL, routes!(projects::list))
+        .add(Member(ProjectsView), SMALL, routes!(projects::show))
+        .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::plan))
+        .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::up))
+        .add(Member(ProjectsRemove), SMALL, routes!(projects::down))
+        .add(Member(ProjectsRestart), SMALL, routes!(projects::restart))
+        .add(Member(ProjectsDeploy), SMALL, routes!(projects::pause))
+        .add(Member(ProjectsDeploy), SMALL, routes!(projects::resume))
+        .add(Member(ProjectsLogs), SMALL, routes!(logs::stream))
+        .add(Member(ProjectsDeploy), SMALL, routes!(contexts::wanted))
+        .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(contexts::put))
+        .add(Member(RunsView), SMALL, routes!(runs::list))
+        .add(Member(RunsView), SMALL, routes!(runs::show))
+        .add(Member(RunsView), SMALL, routes!(runs::follow))
+        .add(Member(RunsControl), SMALL, routes!(runs::cancel))
+        .add(Member(RunsView), SMALL, routes!(jobs::list))
+        .add(Member(RunsControl), SMALL, routes!(jobs::retry))
+        .add(Member(RunsControl), SMALL, routes!(jobs::dismiss))
+        .add(Whole(RunsView), SMALL, routes!(queue::show))
+        .add(Whole(RunsView), SMALL, routes!(queue::controls))
+        .add(Whole(QueueControl), SMALL, routes!(queue::put_control))
+        .add(Member(RunsEnqueue), ENQUEUE_BYTES_MAX, routes!(hosted_runs::enqueue))
+        .add(Member(RunsEnqueue), ENQUEUE_BYTES_MAX, routes!(hosted_runs::enqueue_batch))
+        .add(Member(RunsView), SMALL, routes!(hosted_types::list))
+        .add(Member(RunsView), SMALL, routes!(hosted_types::show))
+        .add(Whole(RunsHost), SMALL, routes!(hosted_types::put))
+        .add(Whole(RunsHost), SMALL, routes!(hosted_types::delete))
+        .add(Whole(RunsHost), SMALL, routes!(claims::claim))
+        .add(Member(RunsHost), SMALL, routes!(attempts::of_run::heartbeat))
+        .add(Member(RunsHost), SMALL, routes!(attempts::of_run::progress))
+        .add(Member(RunsHost), SMALL, routes!(attempts::of_run::complete))
+        .add(Member(RunsHost), SMALL, routes!(attempts::of_run::fail))
+        .add(Member(RunsHost), SMALL, routes!(attempts::of_job::heartbeat))
+        .add(Member(RunsHost), SMALL, routes!(attempts::of_job::progress))
+        .add(Member(RunsHost), SMALL, routes!(attempts::of_job::complete))
+        .add(Member(RunsHost), SMALL, routes!(attempts::of_job::fail))
+        .add(Member(RunsHost), ENQUEUE_BYTES_MAX, routes!(attempts::fan_out))
+        .add(Member(SchedulesView), SMALL, routes!(schedules::list))
+        .add(Member(SchedulesView), SMALL, routes!(schedules::show))
+        .add(Member(SchedulesManage), SMALL, routes!(schedules::put))
+        .add(Member(SchedulesManage), SMALL, routes!(schedules::remove))
+        .add(Member(SchedulesView), SMALL, routes!(schedules::firings))
+        .add(Member(SchedulesManage), SMALL, routes!(schedules::run))
+        .add(Member(SchedulesManage), SMALL, routes!(schedules::pause))
+        .add(Member(SchedulesManage), SMALL, routes!(schedules::resume))
+        .add(Member(RunbooksView), SMALL, routes!(runbooks::list))
+        .add(Member(RunbooksView), SMALL, routes!(runbooks::show))
+        .add(Member(RunbooksRun), SMALL, routes!(runbooks::preflight))
+        .add(Member(RunbooksRun), SMALL, routes!(runbooks::start))
+        .add(Whole(AlertsView), SMALL, routes!(alerts::rules))
+        .add(Whole(AlertsManage), SMALL, routes!(alerts::put_rule))
+        .add(Whole(AlertsManage), SMALL, routes!(alerts::remove_rule))
+        .add(Whole(AlertsView), SMALL, routes!(alerts::receivers))
+        .add(Whole(AlertsManage), SMALL, routes!(alerts::put_receiver))
+        .add(Whole(AlertsManage), SMALL, routes!(alerts::remove_receiver))
+        .add(Whole(AlertsManage), SMALL, routes!(alerts::test))
+        .add(Whole(AlertsView), SMALL, routes!(alerts::deliveries))
+        .add(Whole(AlertsView), SMALL, routes!(alerts::delivery))
+        .add(Whole(AlertsManage), SMALL, routes!(alerts::retry))
+        .add(Member(AuditView), SMALL, routes!(audit::list))
+        .add(Member(AuditView), SMALL, routes!(audit::show))
+        .add(Whole(AuditExport), SMALL, routes!(audit::export))
+        .add(Member(AuditView), SMALL, routes!(audit::key))
+        .add(Platform(PlatformAudit), SMALL, routes!(audit::purge))
+        .add(Platform(PlatformAudit), SMALL, routes!(audit::erase))
+        .add(Platform(PlatformStore), SMALL, routes!(backup::take))
+        .add(Open, SMALL, routes!(health::healthz))
+        .add(Open, SMALL, routes!(health::readyz))
+        .add(Member(AgentView), SMALL, routes!(health::agent))
+        .add(Whole(AgentView), SMALL, routes!(health::metrics))
+        .add(Known, SMALL, routes!(health::openapi))
 }
 
 /// The description of the API that is served and kept in the tree.
 pub fn openapi() -> openapi::OpenApi {
-    let mut description = documented_routes().into_openapi();
+    let (_, mut description, _) = documented_routes().finish();
     description::complete(&mut description);
     description
 }
@@ -233,19 +257,28 @@ pub fn openapi() -> openapi::OpenApi {
 /// All routes, with nobody to answer yet. Putting them together takes some milliseconds and needs
 /// nothing of the agent, so that it can be done while the database is opened.
 #[derive(Debug)]
-pub struct Routes(Router<Api>);
+pub struct Routes {
+    router: Router<Api>,
+    list: Vec<Route>,
+}
 
 impl Routes {
     /// Puts them together.
     pub fn new() -> Self {
-        let (router, _) = documented_routes().split_for_parts();
-        Self(router.fallback(no_route).method_not_allowed_fallback(no_method))
+        let (router, _, list) = documented_routes().finish();
+        let router = router.fallback(no_route).method_not_allowed_fallback(no_method);
+        Self { router, list }
     }
 
-    /// Lets the agent answer, behind the check of who comes in.
+    /// All of them, each with what it needs.
+    pub fn list(&self) -> &[Route] {
+        &self.list
+    }
+
+    /// Lets the agent answer, behind the check of who asks.
     fn with(self, api: Api) -> Router {
-        self.0
-            .layer(middleware::from_fn_with_state(api.gate, access::admit))
+        self.router
+            .layer(Extension(Entry(api.clone())))
             .layer(middleware::from_fn_with_state(Arc::clone(&api.metrics), observe))
             .with_state(api)
     }
@@ -262,14 +295,21 @@ pub fn router(api: Api) -> Router {
     Routes::new().with(api)
 }
 
-async fn no_route(request: Request) -> Problem {
+async fn no_route(mut request: Request) -> Problem {
+    // Strangers are not told which routes there are.
+    if let Err(problem) = access::enter(Need::Known, &mut request).await {
+        return problem;
+    }
     let path = request.uri().path().to_owned();
     extract::discard(request.into_body().into_data_stream()).await;
     Problem::new(ProblemCode::NotFound, format!("there is no route {path}"))
         .hint("the routes are described at /v1/openapi.json")
 }
 
-async fn no_method(request: Request) -> Problem {
+async fn no_method(mut request: Request) -> Problem {
+    if let Err(problem) = access::enter(Need::Known, &mut request).await {
+        return problem;
+    }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     extract::discard(request.into_body().into_data_stream()).await;
     Problem::new(ProblemCode::MethodNotAllowed, format!("{path} does not know {method}"))

@@ -1,12 +1,12 @@
 //! The routes of projects. Owns `/v1/projects…`. Face: the handlers. Never opens a path that a
 //! request names: files come in the request.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::access::Inside;
 use super::extract::{Json, JsonOrDefault, Path, Reply};
 use super::problem::Problem;
 use super::wire::{
@@ -51,8 +51,8 @@ fn accepted(admitted: &Admitted) -> Accepted {
     get, path = "/v1/projects", operation_id = "list_projects", tag = "projects",
     responses((status = 200, body = Page<ProjectView>))
 )]
-pub(super) async fn list(State(api): State<Api>) -> Reply<Page<ProjectView>> {
-    let projects = api.store.projects(api.store.scope().workspace_id).await?;
+pub(super) async fn list(Inside(api): Inside) -> Reply<Page<ProjectView>> {
+    let projects = api.projects.list().await?;
     let items = projects.iter().map(ProjectView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
 }
@@ -70,10 +70,10 @@ pub(super) async fn list(State(api): State<Api>) -> Reply<Page<ProjectView>> {
     )
 )]
 pub(super) async fn show(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(ProjectPath { name }): Path<ProjectPath>,
 ) -> Reply<ProjectDetail> {
-    let known = api.store.project(api.store.scope().workspace_id, name.clone()).await?;
+    let known = api.projects.find(&name).await?;
     let containers = containers_of(&api, &name).await?;
     let project = match known {
         Some(project) => ProjectView::from(&project),
@@ -103,7 +103,7 @@ pub(super) async fn containers_of(api: &Api, name: &str) -> Result<Vec<Container
     )
 )]
 pub(super) async fn plan(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ProjectPath { name }): Path<ProjectPath>,
     Json(apply): Json<Apply>,
@@ -124,7 +124,7 @@ pub(super) async fn plan(
     )
 )]
 pub(super) async fn up(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ProjectPath { name }): Path<ProjectPath>,
     Json(apply): Json<Apply>,
@@ -141,7 +141,7 @@ pub(super) async fn up(
     responses((status = 202, body = RunAccepted))
 )]
 pub(super) async fn down(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ProjectPath { name }): Path<ProjectPath>,
     JsonOrDefault(options): JsonOrDefault<DownOptions>,
@@ -157,7 +157,7 @@ pub(super) async fn down(
     responses((status = 202, body = RunAccepted), (status = 404, body = Problem))
 )]
 pub(super) async fn restart(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ProjectPath { name }): Path<ProjectPath>,
     JsonOrDefault(options): JsonOrDefault<RestartOptions>,
@@ -173,7 +173,7 @@ pub(super) async fn restart(
     responses((status = 200, body = ProjectView), (status = 404, body = Problem))
 )]
 pub(super) async fn pause(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ProjectPath { name }): Path<ProjectPath>,
 ) -> Reply<ProjectView> {
@@ -188,7 +188,7 @@ pub(super) async fn pause(
     responses((status = 200, body = ProjectView), (status = 404, body = Problem))
 )]
 pub(super) async fn resume(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(ProjectPath { name }): Path<ProjectPath>,
 ) -> Reply<ProjectView> {

@@ -1,9 +1,7 @@
 //! The routes of the queue for operators. Owns `/v1/queue` and `/v1/queue/controls`. Face: the
 //! handlers. Never stops what has begun.
 
-use axum::extract::State;
-
-use super::Api;
+use super::access::Inside;
 use super::extract::{Json, Reply};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{ControlView, Page, PutControl, QueueView};
@@ -15,7 +13,7 @@ use crate::operations::projects::Asker;
     get, path = "/v1/queue", operation_id = "show_queue", tag = "queue",
     responses((status = 200, body = QueueView))
 )]
-pub(super) async fn show(State(api): State<Api>) -> Reply<QueueView> {
+pub(super) async fn show(Inside(api): Inside) -> Reply<QueueView> {
     Ok(axum::Json(QueueView::from(&api.hosted.overview().await?)))
 }
 
@@ -24,7 +22,7 @@ pub(super) async fn show(State(api): State<Api>) -> Reply<QueueView> {
     get, path = "/v1/queue/controls", operation_id = "list_queue_controls", tag = "queue",
     responses((status = 200, body = Page<ControlView>))
 )]
-pub(super) async fn controls(State(api): State<Api>) -> Reply<Page<ControlView>> {
+pub(super) async fn controls(Inside(api): Inside) -> Reply<Page<ControlView>> {
     let items = api.hosted.controls().await?.iter().map(ControlView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
 }
@@ -42,7 +40,7 @@ pub(super) async fn controls(State(api): State<Api>) -> Reply<Page<ControlView>>
     )
 )]
 pub(super) async fn put_control(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Json(request): Json<PutControl>,
 ) -> Reply<ControlView> {

@@ -149,9 +149,10 @@ impl From<HostedError> for Problem {
         };
         let code = match &error {
             HostedError::Store(_) => ProblemCode::Unavailable,
-            HostedError::NoRun(_) | HostedError::NoJob(..) | HostedError::UnknownType(_) => {
-                ProblemCode::NotFound
-            }
+            HostedError::NoRun(_)
+            | HostedError::NoTenant(_)
+            | HostedError::NoJob(..)
+            | HostedError::UnknownType(_) => ProblemCode::NotFound,
             HostedError::NotDead(_) | HostedError::ActiveRun(_) | HostedError::Busy => {
                 ProblemCode::Conflict
             }

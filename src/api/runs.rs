@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::access::Inside;
 use super::extract::{Path, Query, Reply, parse_list};
 use super::follow::{self, Cursor};
 use super::problem::{Problem, ProblemCode};
@@ -68,7 +68,7 @@ pub(super) struct RunPath {
     responses((status = 200, body = Page<RunView>), (status = 400, body = Problem))
 )]
 pub(super) async fn list(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Query(query): Query<RunQuery>,
 ) -> Reply<Page<RunView>> {
     let filter = RunFilter {
@@ -89,7 +89,8 @@ pub(super) async fn list(
         is_dead_letter: query.dead,
         from: query.from,
         until: query.until,
-        ..RunFilter::workspace(api.store.scope().workspace_id)
+        reach: api.within.reach.clone(),
+        ..RunFilter::workspace(api.within.workspace())
     };
     let page = page_request(query.limit, query.after);
     let page = api.store.runs(filter, page).await?;
@@ -106,7 +107,7 @@ pub(super) fn page_request(limit: Option<usize>, after: Option<String>) -> PageR
     responses((status = 200, body = RunDetail), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(RunPath { id }): Path<RunPath>,
 ) -> Reply<RunDetail> {
     let run = find(&api, id).await?;
@@ -144,7 +145,7 @@ fn payload(run: &OperationRun) -> Option<serde_json::Value> {
     )
 )]
 pub(super) async fn follow(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(RunPath { id }): Path<RunPath>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
@@ -172,18 +173,18 @@ pub(super) async fn follow(
     )
 )]
 pub(super) async fn cancel(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(RunPath { id }): Path<RunPath>,
 ) -> Result<(StatusCode, axum::Json<RunView>), Problem> {
-    let scope = api.store.scope();
-    let run = api.door.cancel(scope.workspace_id, id, asker.actor(&scope)).await?;
+    let (scope, id) = (&api.within.scope, find(&api, id).await?.id);
+    let run = api.door.cancel(scope.workspace_id, id, asker.actor(scope)).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(RunView::from(&run))))
 }
 
-/// A run of this workspace. A run of another one does not exist for the caller.
+/// A run within reach. Another does not exist for the caller.
 pub(super) async fn find(api: &Api, id: RunId) -> Result<OperationRun, Problem> {
-    let workspace = api.store.scope().workspace_id;
-    let run = api.store.run(id).await?.filter(|run| run.workspace_id == workspace);
+    let run = api.store.run(id).await?;
+    let run = run.filter(|run| api.within.sees(run.workspace_id, run.tenant_id));
     run.ok_or_else(|| Problem::not_found("run", id))
 }

@@ -1,12 +1,12 @@
 //! The routes of schedules. Owns `/v1/schedules…`. Face: the handlers. Never fires one: the watcher
 //! does, and `run` asks the door.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::access::Inside;
 use super::extract::{Json, Path, Query, Reply, parse};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{FiringView, Page, RunAccepted, SchedulePut, ScheduleView};
@@ -61,7 +61,7 @@ fn view(api: &Api, schedule: &Schedule) -> ScheduleView {
     get, path = "/v1/schedules", operation_id = "list_schedules", tag = "schedules",
     responses((status = 200, body = Page<ScheduleView>))
 )]
-pub(super) async fn list(State(api): State<Api>) -> Reply<Page<ScheduleView>> {
+pub(super) async fn list(Inside(api): Inside) -> Reply<Page<ScheduleView>> {
     let schedules = api.schedules.list().await?;
     let items = schedules.iter().map(|schedule| view(&api, schedule)).collect();
     Ok(axum::Json(Page { items, next: None }))
@@ -74,7 +74,7 @@ pub(super) async fn list(State(api): State<Api>) -> Reply<Page<ScheduleView>> {
     responses((status = 200, body = ScheduleView), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(SchedulePath { name }): Path<SchedulePath>,
 ) -> Reply<ScheduleView> {
     Ok(axum::Json(view(&api, &api.schedules.find(&name).await?)))
@@ -94,7 +94,7 @@ pub(super) async fn show(
     )
 )]
 pub(super) async fn put(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(SchedulePath { name }): Path<SchedulePath>,
     Json(put): Json<SchedulePut>,
@@ -113,7 +113,7 @@ pub(super) async fn put(
     responses((status = 204), (status = 404, body = Problem))
 )]
 pub(super) async fn remove(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(SchedulePath { name }): Path<SchedulePath>,
 ) -> Result<StatusCode, Problem> {
@@ -128,7 +128,7 @@ pub(super) async fn remove(
     responses((status = 202, body = RunAccepted), (status = 404, body = Problem))
 )]
 pub(super) async fn run(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(SchedulePath { name }): Path<SchedulePath>,
 ) -> Result<(StatusCode, axum::Json<RunAccepted>), Problem> {
@@ -143,7 +143,7 @@ pub(super) async fn run(
     responses((status = 200, body = ScheduleView), (status = 404, body = Problem))
 )]
 pub(super) async fn pause(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(SchedulePath { name }): Path<SchedulePath>,
 ) -> Reply<ScheduleView> {
@@ -158,7 +158,7 @@ pub(super) async fn pause(
     responses((status = 200, body = ScheduleView), (status = 404, body = Problem))
 )]
 pub(super) async fn resume(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Path(SchedulePath { name }): Path<SchedulePath>,
 ) -> Reply<ScheduleView> {
@@ -183,7 +183,7 @@ const FIRINGS_DEFAULT: usize = 10;
     responses((status = 200, body = Page<FiringView>), (status = 404, body = Problem))
 )]
 pub(super) async fn firings(
-    State(api): State<Api>,
+    Inside(api): Inside,
     Path(SchedulePath { name }): Path<SchedulePath>,
     Query(query): Query<FiringQuery>,
 ) -> Reply<Page<FiringView>> {

@@ -277,3 +277,6 @@ pub const AUDIT_ANCHORED_MAX: usize = 4_000_000;
 pub const ACCESS_RECORDS_MAX: usize = 10_000;
 /// How long a token is kept after it is worth nothing, so that a list still tells of it.
 pub const TOKEN_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How old the records of access may be that a request is judged by: how late an agent hears of what
+/// another one of the same database changed.
+pub const DIRECTORY_AGE_MAX: Duration = Duration::from_secs(5);

@@ -24,6 +24,6 @@ pub use crash_points::CrashPoints;
 pub use diagnostic::{Diagnostic, Diagnostics, Location};
 pub use entropy::Entropy;
 pub use error_chain::chain;
-pub use name::Name;
+pub use name::{Name, NotAName};
 pub use secret::Secret;
 pub use time::{Clock, Timestamp};

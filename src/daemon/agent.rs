@@ -18,13 +18,14 @@ use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
 use crate::domain::alerts::DeliveryStatus;
 use crate::domain::rollout::HostPathPolicy;
+use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::projects::Projects;
 use crate::operations::rollout::Rollout;
 use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
-use crate::operations::{Operations, Runner, RunnerOptions};
+use crate::operations::{Operations, Runner, RunnerOptions, Within};
 use crate::store::Store;
 use crate::store::keys::Keys;
 use crate::store::postgres::News;
@@ -148,7 +149,13 @@ impl Agent {
             ambient: ambient.clone(),
             metrics,
             contexts: Arc::clone(&contexts),
-            gate: Gate { own_uid: host::os_user().uid, group_id: listener.group_id().ok() },
+            access: Access::new(Arc::clone(&store), ambient.clone()),
+            gate: Gate {
+                own_uid: host::os_user().uid,
+                group_id: listener.group_id().ok(),
+                group_role: config.socket_group_role,
+            },
+            within: Within::host(store.scope()),
             about: Arc::new(About {
                 started_at: ambient.now(),
                 state_dir: config.state_dir.clone(),

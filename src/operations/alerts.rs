@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::Within;
 use super::projects::Asker;
 use crate::base::ids::{DeliveryId, EventId, ReceiverId, RuleId, TenantId};
 use crate::base::limits::ALERT_RECORDS_MAX;
@@ -69,6 +70,7 @@ pub struct Alerts {
     store: Arc<dyn Store>,
     ambient: Ambient,
     changed: Arc<Notify>,
+    within: Within,
 }
 
 fn unknown(noun: &'static str, name: &str) -> AlertError {
@@ -78,7 +80,14 @@ fn unknown(noun: &'static str, name: &str) -> AlertError {
 impl Alerts {
     /// On this store.
     pub fn new(store: Arc<dyn Store>, ambient: Ambient) -> Self {
-        Self { store, ambient, changed: Arc::default() }
+        let within = Within::host(store.scope());
+        Self { store, ambient, changed: Arc::default(), within }
+    }
+
+    /// The same for somebody who acts within other borders.
+    #[must_use]
+    pub fn within(&self, within: Within) -> Self {
+        Self { within, ..self.clone() }
     }
 
     /// Told when something was put into the outbox here.
@@ -91,7 +100,7 @@ impl Alerts {
     /// # Errors
     /// When the store does not answer.
     pub async fn rules(&self) -> Result<Vec<AlertRule>, AlertError> {
-        let workspace = self.store.scope().workspace_id;
+        let workspace = self.within.workspace();
         self.store.alert_rules(workspace).await.map_err(AlertError::Store)
     }
 
@@ -100,7 +109,7 @@ impl Alerts {
     /// # Errors
     /// When the store does not answer.
     pub async fn receivers(&self) -> Result<Vec<Receiver>, AlertError> {
-        let workspace = self.store.scope().workspace_id;
+        let workspace = self.within.workspace();
         self.store.alert_receivers(workspace).await.map_err(AlertError::Store)
     }
 
@@ -143,7 +152,7 @@ impl Alerts {
                 Some(old) => old.id,
                 None => RuleId::generate(&*self.ambient.clock, &*self.ambient.entropy),
             },
-            workspace_id: self.store.scope().workspace_id,
+            workspace_id: self.within.workspace(),
             name,
             event: spec.event,
             run_type: spec.run_type,
@@ -201,7 +210,7 @@ impl Alerts {
                 Some(old) => old.id,
                 None => ReceiverId::generate(&*self.ambient.clock, &*self.ambient.entropy),
             },
-            workspace_id: self.store.scope().workspace_id,
+            workspace_id: self.within.workspace(),
             name,
             target: webhook.target(),
             header_names: webhook.headers.iter().map(|(name, _)| name.clone()).collect(),
@@ -263,7 +272,7 @@ impl Alerts {
     /// # Errors
     /// When there is none, or the store does not answer.
     pub async fn delivery(&self, id: DeliveryId) -> Result<Delivery, AlertError> {
-        let workspace = self.store.scope().workspace_id;
+        let workspace = self.within.workspace();
         let found = self.store.delivery(workspace, id).await.map_err(AlertError::Store)?;
         found.ok_or_else(|| unknown("alert delivery", &id.to_string()))
     }
@@ -290,7 +299,7 @@ impl Alerts {
         asker: &Asker,
         summary: String,
     ) -> Result<(), AlertError> {
-        let scope = self.store.scope();
+        let scope = self.within.scope.clone();
         let event = self.event(&scope, event_type, target, asker, summary);
         let committed = self.store.commit(vec![Write::Alert(write)], event.into()).await;
         committed.map_err(AlertError::Store)?;

@@ -2,6 +2,7 @@
 //! the one door and the life of every run. Face: `Door`, `Runner`, `Operation`, `RunContext`.
 //! Never acts on the world outside a run's recorded step.
 
+pub mod access;
 pub mod alerts;
 pub mod audit;
 pub mod backups;
@@ -21,6 +22,7 @@ pub mod runbooks;
 mod runner;
 pub mod schedules;
 mod signals;
+mod within;
 
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitE
 pub use events::{notice_event, run_event, teller};
 pub use runner::{JobContext, Operations, Recovered, Runner, RunnerOptions};
 pub use signals::{Alarm, Followed, Follower, Happened, RunNews};
+pub use within::Within;
 
 /// What executes the runs of one type.
 pub trait Operation: Send + Sync {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use super::deploy_project::options_of;
 use super::rollout::{Declared, Preview, PreviewError, Rollout};
-use super::{Admitted, Door, Request, SubmitError};
-use crate::base::ids::{EventId, RevisionId};
+use super::{Admitted, Door, Request, SubmitError, Within};
+use crate::base::ids::{EventId, RevisionId, UserId};
 use crate::base::limits::DOOR_RETRIES_MAX;
 use crate::base::{Ambient, Diagnostics, Digest, Secret, Timestamp};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
@@ -36,14 +36,19 @@ pub struct Asker {
     pub uid: u32,
     /// The user's name.
     pub name: String,
+    /// Who they are in the records; none for a user of the machine who has none.
+    pub user_id: Option<UserId>,
     /// Through which door.
     pub source: Source,
 }
 
 impl Asker {
-    /// The asker as the audit log keeps them. The owner of the host has an id of the agent's own;
-    /// every other user of the machine is known by number.
+    /// The asker as the audit log keeps them: by their id; a user of the machine without a record, by
+    /// number.
     pub fn actor(&self, scope: &Scope) -> Actor {
+        if let Some(user_id) = self.user_id {
+            return Actor::human(user_id, &self.name);
+        }
         if self.name == scope.owner_name {
             return Actor::human(scope.owner_id, &scope.owner_name);
         }
@@ -57,7 +62,7 @@ impl Asker {
     pub(super) fn request(&self, scope: &Scope, inputs: Inputs) -> Request {
         let is_owner = self.name == scope.owner_name;
         Request {
-            user_id: is_owner.then_some(scope.owner_id),
+            user_id: self.user_id.or_else(|| is_owner.then_some(scope.owner_id)),
             initiator_name: self.name.clone(),
             actor: self.actor(scope),
             ..Request::by_owner(scope, self.source, inputs)
@@ -119,12 +124,20 @@ pub struct Projects {
     door: Door,
     ambient: Ambient,
     host_paths: Arc<RwLock<HostPathPolicy>>,
+    within: Within,
 }
 
 impl Projects {
     /// Behind this door, on this engine and store.
     pub fn new(rollout: Rollout, door: Door, ambient: Ambient, policy: HostPathPolicy) -> Self {
-        Self { rollout, door, ambient, host_paths: Arc::new(RwLock::new(policy)) }
+        let within = Within::host(rollout.store.scope());
+        Self { rollout, door, ambient, host_paths: Arc::new(RwLock::new(policy)), within }
+    }
+
+    /// The same for somebody who acts within other borders.
+    #[must_use]
+    pub fn within(&self, within: Within) -> Self {
+        Self { within, ..self.clone() }
     }
 
     /// The id of this agent on the labels of what it makes.
@@ -149,7 +162,7 @@ impl Projects {
         asker: &Asker,
     ) -> Result<Preview, ProjectError> {
         let declared = self.check(name, bundle, &choices.services, asker)?;
-        let scope = self.rollout.store.scope();
+        let scope = self.within.scope.clone();
         let (revision_id, digest, _) = self.revision(&scope, name, content_of(bundle)?).await?;
         let known = self.project(&scope, name).await?;
         let inputs = deploy(name, known.as_ref(), (revision_id, digest), choices);
@@ -194,7 +207,7 @@ impl Projects {
         choices: DeployChoices,
         asker: &Asker,
     ) -> Result<Admitted, ProjectError> {
-        let scope = self.rollout.store.scope();
+        let scope = self.within.scope.clone();
         let (revision_id, digest, new_revision) = self.revision(&scope, name, content).await?;
         let known = self.project(&scope, name).await?;
         let inputs = deploy(name, known.as_ref(), (revision_id, digest), choices);
@@ -235,7 +248,11 @@ impl Projects {
         if !is_project_name(name) {
             return Err(ProjectError::Name(name.to_owned()));
         }
-        let scope = self.rollout.store.scope();
+        let scope = self.within.scope.clone();
+        // What the agent does not keep belongs to the host.
+        if self.project(&scope, name).await?.is_none() && !self.within.sees_host() {
+            return Err(ProjectError::Unknown(name.to_owned()));
+        }
         let inputs = Inputs::RemoveProject(RemoveProject { project: name.to_owned(), volumes });
         let mut request = asker.request(&scope, inputs);
         request.writes.push(keep(&scope, name, Desired::Removed, self.ambient.now()));
@@ -252,7 +269,7 @@ impl Projects {
         services: Vec<String>,
         asker: &Asker,
     ) -> Result<Admitted, ProjectError> {
-        let scope = self.rollout.store.scope();
+        let scope = self.within.scope.clone();
         let known = self.known_project(&scope, name).await?;
         if !services.is_empty() {
             let kept = self.rollout.kept(&known).await.map_err(ProjectError::Preview)?;
@@ -302,7 +319,7 @@ impl Projects {
         desired: Desired,
         asker: &Asker,
     ) -> Result<Project, ProjectError> {
-        let scope = self.rollout.store.scope();
+        let scope = self.within.scope.clone();
         let known = self.known_project(&scope, name).await?;
         if known.desired == desired {
             return Ok(known);
@@ -386,9 +403,38 @@ impl Projects {
         Ok((id, digest, Some(new)))
     }
 
+    /// A project within reach; none when nobody has applied one of this name.
     async fn project(&self, scope: &Scope, name: &str) -> Result<Option<Project>, ProjectError> {
         let found = self.rollout.store.project(scope.workspace_id, name.to_owned()).await;
-        found.map_err(ProjectError::Store)
+        match found.map_err(ProjectError::Store)? {
+            Some(found) if !self.within.sees(found.workspace_id, found.tenant_id) => {
+                Err(ProjectError::Unknown(name.to_owned()))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// The projects within reach, by name.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list(&self) -> Result<Vec<Project>, ProjectError> {
+        let found = self.rollout.store.projects(self.within.workspace()).await;
+        let mut found = found.map_err(ProjectError::Store)?;
+        found.retain(|project| self.within.sees(project.workspace_id, project.tenant_id));
+        Ok(found)
+    }
+
+    /// The record of a project; none of one that only containers tell of.
+    ///
+    /// # Errors
+    /// When it is out of reach, or the store does not answer.
+    pub async fn find(&self, name: &str) -> Result<Option<Project>, ProjectError> {
+        let found = self.project(&self.within.scope, name).await?;
+        match found.is_none() && !self.within.sees_host() {
+            true => Err(ProjectError::Unknown(name.to_owned())),
+            false => Ok(found),
+        }
     }
 
     async fn known_project(&self, scope: &Scope, name: &str) -> Result<Project, ProjectError> {

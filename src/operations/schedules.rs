@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::projects::Asker;
 use super::rollout::deploy_as_applied;
-use super::{Admitted, Door, Request, SubmitError};
+use super::{Admitted, Door, Request, SubmitError, Within};
 use crate::base::ids::{EventId, RunId, ScheduleId};
 use crate::base::limits::{SCHEDULE_SPAN_MAX, SCHEDULES_MAX};
 use crate::base::{Ambient, Name, Timestamp};
@@ -85,12 +85,20 @@ pub struct Schedules {
     door: Door,
     ambient: Ambient,
     changed: Arc<Notify>,
+    within: Within,
 }
 
 impl Schedules {
     /// Behind this door, on this store.
     pub fn new(store: Arc<dyn Store>, door: Door, ambient: Ambient) -> Self {
-        Self { store, door, ambient, changed: Arc::default() }
+        let within = Within::host(store.scope());
+        Self { store, door, ambient, changed: Arc::default(), within }
+    }
+
+    /// The same for somebody who acts within other borders.
+    #[must_use]
+    pub fn within(&self, within: Within) -> Self {
+        Self { within, ..self.clone() }
     }
 
     /// Another agent may have changed one: they are looked at again.
@@ -118,8 +126,14 @@ impl Schedules {
     /// # Errors
     /// When the store does not answer.
     pub async fn list(&self) -> Result<Vec<Schedule>, ScheduleError> {
-        let workspace = self.store.scope().workspace_id;
-        self.store.schedules(workspace).await.map_err(ScheduleError::Store)
+        let mut found = self.all().await?;
+        found.retain(|it| self.within.sees(it.workspace_id, it.tenant_id));
+        Ok(found)
+    }
+
+    async fn all(&self) -> Result<Vec<Schedule>, ScheduleError> {
+        let found = self.store.schedules(self.within.workspace()).await;
+        found.map_err(ScheduleError::Store)
     }
 
     /// One schedule.
@@ -127,9 +141,10 @@ impl Schedules {
     /// # Errors
     /// When there is none, or the store does not answer.
     pub async fn find(&self, name: &str) -> Result<Schedule, ScheduleError> {
-        let workspace = self.store.scope().workspace_id;
+        let workspace = self.within.workspace();
         let found = self.store.schedule(workspace, name.to_owned()).await;
         let found = found.map_err(ScheduleError::Store)?;
+        let found = found.filter(|it| self.within.sees(it.workspace_id, it.tenant_id));
         found.ok_or_else(|| ScheduleError::Unknown(name.to_owned()))
     }
 
@@ -152,10 +167,13 @@ impl Schedules {
             return Err(too_long("the age of a missed firing"));
         }
         self.inputs(&spec.task).await?;
-        let scope = self.store.scope();
+        let scope = self.within.scope.clone();
         let now = self.ambient.now();
-        let known = self.list().await?;
+        let known = self.all().await?;
         let old = known.iter().find(|schedule| schedule.name == name);
+        if old.is_some_and(|old| !self.within.sees(old.workspace_id, old.tenant_id)) {
+            return Err(ScheduleError::Unknown(name.to_string()));
+        }
         if old.is_none() && known.len() >= SCHEDULES_MAX {
             return Err(ScheduleError::TooMany);
         }
@@ -165,7 +183,8 @@ impl Schedules {
                 None => ScheduleId::generate(&*self.ambient.clock, &*self.ambient.entropy),
             },
             workspace_id: scope.workspace_id,
-            tenant_id: Some(scope.tenant_id),
+            // Whoever changes one leaves it where it is.
+            tenant_id: old.map_or(Some(scope.tenant_id), |old| old.tenant_id),
             name,
             calendar: spec.calendar,
             task: spec.task,
@@ -241,7 +260,8 @@ impl Schedules {
     pub async fn run_now(&self, name: &str, asker: &Asker) -> Result<Admitted, ScheduleError> {
         let schedule = self.find(name).await?;
         let inputs = self.inputs(&schedule.task).await?;
-        let request = asker.request(&self.store.scope(), inputs);
+        let request =
+            Request { tenant_id: schedule.tenant_id, ..asker.request(&self.within.scope, inputs) };
         self.door.submit(request).await.map_err(ScheduleError::Submit)
     }
 
@@ -333,7 +353,7 @@ impl Schedules {
         let mut event =
             self.event(schedule, EventType::ScheduleFired, Outcome::Info, actor(schedule), summary);
         event.operation_run_id = Some(run_id);
-        let scope = self.store.scope();
+        let scope = self.within.scope.clone();
         let request = Request {
             run_id: Some(run_id),
             workspace_id: schedule.workspace_id,
@@ -422,11 +442,12 @@ impl Schedules {
 
     /// What a run of the task is asked to do, as things are now.
     async fn inputs(&self, task: &Task) -> Result<Inputs, ScheduleError> {
-        let workspace = self.store.scope().workspace_id;
+        let workspace = self.within.workspace();
         match task {
             Task::DeployProject { project, force_recreate, rebuild } => {
                 let known = self.store.project(workspace, project.clone()).await;
                 let known = known.map_err(ScheduleError::Store)?;
+                let known = known.filter(|it| self.within.sees(it.workspace_id, it.tenant_id));
                 let known = known.ok_or_else(|| ScheduleError::UnknownProject(project.clone()))?;
                 let nothing = || ScheduleError::NothingApplied(project.clone());
                 let deploy = deploy_as_applied(&*self.store, &known).await;
@@ -445,6 +466,7 @@ impl Schedules {
                 let known = self.store.project(workspace, project.clone()).await;
                 known
                     .map_err(ScheduleError::Store)?
+                    .filter(|it| self.within.sees(it.workspace_id, it.tenant_id))
                     .ok_or_else(|| ScheduleError::UnknownProject(project.clone()))?;
                 let (project, services) = (project.clone(), services.clone());
                 Ok(Inputs::RestartProject(RestartProject { project, services }))
@@ -475,7 +497,7 @@ impl Schedules {
         asker: &Asker,
         summary: String,
     ) -> Result<(), ScheduleError> {
-        let actor = asker.actor(&self.store.scope());
+        let actor = asker.actor(&self.within.scope);
         let event = self.event(schedule, event_type, Outcome::Success, actor, summary);
         let committed = self.store.commit(vec![Write::Schedule(write)], event.into()).await;
         committed.map_err(ScheduleError::Store)?;

@@ -3,6 +3,7 @@
 //! bound.
 
 use crate::base::Timestamp;
+use crate::domain::access::Reach;
 
 /// A time as it is stored: nanoseconds since 1970. Times past the year 2262 stop there.
 pub(super) fn nanos(time: Timestamp) -> i64 {
@@ -105,6 +106,21 @@ impl Restriction {
         self
     }
 
+    /// The row is of a tenant within reach. What is of none is within the reach of all alone.
+    pub(super) fn within(mut self, column: &'static str, reach: &Reach) -> Self {
+        match reach {
+            Reach::All => self,
+            Reach::Some(tenants) if tenants.is_empty() => {
+                self.conditions.push("1 = 0".to_owned());
+                self
+            }
+            Reach::Some(tenants) => {
+                let tenants: Vec<_> = tenants.iter().collect();
+                self.any_of(column, &tenants)
+            }
+        }
+    }
+
     /// The column is at least this.
     pub(super) fn at_least(self, column: &'static str, value: Option<i64>) -> Self {
         self.compare(column, ">=", value)
@@ -162,6 +178,22 @@ impl Restriction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::TenantId;
+
+    #[test]
+    fn reach_restricts_to_its_tenants_and_none_to_nothing() {
+        let (one, two) = (TenantId::from_u128(1), TenantId::from_u128(2));
+        let check = |reach: Reach, expect: &str, values: usize| {
+            let built = Restriction::new(Marks::Question).equals("a", "x".to_owned());
+            let (text, bound) = built.within("t", &reach).query("SELECT 1", "a", 1);
+            assert_eq!(text, format!("SELECT 1 WHERE a = ?{expect} ORDER BY a LIMIT ?"));
+            assert_eq!(bound.len(), values);
+        };
+        check(Reach::All, "", 2);
+        check(Reach::Some([].into()), " AND 1 = 0", 2);
+        check(Reach::Some([one].into()), " AND t = ?", 3);
+        check(Reach::Some([one, two].into()), " AND t IN (?, ?)", 4);
+    }
 
     #[test]
     fn each_dialect_gets_its_own_marks_and_the_same_values() {

@@ -21,6 +21,7 @@ pub(super) fn runs(
 ) -> Result<Restriction, StoreError> {
     Ok(Restriction::new(marks)
         .equals("r.workspace_id", filter.workspace_id.to_string())
+        .within("r.tenant_id", &filter.reach)
         .equals_if("r.tenant_id", filter.tenant_id.as_ref())
         .equals_if("r.subject", filter.subject.as_ref())
         .any_of("r.type", &filter.run_types)
@@ -78,6 +79,7 @@ fn delivery_place(Cursor(text): &Cursor) -> Result<Vec<Bound>, StoreError> {
 pub(super) fn audit(marks: Marks, filter: &AuditFilter) -> Restriction {
     Restriction::new(marks)
         .equals("workspace_id", filter.workspace_id.to_string())
+        .within("tenant_id", &filter.reach)
         .equals_if("tenant_id", filter.tenant_id.as_ref())
         .any_of("event_type", &filter.event_types)
         .any_of("outcome", &filter.outcomes)

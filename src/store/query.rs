@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Timestamp;
 use crate::base::ids::{RunId, TenantId, WorkspaceId};
 use crate::base::limits::PAGE_ITEMS_MAX;
+use crate::domain::access::Reach;
 use crate::domain::audit::{self, ActorType, EventType};
 use crate::domain::runs::{Outcome, RunType, Source, Status, Subject};
 
@@ -49,6 +50,8 @@ pub struct Page<T> {
 pub struct RunFilter {
     /// Of this workspace.
     pub workspace_id: WorkspaceId,
+    /// Within this reach.
+    pub reach: Reach,
     /// Of this tenant.
     pub tenant_id: Option<TenantId>,
     /// Of one of these types.
@@ -74,6 +77,7 @@ impl RunFilter {
     pub fn workspace(workspace_id: WorkspaceId) -> Self {
         Self {
             workspace_id,
+            reach: Reach::All,
             tenant_id: None,
             run_types: Vec::new(),
             statuses: Vec::new(),
@@ -92,6 +96,8 @@ impl RunFilter {
 pub struct AuditFilter {
     /// Of this workspace.
     pub workspace_id: WorkspaceId,
+    /// Within this reach.
+    pub reach: Reach,
     /// Of this tenant.
     pub tenant_id: Option<TenantId>,
     /// Of one of these types.
@@ -121,6 +127,7 @@ impl AuditFilter {
     pub fn workspace(workspace_id: WorkspaceId) -> Self {
         Self {
             workspace_id,
+            reach: Reach::All,
             tenant_id: None,
             event_types: Vec::new(),
             outcomes: Vec::new(),

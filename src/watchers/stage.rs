@@ -172,7 +172,7 @@ impl Stage {
     }
 
     pub(super) fn asker(&self) -> Asker {
-        Asker { uid: 0, name: self.store.scope().owner_name, source: Source::Cli }
+        Asker { uid: 0, name: self.store.scope().owner_name, user_id: None, source: Source::Cli }
     }
 
     /// Every run, first first.

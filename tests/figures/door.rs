@@ -17,13 +17,14 @@ use wharfinger::api::metrics::Metrics;
 use wharfinger::api::{self, About, Api};
 use wharfinger::base::Ambient;
 use wharfinger::domain::rollout::HostPathPolicy;
+use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;
-use wharfinger::operations::{Operations, Runner, RunnerOptions};
+use wharfinger::operations::{Operations, Runner, RunnerOptions, Within};
 use wharfinger::store::Store;
 use wharfinger::store::keys::Keys;
 use wharfinger::world::content_files::FilesInMemory;
@@ -102,12 +103,18 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
         runbooks: Runbooks::new(Arc::clone(&store), runner.door(), ambient.clone()),
         backups: Backups::new(Arc::clone(&store), ambient.clone()),
-        alerts: Alerts::new(store, ambient.clone()),
+        alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
         engine,
         ambient: ambient.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),
         contexts,
-        gate: Gate { own_uid: rustix::process::geteuid().as_raw(), group_id: None },
+        access: Access::new(Arc::clone(&store), ambient.clone()),
+        gate: Gate {
+            own_uid: rustix::process::geteuid().as_raw(),
+            group_id: None,
+            group_role: None,
+        },
+        within: Within::host(store.scope()),
         about: Arc::new(About {
             started_at: ambient.now(),
             state_dir: folder.to_owned(),

@@ -132,6 +132,14 @@ pub const KEYS: &[Key] = &[
         "The group whose members may use the agent. Who may use it can become root on this host.",
     ),
     key(
+        "access.socket_group_role",
+        "name of a role",
+        "operator",
+        Reload::Restart,
+        "What members of the socket's group may do who have no record of their own (`wharf access \
+         users`): the name of a role. Root and the agent's own user are owners whatever it says.",
+    ),
+    key(
         "engine.address",
         "`unix:///PATH`",
         "(`DOCKER_HOST`, else `unix:///var/run/docker.sock`)",

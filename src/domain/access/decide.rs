@@ -100,8 +100,12 @@ pub struct Principal {
 pub enum Need {
     /// Nothing: it tells nobody anything.
     Open,
+    /// Somebody who has proved who they are: it tells them of themselves.
+    Known,
     /// A member who holds this, in the workspace that is asked for.
     Member(Capability),
+    /// The same for what concerns every tenant: a member who reaches all of them.
+    Whole(Capability),
     /// A platform user who holds this.
     Platform(Capability),
 }
@@ -172,9 +176,12 @@ pub fn decide(
     platform: WorkspaceId,
 ) -> Result<Option<Grant>, Denied> {
     match need {
-        Need::Open => Ok(None),
+        Need::Open | Need::Known => Ok(None),
         Need::Member(capability) => {
-            member(principal, capability, asked, standing, platform).map(Some)
+            member(principal, (capability, false), asked, standing, platform).map(Some)
+        }
+        Need::Whole(capability) => {
+            member(principal, (capability, true), asked, standing, platform).map(Some)
         }
         Need::Platform(capability) => above(principal, capability, platform).map(Some),
     }
@@ -182,7 +189,7 @@ pub fn decide(
 
 fn member(
     principal: &Principal,
-    capability: Capability,
+    (capability, is_whole): (Capability, bool),
     asked: Asked,
     standing: Option<&Standing>,
     platform: WorkspaceId,
@@ -200,6 +207,10 @@ fn member(
     }
     let reach = ceiling.map_or(standing.reach.clone(), |it| it.reach.and(&standing.reach));
     if asked.tenant_id.is_some_and(|tenant| !reach.covers(Some(tenant))) {
+        return Err(Denied::NotFound);
+    }
+    // Whoever reaches no tenant at all finds nothing.
+    if (is_whole && reach != Reach::All) || reach == Reach::Some(BTreeSet::new()) {
         return Err(Denied::NotFound);
     }
     let capabilities = bounded(standing.capabilities, ceiling);
@@ -301,6 +312,16 @@ mod tests {
         let owner = standing(BuiltInRole::Owner);
         check(above, ask(HOME, OWN), Some(&owner), Err(Denied::NotFound));
         check(Need::Open, ask(ABROAD, FOREIGN), None, Ok(()));
+        // What concerns every tenant is there for those who reach every tenant.
+        let whole = Need::Whole(Capability::RunsView);
+        check(whole, ask(HOME, OWN), Some(&owner), Err(Denied::NotFound));
+        let wide = Standing { reach: Reach::All, ..standing(BuiltInRole::Viewer) };
+        check(whole, ask(HOME, OWN), Some(&wide), Ok(()));
+        let nowhere = Standing { reach: Reach::Some([].into()), ..standing(BuiltInRole::Owner) };
+        check(look, ask(HOME, None), Some(&nowhere), Err(Denied::NotFound));
+        let whole = Need::Whole(Capability::AccessManage);
+        let forbidden = Err(Denied::Forbidden(Capability::AccessManage));
+        check(whole, ask(HOME, None), Some(&wide), forbidden);
     }
 
     #[test]

@@ -1,9 +1,18 @@
 //! Reads and makes the text of a token: `wharf_ID_SECRET`. Owns its form. Face: `TokenText`. Never
 //! keeps or shows the secret part: what is stored is its hash.
 
+use argon2::password_hash::SaltString;
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHash, PasswordHasher as _, PasswordVerifier as _, Version,
+};
+
 use crate::base::ids::TokenId;
 use crate::base::{Entropy, Secret};
 
+/// Memory that one hash takes.
+const MEMORY_KIB: u32 = 4 << 10;
+/// Bytes of randomness in a hash's salt.
+const SALT_BYTES: usize = 16;
 /// Bytes of randomness in the secret part.
 const SECRET_BYTES: usize = 32;
 /// What every token begins with, so that scanners for leaked secrets know it.
@@ -50,6 +59,26 @@ impl TokenText {
         }
     }
 
+    /// What is kept of it: argon2id of its secret part, in PHC string form. The secret has 256 bits
+    /// of randomness, so that the costs only have to keep guessing of stolen hashes from being free:
+    /// `MEMORY_KIB` once, a few milliseconds.
+    pub fn hash(&self, entropy: &dyn Entropy) -> Secret<String> {
+        let mut salt = [0; SALT_BYTES];
+        entropy.fill(&mut salt);
+        let secret = self.secret.expose().as_bytes();
+        let made = SaltString::encode_b64(&salt)
+            .and_then(|salt| Ok(hasher().hash_password(secret, &salt)?.to_string()));
+        // No text matches an empty one.
+        Secret::new(made.unwrap_or_default())
+    }
+
+    /// Whether this is the token that was kept so. Takes as long as making the hash.
+    pub fn proves(&self, kept: &Secret<String>) -> bool {
+        let secret = self.secret.expose().as_bytes();
+        let verify = |hash: PasswordHash<'_>| hasher().verify_password(secret, &hash).is_ok();
+        PasswordHash::new(kept.expose()).is_ok_and(verify)
+    }
+
     /// The text for its owner, who sees it this once.
     pub fn reveal(&self) -> Secret<String> {
         let (id, secret) = (hex::encode(self.id.as_bytes()), self.secret.expose());
@@ -57,9 +86,29 @@ impl TokenText {
     }
 }
 
+fn hasher() -> Argon2<'static> {
+    let params = Params::new(MEMORY_KIB, 1, 1, None).unwrap_or_default();
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::entropy::SeededEntropy;
+
+    #[test]
+    fn a_hash_is_proved_by_its_token_alone() {
+        let entropy = SeededEntropy::new(1);
+        let token = TokenText::generate(TokenId::from_u128(1), &entropy);
+        let other = TokenText::generate(TokenId::from_u128(1), &entropy);
+        let kept = token.hash(&entropy);
+        assert!(kept.expose().starts_with("$argon2id$v=19$m=4096,t=1,p=1$"), "{}", kept.expose());
+        assert!(token.proves(&kept) && !other.proves(&kept));
+        assert_ne!(token.hash(&entropy).expose(), kept.expose(), "each has a salt of its own");
+        for damaged in ["", "$argon2id$", "plain"] {
+            assert!(!token.proves(&Secret::new(damaged.to_owned())), "{damaged}");
+        }
+    }
 
     #[test]
     fn what_was_revealed_is_read_again() {

@@ -122,6 +122,25 @@ keyed! {
         /// Findings of an old form were made, for a proof or a demonstration.
         FindingsPlanted = "findings.planted",
 
+        /// A user was made, changed or shut out.
+        UserPut = "user.put",
+        /// A user was made a member, or their role or reach changed.
+        MemberPut = "workspace_membership.put",
+        /// A user is no member any more.
+        MemberRemoved = "workspace_membership.removed",
+        /// A workspace's own role was made or changed.
+        RolePut = "role.put",
+        /// A workspace's own role was removed.
+        RoleRemoved = "role.removed",
+        /// A tenant was made or changed.
+        TenantPut = "tenant.put",
+        /// A token was made.
+        TokenCreated = "access_token.created",
+        /// A token is worth nothing any more.
+        TokenRevoked = "access_token.revoked",
+        /// Somebody failed too often to prove who they are.
+        AccessLockedOut = "access.locked_out",
+
         /// A person was erased: the log calls them by a pseudonym.
         PersonErased = "person.erased",
         /// Whole segments of the audit log were purged.

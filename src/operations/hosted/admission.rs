@@ -84,6 +84,12 @@ impl Hosted {
             return Err(HostedError::NotDotted(name));
         }
         let workspace = self.scope().workspace_id;
+        let parts = new.jobs.iter().flatten().filter_map(|part| part.tenant_id);
+        for tenant in std::iter::once(new.tenant_id).chain(parts.map(Some)) {
+            if !self.within.sees(workspace, tenant) {
+                return Err(HostedError::NoTenant(tenant));
+            }
+        }
         let run_type = RunType::Hosted(name);
         let (store, ambient) = (&**self.store(), self.ambient());
         let found = self.door.definitions.find(store, ambient, workspace, run_type).await?;

@@ -50,6 +50,9 @@ impl ClaimRequest {
     }
 }
 
+/// How often somebody looks for work who is not told of it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
 impl Hosted {
     /// Takes work, and waits for it when there is none. What is answered has begun; an empty
     /// answer means that the time is over or the agent stops.
@@ -73,6 +76,15 @@ impl Hosted {
             let claimed = self.take(&request).await?;
             if !claimed.is_empty() || request.wait.is_zero() {
                 return Ok(claimed);
+            }
+            if !self.within.sees_host() {
+                // Whoever waits in the room is given what comes, wherever it comes from.
+                tokio::select! {
+                    biased;
+                    () = &mut over => return Ok(Vec::new()),
+                    () = self.drain.cancelled() => return Ok(Vec::new()),
+                    () = tokio::time::sleep(LOOK_INTERVAL) => continue,
+                }
             }
             if permit.is_none() {
                 let free = self.seats.try_acquire();

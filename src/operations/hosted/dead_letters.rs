@@ -76,6 +76,7 @@ impl Hosted {
     /// # Errors
     /// When the run is no dead letter or the store does not take it.
     pub async fn dismiss(&self, id: RunId, asker: &Asker) -> Result<OperationRun, HostedError> {
+        let id = self.find(id).await?.id;
         Ok(self.door.dismiss(self.scope().workspace_id, id, self.actor(asker)).await?)
     }
 

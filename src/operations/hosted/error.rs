@@ -2,7 +2,7 @@
 //! `HostedError`. Never refuses without saying what to do.
 
 use crate::base::Name;
-use crate::base::ids::RunId;
+use crate::base::ids::{RunId, TenantId};
 use crate::domain::runs::{DefinitionError, PayloadError, RunType, Unregistered};
 use crate::operations::{QueueError, SubmitError};
 use crate::store::{Conflict, StoreError};
@@ -43,6 +43,9 @@ pub enum HostedError {
     /// There is no such run.
     #[error("no run {0}")]
     NoRun(RunId),
+    /// There is no such tenant for whoever asks.
+    #[error("no tenant {}", .0.map_or_else(|| "is none".to_owned(), |id| id.to_string()))]
+    NoTenant(Option<TenantId>),
     /// There is no such job.
     #[error("run {0} has no job {1:?}")]
     NoJob(RunId, String),

@@ -39,6 +39,11 @@ impl Hosted {
         let jobs = jobs(&parts.jobs)?;
         let run = self.find(at.run_id).await?;
         check_hosted(run.run_type(), run.id)?;
+        for tenant in jobs.iter().filter_map(|job| job.tenant_id) {
+            if !self.within.sees(run.workspace_id, Some(tenant)) {
+                return Err(HostedError::NoTenant(Some(tenant)));
+            }
+        }
         if run.attempt != at.attempt || run.state != RunState::Running {
             return self.fanned_out_before(&at, &jobs).await;
         }

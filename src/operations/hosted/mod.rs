@@ -20,11 +20,11 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::Door;
 use super::door::detached;
 use super::events::describe;
 use super::projects::Asker;
 use super::signals::Happened;
+use super::{Door, Within};
 use crate::base::Ambient;
 use crate::base::ids::RunId;
 use crate::base::limits::CLAIMANTS_WAITING_MAX;
@@ -54,17 +54,26 @@ pub struct Hosted {
     seats: Arc<Semaphore>,
     /// One change of a control or a type at a time, so that none is lost.
     changes: Arc<Mutex<()>>,
+    within: Within,
 }
 
 impl Hosted {
     pub(super) fn new(door: Door, boot_id: String, drain: CancellationToken) -> Self {
+        let within = Within::host(door.store.scope());
         Self {
+            within,
             door,
             boot_id: boot_id.into(),
             drain,
             seats: Arc::new(Semaphore::new(CLAIMANTS_WAITING_MAX)),
             changes: Arc::default(),
         }
+    }
+
+    /// The same for somebody who acts within other borders.
+    #[must_use]
+    pub fn within(&self, within: Within) -> Self {
+        Self { within, ..self.clone() }
     }
 
     /// How many claimants wait now.
@@ -85,7 +94,7 @@ impl Hosted {
     }
 
     fn scope(&self) -> Scope {
-        self.door.store.scope()
+        self.within.scope.clone()
     }
 
     /// A worker as the store knows it.
@@ -98,11 +107,11 @@ impl Hosted {
         }
     }
 
-    /// A run of this workspace. One of another does not exist for the caller.
+    /// A run within reach. Another does not exist for the caller.
     async fn find(&self, id: RunId) -> Result<OperationRun, HostedError> {
-        let workspace = self.scope().workspace_id;
         let run = self.store().run(id).await?;
-        run.filter(|run| run.workspace_id == workspace).ok_or(HostedError::NoRun(id))
+        let run = run.filter(|run| self.within.sees(run.workspace_id, run.tenant_id));
+        run.ok_or(HostedError::NoRun(id))
     }
 
     /// Does something to its end, even when whoever asked for it leaves.

@@ -75,6 +75,7 @@ impl Hosted {
     }
 
     async fn sign(&self, at: AttemptRef, progress: RunProgress) -> Result<Heard, HostedError> {
+        self.find(at.run_id).await?;
         let sign = SignOfLife { attempt: at.clone(), at: self.ambient().now(), progress };
         match self.store().sign_of_life(sign).await {
             Err(StoreError::Conflict(conflict)) => Err(self.refused(&at, conflict).await),

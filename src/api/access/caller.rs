@@ -1,0 +1,174 @@
+//! Finds out who asks. Owns the way from a connection to somebody in the records. Face: `Caller`.
+//! Never decides what they may do.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
+
+use super::Peer;
+use crate::api::Api;
+use crate::api::problem::{Problem, ProblemCode};
+use crate::base::ids::{UserId, WorkspaceId};
+use crate::domain::access::{
+    BuiltInRole, Directory, Need, OsUser, PlatformIdentity, Principal, Reach, Role, Standing, User,
+    UserKind, Via,
+};
+use crate::domain::runs::Source;
+use crate::operations::projects::Asker;
+use crate::store::Scope;
+use crate::world::host;
+
+/// Who has no record. No record has this id.
+const NOBODY: UserId = UserId::from_u128(0);
+/// A workspace that does not exist.
+pub(super) const NOWHERE: WorkspaceId = WorkspaceId::from_u128(0);
+
+/// Somebody who asks, and the records by which that was found out.
+#[derive(Debug, Clone)]
+pub(in crate::api) struct Caller {
+    /// Who they are.
+    pub(in crate::api) principal: Principal,
+    /// What the records say.
+    pub(in crate::api) directory: Arc<Directory>,
+    /// What they are in one workspace whatever the records say: who runs the host, and the members of
+    /// the socket's group.
+    given: Option<(WorkspaceId, Standing)>,
+    uid: u32,
+    source: Source,
+}
+
+impl Caller {
+    /// Finds out who asks.
+    ///
+    /// # Errors
+    /// When they may not come in at all, or the records cannot be read.
+    pub(super) async fn of(
+        api: &Api,
+        need: Need,
+        (peer, headers): (Peer, &HeaderMap),
+    ) -> Result<Self, Problem> {
+        // Our own client names itself.
+        let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+        let is_cli = agent.is_some_and(|agent| agent.starts_with("wharf/"));
+        let source = if is_cli { Source::Cli } else { Source::Api };
+        let names_place =
+            headers.contains_key(super::WORKSPACE) || headers.contains_key(super::TENANT);
+        // Who runs the host can look at it while the store is away.
+        let needs_records = !api.gate.is_host(peer)
+            || names_place
+            || matches!(need, Need::Platform(_) | Need::Known);
+        let directory = match needs_records {
+            true => api.access.directory().await?,
+            false => Arc::default(),
+        };
+        let name = host::user_by_uid(peer.uid).name;
+        let (principal, given) = of_host(api, peer, &name, &directory)?;
+        Ok(Self { principal, directory, given, uid: peer.uid, source })
+    }
+
+    /// What they are in a workspace.
+    pub(in crate::api) fn standing(&self, workspace: WorkspaceId) -> Option<Standing> {
+        if let Some((given, standing)) = &self.given
+            && *given == workspace
+        {
+            return Some(standing.clone());
+        }
+        self.directory.standing(self.principal.member?, workspace)
+    }
+
+    /// The workspace that they mean when they name none: the only one, or else the host's.
+    pub(super) fn workspace(&self, home: &Scope) -> WorkspaceId {
+        let ceiling = self.principal.ceiling.as_ref().and_then(|it| it.workspace_id);
+        if let Some(workspace) = ceiling {
+            return workspace;
+        }
+        let given = self.given.as_ref().map(|(workspace, _)| *workspace);
+        let member = self.principal.member.unwrap_or(NOBODY);
+        let mut own = self.directory.workspaces_of(member).map(|it| it.id);
+        match (given, own.next(), own.next()) {
+            (None, Some(only), None) => only,
+            _ => home.workspace_id,
+        }
+    }
+
+    /// Who asks, for runs and the audit log.
+    pub(super) fn asker(&self, need: Need) -> Asker {
+        let member = self.principal.member.filter(|id| *id != NOBODY);
+        let user_id = match need {
+            Need::Platform(_) => self.principal.platform.map(|it| it.user_id),
+            _ => member,
+        };
+        let name = self.principal.name.clone();
+        Asker { uid: self.uid, name, user_id, source: self.source }
+    }
+}
+
+/// Somebody whom the kernel vouches for.
+fn of_host(
+    api: &Api,
+    peer: Peer,
+    name: &str,
+    directory: &Directory,
+) -> Result<(Principal, Option<(WorkspaceId, Standing)>), Problem> {
+    let home = &api.within.scope;
+    let os_user = OsUser { host_id: home.host_id, uid: peer.uid };
+    let member = directory.user_of_host(UserKind::Member, os_user);
+    let platform = directory.user_of_host(UserKind::Platform, os_user);
+    let is_host = api.gate.is_host(peer);
+    if !is_host && [member, platform].into_iter().flatten().any(|it| it.disabled_at.is_some()) {
+        return Err(refusal(name));
+    }
+    let (role, is_given) = match (is_host, member) {
+        (true, _) => (Some(BuiltInRole::Owner.capabilities()), true),
+        (false, Some(_)) => (None, false),
+        (false, None) if api.gate.admits(peer) => {
+            (group_role(api, home.workspace_id, directory), true)
+        }
+        (false, None) if platform.is_some() => (None, false),
+        (false, None) => {
+            tracing::warn!(uid = peer.uid, user = %name, "connection refused");
+            return Err(refusal(name));
+        }
+    };
+    let given = role.map(|capabilities| Standing { capabilities, reach: Reach::All });
+    let stranger = if is_host { home.owner_id } else { NOBODY };
+    // Who runs the host is the platform user of its first start.
+    let first = || {
+        let is_first = |it: &&User| it.kind == UserKind::Platform && !it.is_break_glass;
+        directory.users.iter().find(is_first).filter(|_| is_host)
+    };
+    let identity = |user: &User| directory.platform_identity(user, api.ambient.now());
+    let platform: Option<PlatformIdentity> = platform.or_else(first).map(identity);
+    let principal = Principal {
+        name: member.filter(|_| !is_host).map_or(name, |it| &it.name).to_owned(),
+        email: member.and_then(|it| it.email.clone()),
+        member: match member.filter(|_| !is_host) {
+            Some(user) => Some(user.id),
+            None => is_given.then_some(stranger),
+        },
+        platform,
+        via: Via::PeerCredentials { uid: peer.uid },
+        ceiling: None,
+    };
+    Ok((principal, given.map(|standing| (home.workspace_id, standing))))
+}
+
+/// What members of the socket's group may do who have no record.
+fn group_role(
+    api: &Api,
+    home: WorkspaceId,
+    directory: &Directory,
+) -> Option<crate::domain::access::CapabilitySet> {
+    let Some(role) = api.gate.group_role else {
+        return Some(BuiltInRole::Operator.capabilities());
+    };
+    let own = directory.roles.iter().filter(|it| it.workspace_id == home);
+    let own: Vec<Role> = own.cloned().collect();
+    Role::capabilities_of(role, &own)
+}
+
+pub(super) fn refusal(user: &str) -> Problem {
+    Problem::new(ProblemCode::Forbidden, format!("{user} may not use this agent"))
+        .hint("become root, or a member of the group that owns the agent's socket")
+}
