@@ -18,6 +18,7 @@ mod hosted_types;
 mod jobs;
 pub mod listen;
 mod logs;
+mod members;
 pub mod metrics;
 pub mod problem;
 mod projects;
@@ -157,6 +158,7 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
         (name = "runbooks", description = "What an operator starts after a look at it"),
         (name = "alerts", description = "Who hears of what happens"),
         (name = "audit", description = "What happened, append-only"),
+        (name = "access", description = "Who may do what"),
         (name = "agent", description = "How the agent is")
     ),
     components(schemas(problem::Problem))
@@ -166,10 +168,10 @@ struct Description;
 /// All routes with what they need. Whoever adds one says for whom it is.
 fn documented_routes() -> Builder {
     use Capability::{
-        AgentView, AlertsManage, AlertsView, AuditExport, AuditView, PlatformAudit, PlatformStore,
-        ProjectsDeploy, ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
-        RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView, SchedulesManage,
-        SchedulesView,
+        AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
+        PlatformAudit, PlatformStore, PlatformUsers, ProjectsDeploy, ProjectsLogs, ProjectsRemove,
+        ProjectsRestart, ProjectsView, QueueControl, RunbooksRun, RunbooksView, RunsControl,
+        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -239,6 +241,20 @@ fn documented_routes() -> Builder {
         .add(Member(AuditView), SMALL, routes!(audit::key))
         .add(Platform(PlatformAudit), SMALL, routes!(audit::purge))
         .add(Platform(PlatformAudit), SMALL, routes!(audit::erase))
+        .add(Known, SMALL, routes!(members::whoami))
+        .add(Whole(AccessView), SMALL, routes!(members::members))
+        .add(Whole(AccessManage), SMALL, routes!(members::put_member))
+        .add(Whole(AccessManage), SMALL, routes!(members::remove_member))
+        .add(Platform(PlatformUsers), SMALL, routes!(members::users))
+        .add(Platform(PlatformUsers), SMALL, routes!(members::put_user))
+        .add(Whole(AccessView), SMALL, routes!(members::roles))
+        .add(Whole(AccessManage), SMALL, routes!(members::put_role))
+        .add(Whole(AccessManage), SMALL, routes!(members::remove_role))
+        .add(Member(RunsView), SMALL, routes!(members::tenants))
+        .add(Whole(AccessManage), SMALL, routes!(members::put_tenant))
+        .add(Whole(AccessView), SMALL, routes!(members::tokens))
+        .add(Whole(AccessManage), SMALL, routes!(members::create_token))
+        .add(Whole(AccessManage), SMALL, routes!(members::revoke_token))
         .add(Platform(PlatformStore), SMALL, routes!(backup::take))
         .add(Open, SMALL, routes!(health::healthz))
         .add(Open, SMALL, routes!(health::readyz))

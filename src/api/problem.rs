@@ -16,6 +16,8 @@ keyed! {
         BadRequest = "bad_request",
         /// The body is not the JSON that is expected.
         BadJson = "bad_json",
+        /// The caller did not prove who they are.
+        Unauthenticated = "unauthenticated",
         /// The caller is not allowed in.
         Forbidden = "forbidden",
         /// The route, project, run or record does not exist.
@@ -53,6 +55,7 @@ impl ProblemCode {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "The request cannot be understood"),
             Self::BadJson => (StatusCode::BAD_REQUEST, "The body is not the expected JSON"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "Nobody knows who asks"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "This user is not allowed in"),
             Self::NotFound => (StatusCode::NOT_FOUND, "It does not exist"),
             Self::MethodNotAllowed => {
@@ -109,6 +112,9 @@ pub struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Seconds until it is worth asking again, when that is known better than by its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u32>,
     /// Of a stale attempt: the number of the one that counts now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
@@ -173,6 +179,7 @@ impl Problem {
             instance: None,
             code,
             hint: None,
+            retry_after_seconds: None,
             attempt: None,
             worker: None,
             missing_contexts: Vec::new(),
@@ -210,7 +217,12 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(&self)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        if let Some(seconds) = self.code.retry_after_seconds() {
+        if self.code == ProblemCode::Unauthenticated {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        let seconds = self.retry_after_seconds.or(self.code.retry_after_seconds());
+        if let Some(seconds) = seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         // `name_instance` adds the path on the way out.

@@ -280,3 +280,9 @@ pub const TOKEN_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How old the records of access may be that a request is judged by: how late an agent hears of what
 /// another one of the same database changed.
 pub const DIRECTORY_AGE_MAX: Duration = Duration::from_secs(5);
+/// Callers whose requests and failures are counted at once; the longest unseen are forgotten.
+pub const CALLERS_SEEN_MAX: usize = 10_000;
+/// Tokens that were proved lately and need no new proof.
+pub const PROOFS_KEPT_MAX: usize = 1_000;
+/// Largest file that holds a token.
+pub const TOKEN_FILE_BYTES_MAX: u64 = 4 << 10;

@@ -9,15 +9,28 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::exit::{CliError, Exit};
+use crate::api::access::{TENANT, WORKSPACE};
 use crate::api::problem::{Problem, ProblemCode};
-use crate::base::chain;
 use crate::base::limits::{AGENT_ANSWER_TIMEOUT, RESPONSE_BYTES_MAX};
+use crate::base::{Secret, chain};
 
 /// A connection to an agent.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
     socket: PathBuf,
+    place: Place,
+}
+
+/// Where the agent is to act, and what proves who asks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    /// The workspace, when it is named.
+    pub workspace: Option<String>,
+    /// The tenant, when it is named.
+    pub tenant: Option<String>,
+    /// A token; none for the user who runs the client.
+    pub token: Option<Secret<String>>,
 }
 
 impl Client {
@@ -29,7 +42,12 @@ impl Client {
             .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| CliError::new(Exit::Internal, chain(&error)))?;
-        Ok(Self { http, socket: socket.to_owned() })
+        Ok(Self { http, socket: socket.to_owned(), place: Place::default() })
+    }
+
+    /// The same, which asks there.
+    pub(super) fn with(self, place: Place) -> Self {
+        Self { place, ..self }
     }
 
     /// Asks for something.
@@ -121,7 +139,17 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, format!("http://wharf{path}"))
+        let mut request = self.http.request(method, format!("http://wharf{path}"));
+        let named = [(WORKSPACE, &self.place.workspace), (TENANT, &self.place.tenant)];
+        for (header, name) in named {
+            if let Some(name) = name {
+                request = request.header(header, name);
+            }
+        }
+        match &self.place.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        }
     }
 
     async fn answer<T: DeserializeOwned>(
@@ -200,7 +228,7 @@ pub(super) fn refused(problem: Problem) -> CliError {
     let exit = match problem.code {
         ProblemCode::BadRequest => Exit::Usage,
         ProblemCode::InvalidProject | ProblemCode::TooLarge => Exit::Data,
-        ProblemCode::Forbidden => Exit::Denied,
+        ProblemCode::Forbidden | ProblemCode::Unauthenticated => Exit::Denied,
         ProblemCode::NotFound => Exit::NotFound,
         ProblemCode::Conflict | ProblemCode::StaleAttempt | ProblemCode::ContextsMissing => {
             Exit::Blocked

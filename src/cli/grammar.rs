@@ -1,6 +1,7 @@
 //! Says which words `wharf` understands. Owns verbs, options and their help. Face: `Cli`. Never
 //! does anything.
 
+mod access;
 mod alerts;
 mod audit;
 mod runbooks;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 
 use super::exit::Exit;
 
+pub(super) use access::{AccessVerb, Reached, StageWord, TokenCreate, TokenVerb, UserAdd};
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb};
@@ -41,6 +43,21 @@ pub(super) struct Global {
     #[arg(long, global = true, env = "WHARF_SOCKET", default_value = SOCKET_DEFAULT)]
     #[arg(value_name = "PATH", help_heading = "Global options")]
     pub socket: PathBuf,
+    /// The workspace that is meant, by name or id
+    #[arg(long, global = true, env = "WHARF_WORKSPACE", hide_env_values = true)]
+    #[arg(value_name = "NAME", help_heading = "Global options")]
+    pub workspace: Option<String>,
+    /// The tenant that is meant, by name or id: lists show what is its, and new things are its
+    #[arg(long, global = true, env = "WHARF_TENANT", hide_env_values = true)]
+    #[arg(value_name = "NAME", help_heading = "Global options")]
+    pub tenant: Option<String>,
+    /// A file with a token that proves who asks, instead of the user who runs this
+    #[arg(long, global = true, env = "WHARF_TOKEN_FILE", value_name = "FILE")]
+    #[arg(help_heading = "Global options")]
+    pub token_file: Option<PathBuf>,
+    /// A token, from the environment alone: others can read the arguments of a process
+    #[arg(skip = std::env::var("WHARF_TOKEN").ok())]
+    pub token: Option<String>,
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     #[arg(help_heading = "Global options")]
@@ -90,6 +107,9 @@ pub(super) enum Verb {
     /// See the run queue, and pause or limit parts of it
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// See and change who may do what
+    #[command(subcommand)]
+    Access(AccessVerb),
     /// Read and prove the audit log
     #[command(subcommand)]
     Audit(AuditVerb),

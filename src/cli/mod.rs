@@ -1,6 +1,7 @@
 //! The command line: words for people. Owns verbs, output and exit codes. Face: `run`. Never decides
 //! what a project means (that is the domain's) or what happens to it (that is the agent's).
 
+mod access;
 mod agent_config;
 mod alerts;
 mod audit;
@@ -23,13 +24,18 @@ mod tests;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::io::Read as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
+use crate::base::Secret;
+use crate::base::limits::TOKEN_FILE_BYTES_MAX;
+
 pub use exit::{CliError, Exit};
 
-use client::Client;
+use client::{Client, Place};
 use grammar::{AuditVerb, Cli, Global, StoreVerb, Verb};
 use output::Output;
 
@@ -83,7 +89,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
     if let Verb::Doctor = verb {
         return doctor::examine(&global.socket, output).await;
     }
-    let client = Client::new(&global.socket)?;
+    let client = Client::new(&global.socket)?.with(place(global)?);
     match verb {
         Verb::Up(up) => projects::up(&client, up, output).await,
         Verb::Plan(plan) => projects::plan(&client, plan, output).await,
@@ -99,6 +105,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
         Verb::Queue(verb) => queue::queue(&client, verb, output).await,
         Verb::Store(StoreVerb::Backup(backup)) => store::backup(&client, backup, output).await,
+        Verb::Access(verb) => access::access(&client, verb, output).await,
         Verb::Audit(verb) => audit::with_agent(&client, verb, output).await,
         // Handled before: they need no agent.
         Verb::Doctor
@@ -108,6 +115,26 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         | Verb::Store(_)
         | Verb::Completions { .. } => Ok(Exit::Success),
     }
+}
+
+/// Where the agent acts for the command, and who asks.
+fn place(global: &Global) -> Result<Place, CliError> {
+    let token = match (&global.token_file, &global.token) {
+        (Some(path), _) => Some(read_token(path)?),
+        (None, token) => token.clone().filter(|text| !text.is_empty()).map(Secret::new),
+    };
+    let (workspace, tenant) = (global.workspace.clone(), global.tenant.clone());
+    Ok(Place { workspace, tenant, token })
+}
+
+fn read_token(path: &Path) -> Result<Secret<String>, CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::new(Exit::SystemFile, format!("cannot read {}: {error}", path.display()))
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+    Ok(Secret::new(text.trim().to_owned()))
 }
 
 /// Runs a client's future on this thread: a client waits, it does not compute.

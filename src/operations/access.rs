@@ -2,6 +2,7 @@
 //! commands that change them. Face: `Access`, `AccessError`. Never lets anybody give what they do not hold.
 
 mod commands;
+mod proofs;
 mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use crate::domain::access::Directory;
 use crate::store::{Store, StoreError};
 
 pub use commands::{AccessError, MemberSpec, UserSpec};
+pub use proofs::{Counted, ProofError};
 pub use tokens::{NewToken, TOKEN_LIFE_DEFAULT};
 
 /// Knows who may do what. Cheap to clone.
@@ -22,6 +24,7 @@ pub struct Access {
     store: Arc<dyn Store>,
     ambient: Ambient,
     picture: Arc<Mutex<Picture>>,
+    proofs: Arc<proofs::Proofs>,
     within: Within,
 }
 
@@ -37,7 +40,7 @@ impl Access {
     /// On this store.
     pub fn new(store: Arc<dyn Store>, ambient: Ambient) -> Self {
         let within = Within::host(store.scope());
-        Self { store, ambient, picture: Arc::default(), within }
+        Self { store, ambient, picture: Arc::default(), proofs: Arc::default(), within }
     }
 
     /// The same for somebody who acts within other borders.

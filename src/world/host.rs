@@ -62,6 +62,19 @@ fn user_of(uid: Uid) -> OsUser {
     OsUser { uid, name }
 }
 
+/// The number of the user of this machine with a name.
+pub fn uid_of(name: &str) -> Option<u32> {
+    uid_in_passwd(&std::fs::read_to_string("/etc/passwd").unwrap_or_default(), name)
+}
+
+fn uid_in_passwd(passwd: &str, name: &str) -> Option<u32> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_theirs = fields.next()? == name;
+        fields.nth(1)?.parse().ok().filter(|_| is_theirs)
+    })
+}
+
 /// Finds a name in the text of passwd(5).
 fn name_in_passwd(passwd: &str, uid: u32) -> Option<&str> {
     passwd.lines().find_map(|line| {
@@ -102,6 +115,10 @@ mod tests {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\napp:x:1000:1000::/:/bin/sh\n";
         assert_eq!(name_in_passwd(passwd, 1000), Some("app"));
         assert_eq!(name_in_passwd(passwd, 7), None);
+        assert_eq!(
+            (uid_in_passwd(passwd, "app"), uid_in_passwd(passwd, "kim")),
+            (Some(1000), None)
+        );
         assert_eq!(user_by_uid(4_000_000_000).name, "4000000000");
     }
 

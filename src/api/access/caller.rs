@@ -4,21 +4,24 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use axum::http::header::USER_AGENT;
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
 
 use super::Peer;
 use crate::api::Api;
 use crate::api::problem::{Problem, ProblemCode};
 use crate::base::ids::{UserId, WorkspaceId};
 use crate::domain::access::{
-    BuiltInRole, Directory, Need, OsUser, PlatformIdentity, Principal, Reach, Role, Standing, User,
-    UserKind, Via,
+    BuiltInRole, Ceiling, Directory, Need, OsUser, PlatformIdentity, Principal, Reach, Role,
+    Standing, User, UserKind, Via,
 };
 use crate::domain::runs::Source;
+use crate::operations::access::{Counted, ProofError};
 use crate::operations::projects::Asker;
 use crate::store::Scope;
 use crate::world::host;
 
+/// A user of the machine who may read nothing of others: `nobody`.
+const NO_USER: u32 = 65_534;
 /// Who has no record. No record has this id.
 const NOBODY: UserId = UserId::from_u128(0);
 /// A workspace that does not exist.
@@ -55,6 +58,13 @@ impl Caller {
         let names_place =
             headers.contains_key(super::WORKSPACE) || headers.contains_key(super::TENANT);
         // Who runs the host can look at it while the store is away.
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let text = value.to_str().ok().and_then(bearer).unwrap_or_default();
+            return Self::of_token(api, (peer, text), source).await;
+        }
+        if !api.gate.is_host(peer) {
+            api.access.pace(Counted::User(peer.uid))?;
+        }
         let needs_records = !api.gate.is_host(peer)
             || names_place
             || matches!(need, Need::Platform(_) | Need::Known);
@@ -65,6 +75,45 @@ impl Caller {
         let name = host::user_by_uid(peer.uid).name;
         let (principal, given) = of_host(api, peer, &name, &directory)?;
         Ok(Self { principal, directory, given, uid: peer.uid, source })
+    }
+
+    /// Whoever holds a token. Their rights are those of its user within its ceiling, whoever brings
+    /// it.
+    async fn of_token(
+        api: &Api,
+        (peer, text): (Peer, &str),
+        source: Source,
+    ) -> Result<Self, Problem> {
+        let (directory, token) = api.access.prove(text, peer.uid).await?;
+        let user = directory.user(token.user_id).ok_or(ProofError::Worthless)?;
+        let is_member = user.kind == UserKind::Member;
+        let principal = Principal {
+            name: user.name.clone(),
+            email: user.email.clone(),
+            member: is_member.then_some(user.id),
+            platform: (!is_member).then(|| directory.platform_identity(user, api.ambient.now())),
+            via: Via::Token(token.id),
+            ceiling: Some(Ceiling {
+                workspace_id: token.workspace_id,
+                capabilities: token.capabilities,
+                reach: token.reach,
+            }),
+        };
+        // What a user of the host may read is not for somebody else's token.
+        let here = user.os_user.filter(|it| it.host_id == api.within.scope.host_id);
+        let uid = here.map_or(NO_USER, |it| it.uid);
+        Ok(Self { principal, directory, given: None, uid, source })
+    }
+
+    /// What they may do in a workspace, within the bounds of their token.
+    pub(in crate::api) fn bounded(&self, workspace: WorkspaceId) -> Option<Standing> {
+        let standing = self.standing(workspace)?;
+        let Some(ceiling) = &self.principal.ceiling else { return Some(standing) };
+        let is_here = ceiling.workspace_id.is_none_or(|id| id == workspace);
+        is_here.then(|| Standing {
+            capabilities: standing.capabilities.and(ceiling.capabilities),
+            reach: standing.reach.and(&ceiling.reach),
+        })
     }
 
     /// What they are in a workspace.
@@ -166,6 +215,28 @@ fn group_role(
     let own = directory.roles.iter().filter(|it| it.workspace_id == home);
     let own: Vec<Role> = own.cloned().collect();
     Role::capabilities_of(role, &own)
+}
+
+/// The token of an `Authorization` header.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl From<ProofError> for Problem {
+    fn from(error: ProofError) -> Self {
+        let text = error.to_string();
+        match error {
+            ProofError::Worthless => Self::new(ProblemCode::Unauthenticated, text)
+                .hint("it may be revoked or expired; `wharf access token create` makes one"),
+            ProofError::Wait(pause) => {
+                let seconds = u32::try_from(pause.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+                let problem = Self::new(ProblemCode::TooMany, text).hint("wait, then try again");
+                Self { retry_after_seconds: Some(seconds.max(1)), ..problem }
+            }
+            ProofError::Store(source) => Self::from(source),
+        }
+    }
 }
 
 pub(super) fn refusal(user: &str) -> Problem {

@@ -1,6 +1,7 @@
 //! Shapes the JSON of the API. Owns every wire type. Face: the types re-exported here, and their
 //! conversions from the domain. Never changes the meaning of a field within `/v1`.
 
+mod access;
 mod agent;
 mod alerts;
 mod audit;
@@ -17,6 +18,10 @@ use utoipa::ToSchema;
 
 use crate::store;
 
+pub use access::{
+    MemberPut, MemberView, RoleGranted, RoleView, StandingHere, TenantPut, TenantView, TokenMade,
+    TokenNew, TokenView, UserPut, UserView, WhoamiView, reached,
+};
 pub use agent::AgentView;
 pub use alerts::{DeliveryView, ReceiverPut, ReceiverView, RulePut, RuleView};
 pub use audit::{

@@ -1,0 +1,149 @@
+//! Says which words `wharf access` understands. Owns its verbs, options and their help. Face:
+//! `AccessVerb`. Never does anything.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AccessVerb {
+    /// Show who you are for the agent, and what you may do
+    Whoami,
+    /// List the members of the workspace
+    Users {
+        /// Every user of the store, below and above workspaces; for platform users
+        #[arg(long)]
+        all: bool,
+    },
+    /// Make a user and a member of the workspace; for platform users
+    AddUser(UserAdd),
+    /// Let nobody come in as a user any more, or let them again; for platform users
+    DisableUser {
+        /// The user's name
+        name: String,
+        /// Let them come in again
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Change a member's role
+    SetRole {
+        /// The user's name or id
+        user: String,
+        /// The role's name; `wharf access roles` lists them
+        role: String,
+    },
+    /// Let a member reach further tenants
+    Grant(Reached),
+    /// Let a member reach tenants no more
+    Revoke(Reached),
+    /// Take a user's membership of the workspace
+    RevokeMembership {
+        /// The user's name or id
+        user: String,
+    },
+    /// List the roles and what they allow
+    Roles,
+    /// Make a role of the workspace's own, or change what it allows
+    PutRole {
+        /// The role's name
+        name: String,
+        /// What it allows, such as `runs.view`
+        #[arg(value_name = "CAPABILITY", required = true)]
+        capabilities: Vec<String>,
+    },
+    /// Remove a role of the workspace's own
+    RmRole {
+        /// The role's name
+        name: String,
+    },
+    /// List the tenants that you reach
+    Tenants,
+    /// Make a tenant, or change its stage
+    PutTenant {
+        /// The tenant's name
+        name: String,
+        /// What it is for
+        #[arg(long, value_enum, default_value_t = StageWord::Production)]
+        stage: StageWord,
+    },
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(TokenVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum TokenVerb {
+    /// Make a token; its text is printed this once
+    Create(TokenCreate),
+    /// List tokens, also those that are worth nothing any more
+    Ls,
+    /// Take a token's worth, from now on
+    Revoke {
+        /// The token's id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UserAdd {
+    /// The user's name
+    pub name: String,
+    /// Who connects to the socket as this user of the host is them; else the user of the same name
+    #[arg(long, value_name = "NUMBER")]
+    pub uid: Option<u32>,
+    /// No user of the host is them: they come in with tokens
+    #[arg(long, conflicts_with = "uid")]
+    pub no_uid: bool,
+    /// Their address
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
+    /// Their role in the workspace
+    #[arg(long, value_name = "ROLE", default_value = "viewer", conflicts_with = "platform")]
+    pub role: String,
+    /// A tenant that they reach, by name or id; can be given several times. All when none is given
+    #[arg(long = "reach", value_name = "TENANT", conflicts_with = "platform")]
+    pub tenants: Vec<String>,
+    /// An operator of the agent itself, above workspaces
+    #[arg(long)]
+    pub platform: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Reached {
+    /// The user's name or id
+    pub user: String,
+    /// The tenants, by name or id
+    #[arg(value_name = "TENANT", required_unless_present = "all")]
+    pub tenants: Vec<String>,
+    /// All of them; what is granted so, reaches tenants of tomorrow too
+    #[arg(long, conflicts_with = "tenants")]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TokenCreate {
+    /// What it is for
+    pub label: String,
+    /// Whose it is: a member, by name or id
+    #[arg(long, value_name = "USER")]
+    pub user: String,
+    /// The most it allows; can be given several times. All that its user may do when none is given
+    #[arg(long = "allow", value_name = "CAPABILITY")]
+    pub capabilities: Vec<String>,
+    /// The most it reaches; can be given several times. All that its user reaches when none is given
+    #[arg(long = "reach", value_name = "TENANT")]
+    pub tenants: Vec<String>,
+    /// How many days it lives
+    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=366))]
+    pub days: u64,
+}
+
+/// What a tenant is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum StageWord {
+    /// Trying things out
+    Development,
+    /// The last proof before production
+    Staging,
+    /// What people depend on
+    Production,
+}
