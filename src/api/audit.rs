@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::Extension;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::access::Inside;
+use super::access::{Caller, Inside, absent};
 use super::extract::{Json, Path, Query, Reply, parse, parse_list};
 use super::problem::{Problem, ProblemCode};
 use super::runs::page_request;
@@ -132,14 +132,22 @@ pub(super) struct ExportQuery {
     get, path = "/v1/audit/export", operation_id = "export_audit_log", tag = "audit",
     params(ExportQuery),
     responses(
-        (status = 200, content_type = "application/x-ndjson", body = inline(String)),
+        (status = 200, content_type = "application/x-ndjson", body = Object),
         (status = 400, body = Problem)
     )
 )]
 pub(super) async fn export(
-    State(api): State<Api>,
+    Inside(api): Inside,
+    Extension(caller): Extension<Caller>,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
+    // The log is one chain for everything of the host: nothing can be left out of a part of it.
+    let known = api.access.directory().await?;
+    let workspaces = known.workspaces.iter().filter(|it| !it.is_platform).count();
+    let is_whole = api.within.is_home && (workspaces <= 1 || caller.principal.is_above());
+    if !is_whole {
+        return Err(absent());
+    }
     let lines = match query.format.as_deref() {
         None | Some("jsonl") => log(&api).export(),
         Some("cloudevents") => cloud_events(&api),
@@ -191,7 +199,7 @@ fn cloud_events(api: &Api) -> ExportBytes {
     get, path = "/v1/audit/key", operation_id = "show_audit_key", tag = "audit",
     responses((status = 200, body = AuditKey))
 )]
-pub(super) async fn key(State(api): State<Api>) -> Reply<AuditKey> {
+pub(super) async fn key(Inside(api): Inside) -> Reply<AuditKey> {
     let key = api.store.audit_key();
     Ok(axum::Json(AuditKey {
         host_id: api.store.scope().host_id.to_string(),
@@ -210,7 +218,7 @@ pub(super) async fn key(State(api): State<Api>) -> Reply<AuditKey> {
     )
 )]
 pub(super) async fn purge(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Json(purge): Json<AuditPurge>,
 ) -> Reply<AuditPurged> {
@@ -230,7 +238,7 @@ pub(super) async fn purge(
     )
 )]
 pub(super) async fn erase(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
     Json(erase): Json<AuditErase>,
 ) -> Reply<AuditErased> {

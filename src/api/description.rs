@@ -47,7 +47,14 @@ fn parts(schema: &RefOr<Schema>) -> Vec<String> {
 
 /// What an operation may answer before its handler does anything, or because the store refuses.
 fn before_the_handler(operation: &Operation, writes: bool) -> Vec<ProblemCode> {
-    let mut codes = vec![ProblemCode::Forbidden, ProblemCode::Unavailable];
+    let mut codes = vec![
+        ProblemCode::Unauthenticated,
+        ProblemCode::Forbidden,
+        // The workspace or the tenant that it names is out of reach.
+        ProblemCode::NotFound,
+        ProblemCode::TooMany,
+        ProblemCode::Unavailable,
+    ];
     let body = operation.request_body.as_ref();
     if body.is_some() || operation.parameters.as_ref().is_some_and(|them| !them.is_empty()) {
         codes.push(ProblemCode::BadRequest);

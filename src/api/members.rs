@@ -36,9 +36,11 @@ impl From<AccessError> for Problem {
             AccessError::BuiltIn(_) => {
                 Self::new(ProblemCode::Conflict, text).hint("choose another name")
             }
-            AccessError::Name | AccessError::Role(_) | AccessError::Life => {
-                Self::new(ProblemCode::BadRequest, text)
-            }
+            AccessError::Name
+            | AccessError::Role(_)
+            | AccessError::Life
+            | AccessError::GlassLife
+            | AccessError::NoReason => Self::new(ProblemCode::BadRequest, text),
             AccessError::Store(source) => Self::from(source),
         }
     }
@@ -191,8 +193,8 @@ pub(super) async fn put_user(
     Path(NamePath { name }): Path<NamePath>,
     Json(put): Json<UserPut>,
 ) -> Reply<UserView> {
-    let UserPut { kind, email, os_uid, is_disabled } = put;
-    let spec = UserSpec { kind, email, os_uid, is_disabled };
+    let UserPut { kind, email, os_uid, is_disabled, is_break_glass } = put;
+    let spec = UserSpec { kind, email, os_uid, is_disabled, is_break_glass };
     let user = api.access.put_user(&name, spec, &asker).await?;
     Ok(axum::Json(UserView::from(&user)))
 }

@@ -1,4 +1,4 @@
-//! The agent's doors: HTTP over a Unix socket. Owns routes, wire JSON, OpenAPI and who is let in.
+//! The agent's doors: HTTP over a Unix socket, and over TLS. Owns routes, wire JSON, OpenAPI and who is let in.
 //! Face: `router`, `openapi`, `Api`, `listen::bind`. Never decides anything about a project, and
 //! never answers an error with anything but a problem document.
 
@@ -12,6 +12,7 @@ mod contexts;
 mod description;
 mod extract;
 mod follow;
+mod glass;
 mod health;
 mod hosted_runs;
 mod hosted_types;
@@ -113,6 +114,7 @@ impl Api {
             projects: self.projects.within(within.clone()),
             schedules: self.schedules.within(within.clone()),
             alerts: self.alerts.within(within.clone()),
+            runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
             access: self.access.within(within.clone()),
             within,
@@ -146,8 +148,8 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
 #[openapi(
     info(
         title = "wharfinger",
-        description = "The local API of a wharfinger agent, over its Unix socket. Every error is a \
-                       problem document (RFC 9457).",
+        description = "The API of a wharfinger agent, over its Unix socket and, where that is \
+                       configured, over TLS. Every error is a problem document (RFC 9457).",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
@@ -169,9 +171,9 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        PlatformAudit, PlatformStore, PlatformUsers, ProjectsDeploy, ProjectsLogs, ProjectsRemove,
-        ProjectsRestart, ProjectsView, QueueControl, RunbooksRun, RunbooksView, RunsControl,
-        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
+        PlatformAudit, PlatformBreakGlass, PlatformStore, PlatformUsers, ProjectsDeploy,
+        ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl, RunbooksRun,
+        RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -255,6 +257,12 @@ fn documented_routes() -> Builder {
         .add(Whole(AccessView), SMALL, routes!(members::tokens))
         .add(Whole(AccessManage), SMALL, routes!(members::create_token))
         .add(Whole(AccessManage), SMALL, routes!(members::revoke_token))
+        .add(Platform(PlatformUsers), SMALL, routes!(glass::certificates))
+        .add(Platform(PlatformUsers), SMALL, routes!(glass::add_certificate))
+        .add(Platform(PlatformUsers), SMALL, routes!(glass::remove_certificate))
+        .add(Platform(PlatformBreakGlass), SMALL, routes!(glass::elevations))
+        .add(Platform(PlatformBreakGlass), SMALL, routes!(glass::break_glass))
+        .add(Platform(PlatformBreakGlass), SMALL, routes!(glass::mend_glass))
         .add(Platform(PlatformStore), SMALL, routes!(backup::take))
         .add(Open, SMALL, routes!(health::healthz))
         .add(Open, SMALL, routes!(health::readyz))

@@ -1,18 +1,18 @@
 //! The routes of runbooks. Owns `/v1/runbooks…`. Face: the handlers. Never starts one that nobody
 //! looked at: a start carries the digest of a preflight.
 
-use axum::extract::State;
+use axum::extract::Extension;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Api;
+use super::access::{Inside, absent, forbidden};
 use super::extract::{Json, Path, Reply, parse};
 use super::problem::{Problem, ProblemCode};
 use super::wire::{Page, PreflightView, RunAccepted, RunbookAsk, RunbookStart, RunbookView};
 use crate::base::Digest;
 use crate::base::ids::TenantId;
-use crate::domain::access::Reason;
+use crate::domain::access::{Grant, Reason};
 use crate::domain::redaction::SafeText;
 use crate::domain::runbooks::{Arguments, RunbookKey, Scope};
 use crate::operations::projects::Asker;
@@ -25,6 +25,7 @@ impl From<RunbookError> for Problem {
             RunbookError::Ask(_) => Self::new(ProblemCode::BadRequest, text)
                 .hint("`wharf runbook show KEY` tells what it takes"),
             RunbookError::UnknownTenant(_) => Self::new(ProblemCode::NotFound, text),
+            RunbookError::OutOfReach => absent(),
             RunbookError::Digest(source) => Self::from(source),
             RunbookError::Submit(source) => Self::from(source),
             RunbookError::Store(source) => Self::from(source),
@@ -49,13 +50,18 @@ fn find(key: &str) -> Result<RunbookKey, Problem> {
 }
 
 fn wish(
-    key: &str,
+    (key, grant): (&str, &Grant),
     scope: Scope,
     tenant_id: Option<&str>,
     arguments: Arguments,
 ) -> Result<Wish, Problem> {
     let tenant_id: Option<TenantId> = tenant_id.map(|text| parse("tenant_id", text)).transpose()?;
-    Ok(Wish { key: find(key)?, scope, tenant_id, arguments })
+    let key = find(key)?;
+    let capability = key.entry().capability;
+    if !grant.capabilities.has(capability) {
+        return Err(forbidden(capability));
+    }
+    Ok(Wish { key, scope, tenant_id, arguments })
 }
 
 /// The catalog of runbooks
@@ -63,7 +69,7 @@ fn wish(
     get, path = "/v1/runbooks", operation_id = "list_runbooks", tag = "runbooks",
     responses((status = 200, body = Page<RunbookView>))
 )]
-pub(super) async fn list(State(api): State<Api>) -> Reply<Page<RunbookView>> {
+pub(super) async fn list(Inside(api): Inside) -> Reply<Page<RunbookView>> {
     let items = api.runbooks.catalog().map(RunbookView::from).collect();
     Ok(axum::Json(Page { items, next: None }))
 }
@@ -93,12 +99,13 @@ pub(super) async fn show(Path(RunbookPath { key }): Path<RunbookPath>) -> Reply<
     )
 )]
 pub(super) async fn preflight(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
+    Extension(grant): Extension<Grant>,
     Path(RunbookPath { key }): Path<RunbookPath>,
     Json(ask): Json<RunbookAsk>,
 ) -> Reply<PreflightView> {
-    let wish = wish(&key, ask.scope, ask.tenant_id.as_deref(), ask.parameters)?;
+    let wish = wish((&key, &grant), ask.scope, ask.tenant_id.as_deref(), ask.parameters)?;
     Ok(axum::Json(PreflightView::from(api.runbooks.preflight(&wish, &asker).await?)))
 }
 
@@ -118,12 +125,13 @@ pub(super) async fn preflight(
     )
 )]
 pub(super) async fn start(
-    State(api): State<Api>,
+    Inside(api): Inside,
     asker: Asker,
+    Extension(grant): Extension<Grant>,
     Path(RunbookPath { key }): Path<RunbookPath>,
     Json(start): Json<RunbookStart>,
 ) -> Result<(StatusCode, axum::Json<RunAccepted>), Problem> {
-    let wish = wish(&key, start.scope, start.tenant_id.as_deref(), start.parameters)?;
+    let wish = wish((&key, &grant), start.scope, start.tenant_id.as_deref(), start.parameters)?;
     let wrong = || {
         Problem::new(
             ProblemCode::BadRequest,

@@ -188,6 +188,8 @@ pub const API_CONNECTIONS_MAX: usize = 512;
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the agent may take to answer an ordinary request; a plan looks at the engine.
 pub const AGENT_ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a client waits for a connection to an agent on another host.
+pub const AGENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long an agent may be away while it is restarted, before following a run is given up.
 pub const AGENT_RETURN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -284,5 +286,20 @@ pub const DIRECTORY_AGE_MAX: Duration = Duration::from_secs(5);
 pub const CALLERS_SEEN_MAX: usize = 10_000;
 /// Tokens that were proved lately and need no new proof.
 pub const PROOFS_KEPT_MAX: usize = 1_000;
+/// Characters of the name of a client program that are kept.
+pub const USER_AGENT_CHARS_MAX: usize = 200;
+/// Handshakes with clients from elsewhere that may be under way at once, and those of one address.
+pub const TLS_HANDSHAKES_MAX: usize = 256;
+/// See `TLS_HANDSHAKES_MAX`.
+pub const TLS_HANDSHAKES_PER_ADDRESS_MAX: usize = 16;
+/// Longest handshake.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client from elsewhere may take for the head of a request, and how long a connection may
+/// stay without one.
+pub const REMOTE_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest file with certificates or a key that is read.
+pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Longest time that the glass stays broken.
+pub const BROKEN_GLASS_MAX: Duration = Duration::from_secs(8 * 3600);
 /// Largest file that holds a token.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 4 << 10;

@@ -1,7 +1,9 @@
 //! Keeps who may do what. Owns the picture of the records that requests are judged by, and the
 //! commands that change them. Face: `Access`, `AccessError`. Never lets anybody give what they do not hold.
 
+mod certificates;
 mod commands;
+mod glass;
 mod proofs;
 mod tokens;
 
@@ -11,7 +13,7 @@ use super::Within;
 use crate::base::limits::DIRECTORY_AGE_MAX;
 use crate::base::time::between;
 use crate::base::{Ambient, Timestamp};
-use crate::domain::access::Directory;
+use crate::domain::access::{Allowance, Directory};
 use crate::store::{Store, StoreError};
 
 pub use commands::{AccessError, MemberSpec, UserSpec};
@@ -41,6 +43,12 @@ impl Access {
     pub fn new(store: Arc<dyn Store>, ambient: Ambient) -> Self {
         let within = Within::host(store.scope());
         Self { store, ambient, picture: Arc::default(), proofs: Arc::default(), within }
+    }
+
+    /// The same, with another allowance for each principal. Nobody was seen yet.
+    #[must_use]
+    pub fn allowing(self, allowance: Allowance) -> Self {
+        Self { proofs: Arc::new(proofs::Proofs::new(allowance)), ..self }
     }
 
     /// The same for somebody who acts within other borders.

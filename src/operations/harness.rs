@@ -321,7 +321,7 @@ impl Ended {
 
 /// The host's owner, at the command line.
 pub(crate) fn asker() -> Asker {
-    Asker { uid: 0, name: "ada".to_owned(), user_id: None, source: Source::Cli }
+    Asker::local(0, "ada", Source::Cli)
 }
 
 /// An image that runs a server unless it is told otherwise.

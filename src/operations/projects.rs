@@ -6,6 +6,7 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -16,7 +17,10 @@ use super::{Admitted, Door, Request, SubmitError, Within};
 use crate::base::ids::{EventId, RevisionId, UserId};
 use crate::base::limits::DOOR_RETRIES_MAX;
 use crate::base::{Ambient, Diagnostics, Digest, Secret, Timestamp};
-use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
+use crate::domain::access::PlatformIdentity;
+use crate::domain::audit::{
+    Actor, ActorType, AuditEvent, EventContext, EventType, Outcome, Target,
+};
 use crate::domain::compose::{Bundle, is_project_name};
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{
@@ -36,18 +40,55 @@ pub struct Asker {
     pub uid: u32,
     /// The user's name.
     pub name: String,
+    /// Their address.
+    pub email: Option<String>,
     /// Who they are in the records; none for a user of the machine who has none.
     pub user_id: Option<UserId>,
+    /// Who they are above workspaces.
+    pub platform: Option<PlatformIdentity>,
+    /// They act as a platform user, not as a member.
+    pub is_above: bool,
     /// Through which door.
     pub source: Source,
+    /// Where they connect from; none for this host.
+    pub ip: Option<IpAddr>,
+    /// With which program.
+    pub user_agent: Option<SafeText>,
 }
 
 impl Asker {
+    /// A user of the host, of whom nothing else is known.
+    pub fn local(uid: u32, name: impl Into<String>, source: Source) -> Self {
+        Self {
+            uid,
+            name: name.into(),
+            email: None,
+            user_id: None,
+            platform: None,
+            is_above: false,
+            source,
+            ip: None,
+            user_agent: None,
+        }
+    }
+
+    /// What an event tells of how they asked.
+    pub fn context(&self) -> EventContext {
+        EventContext {
+            source: Some(self.source),
+            ip: self.ip.map(|ip| ip.to_string()),
+            user_agent: self.user_agent.clone(),
+            ..EventContext::default()
+        }
+    }
+
     /// The asker as the audit log keeps them: by their id; a user of the machine without a record, by
     /// number.
     pub fn actor(&self, scope: &Scope) -> Actor {
         if let Some(user_id) = self.user_id {
-            return Actor::human(user_id, &self.name);
+            let actor_type = if self.is_above { ActorType::Platform } else { ActorType::Human };
+            let actor_email = self.email.clone();
+            return Actor { actor_type, actor_email, ..Actor::human(user_id, &self.name) };
         }
         if self.name == scope.owner_name {
             return Actor::human(scope.owner_id, &scope.owner_name);
@@ -61,8 +102,10 @@ impl Asker {
 
     pub(super) fn request(&self, scope: &Scope, inputs: Inputs) -> Request {
         let is_owner = self.name == scope.owner_name;
+        // Runs name members alone.
+        let member = self.user_id.filter(|_| !self.is_above);
         Request {
-            user_id: self.user_id.or_else(|| is_owner.then_some(scope.owner_id)),
+            user_id: member.or_else(|| is_owner.then_some(scope.owner_id)),
             initiator_name: self.name.clone(),
             actor: self.actor(scope),
             ..Request::by_owner(scope, self.source, inputs)

@@ -172,7 +172,7 @@ impl Stage {
     }
 
     pub(super) fn asker(&self) -> Asker {
-        Asker { uid: 0, name: self.store.scope().owner_name, user_id: None, source: Source::Cli }
+        Asker::local(0, self.store.scope().owner_name, Source::Cli)
     }
 
     /// Every run, first first.

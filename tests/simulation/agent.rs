@@ -272,7 +272,7 @@ impl Host {
         }
         let policy = HostPathPolicy::default();
         let projects = Projects::new(rollout.clone(), agent.door(), ambient, policy);
-        let asker = Asker { uid: 1000, name: "ada".to_owned(), user_id: None, source: Source::Cli };
+        let asker = Asker::local(1000, "ada", Source::Cli);
         let door = agent.door();
         let process = Process { host: self, store, agents, door, projects, rollout, asker };
         let dice: Vec<Dice> = (0..Programs::workers()).map(|_| self.dice.more()).collect();

@@ -262,7 +262,7 @@ pub(crate) fn is_planted(error: &wharfinger::store::StoreError) -> bool {
 
 /// Who asks for something.
 pub(crate) fn program() -> Asker {
-    Asker { uid: 1001, name: "shop".to_owned(), user_id: None, source: Source::Api }
+    Asker::local(1001, "shop", Source::Api)
 }
 
 fn reason() -> ReasonCode {

@@ -1,19 +1,24 @@
 //! Finds out who asks. Owns the way from a connection to somebody in the records. Face: `Caller`.
 //! Never decides what they may do.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, USER_AGENT};
 
-use super::Peer;
+use super::gate::Origin;
+use super::{Peer, Remote};
 use crate::api::Api;
 use crate::api::problem::{Problem, ProblemCode};
+use crate::base::Digest;
 use crate::base::ids::{UserId, WorkspaceId};
+use crate::base::limits::USER_AGENT_CHARS_MAX;
 use crate::domain::access::{
-    BuiltInRole, Ceiling, Directory, Need, OsUser, PlatformIdentity, Principal, Reach, Role,
-    Standing, User, UserKind, Via,
+    BuiltInRole, Capability, Ceiling, Directory, Grant, Need, OsUser, PlatformIdentity, Principal,
+    Reach, Role, Standing, User, UserKind, Via,
 };
+use crate::domain::redaction::SafeText;
 use crate::domain::runs::Source;
 use crate::operations::access::{Counted, ProofError};
 use crate::operations::projects::Asker;
@@ -39,6 +44,8 @@ pub(in crate::api) struct Caller {
     given: Option<(WorkspaceId, Standing)>,
     uid: u32,
     source: Source,
+    ip: Option<IpAddr>,
+    user_agent: Option<SafeText>,
 }
 
 impl Caller {
@@ -49,60 +56,119 @@ impl Caller {
     pub(super) async fn of(
         api: &Api,
         need: Need,
-        (peer, headers): (Peer, &HeaderMap),
+        (origin, headers): (Origin, &HeaderMap),
     ) -> Result<Self, Problem> {
+        let caller = match (headers.get(AUTHORIZATION), origin) {
+            (Some(value), _) => {
+                let text = value.to_str().ok().and_then(bearer).unwrap_or_default();
+                Self::of_token(api, (text, counted(origin))).await?
+            }
+            (None, Origin::Remote(Remote { certificate: Some(certificate), .. })) => {
+                Self::of_certificate(api, (certificate, counted(origin))).await?
+            }
+            (None, Origin::Remote(_)) => {
+                api.access.pace(counted(origin))?;
+                let detail = "nobody from elsewhere is let in without a token or a certificate";
+                return Err(Problem::new(ProblemCode::Unauthenticated, detail)
+                    .hint("`wharf access token create` makes a token"));
+            }
+            (None, Origin::Host(peer)) => Self::of_peer(api, need, (peer, headers)).await?,
+        };
         // Our own client names itself.
         let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
         let is_cli = agent.is_some_and(|agent| agent.starts_with("wharf/"));
         let source = if is_cli { Source::Cli } else { Source::Api };
+        let ip = match origin {
+            Origin::Remote(remote) => Some(remote.ip),
+            Origin::Host(_) => None,
+        };
+        let user_agent = agent.map(|agent| {
+            let start: String = agent.chars().take(USER_AGENT_CHARS_MAX).collect();
+            SafeText::new(start)
+        });
+        Ok(Self { source, ip, user_agent, ..caller })
+    }
+
+    /// Whoever the kernel vouches for.
+    async fn of_peer(
+        api: &Api,
+        need: Need,
+        (peer, headers): (Peer, &HeaderMap),
+    ) -> Result<Self, Problem> {
         let names_place =
             headers.contains_key(super::WORKSPACE) || headers.contains_key(super::TENANT);
-        // Who runs the host can look at it while the store is away.
-        if let Some(value) = headers.get(AUTHORIZATION) {
-            let text = value.to_str().ok().and_then(bearer).unwrap_or_default();
-            return Self::of_token(api, (peer, text), source).await;
-        }
         if !api.gate.is_host(peer) {
             api.access.pace(Counted::User(peer.uid))?;
         }
-        let needs_records = !api.gate.is_host(peer)
-            || names_place
-            || matches!(need, Need::Platform(_) | Need::Known);
+        let is_above = matches!(
+            need,
+            Need::Platform(_)
+                | Need::Known
+                | Need::Member(Capability::RunbooksRun)
+                | Need::Whole(Capability::AuditExport)
+        );
+        // Who runs the host can look at it while the store is away.
+        let needs_records = !api.gate.is_host(peer) || names_place || is_above;
         let directory = match needs_records {
             true => api.access.directory().await?,
             false => Arc::default(),
         };
         let name = host::user_by_uid(peer.uid).name;
         let (principal, given) = of_host(api, peer, &name, &directory)?;
-        Ok(Self { principal, directory, given, uid: peer.uid, source })
+        Ok(Self::new(principal, directory, given, peer.uid))
     }
 
     /// Whoever holds a token. Their rights are those of its user within its ceiling, whoever brings
     /// it.
-    async fn of_token(
+    async fn of_token(api: &Api, (text, source): (&str, Counted)) -> Result<Self, Problem> {
+        let (directory, token) = api.access.prove(text, source).await?;
+        let user = directory.user(token.user_id).ok_or(ProofError::Worthless)?.clone();
+        let ceiling = Ceiling {
+            workspace_id: token.workspace_id,
+            capabilities: token.capabilities,
+            reach: token.reach,
+        };
+        Ok(Self::of_user(api, directory, &user, (Via::Token(token.id), Some(ceiling))))
+    }
+
+    /// Whoever proved a client certificate.
+    async fn of_certificate(
         api: &Api,
-        (peer, text): (Peer, &str),
-        source: Source,
+        (fingerprint, source): (Digest, Counted),
     ) -> Result<Self, Problem> {
-        let (directory, token) = api.access.prove(text, peer.uid).await?;
-        let user = directory.user(token.user_id).ok_or(ProofError::Worthless)?;
+        let (directory, user) = api.access.prove_certificate(fingerprint, source).await?;
+        Ok(Self::of_user(api, directory, &user, (Via::Certificate(fingerprint), None)))
+    }
+
+    fn of_user(
+        api: &Api,
+        directory: Arc<Directory>,
+        user: &User,
+        (via, ceiling): (Via, Option<Ceiling>),
+    ) -> Self {
         let is_member = user.kind == UserKind::Member;
         let principal = Principal {
             name: user.name.clone(),
             email: user.email.clone(),
             member: is_member.then_some(user.id),
             platform: (!is_member).then(|| directory.platform_identity(user, api.ambient.now())),
-            via: Via::Token(token.id),
-            ceiling: Some(Ceiling {
-                workspace_id: token.workspace_id,
-                capabilities: token.capabilities,
-                reach: token.reach,
-            }),
+            via,
+            ceiling,
         };
-        // What a user of the host may read is not for somebody else's token.
+        // What a user of the host may read is not for somebody else's proof.
         let here = user.os_user.filter(|it| it.host_id == api.within.scope.host_id);
         let uid = here.map_or(NO_USER, |it| it.uid);
-        Ok(Self { principal, directory, given: None, uid, source })
+        Self::new(principal, directory, None, uid)
+    }
+
+    fn new(
+        principal: Principal,
+        directory: Arc<Directory>,
+        given: Option<(WorkspaceId, Standing)>,
+        uid: u32,
+    ) -> Self {
+        let source = Source::Api;
+        Self { principal, directory, given, uid, source, ip: None, user_agent: None }
     }
 
     /// What they may do in a workspace, within the bounds of their token.
@@ -142,14 +208,27 @@ impl Caller {
     }
 
     /// Who asks, for runs and the audit log.
-    pub(super) fn asker(&self, need: Need) -> Asker {
-        let member = self.principal.member.filter(|id| *id != NOBODY);
-        let user_id = match need {
-            Need::Platform(_) => self.principal.platform.map(|it| it.user_id),
-            _ => member,
-        };
-        let name = self.principal.name.clone();
-        Asker { uid: self.uid, name, user_id, source: self.source }
+    pub(super) fn asker(&self, grant: Option<&Grant>) -> Asker {
+        let user_id = grant.map(|it| it.user_id).or(self.principal.member);
+        Asker {
+            uid: self.uid,
+            name: self.principal.name.clone(),
+            email: self.principal.email.clone(),
+            user_id: user_id.filter(|id| *id != NOBODY),
+            platform: self.principal.platform.filter(|_| self.principal.is_above()),
+            is_above: grant.is_some_and(|it| it.is_platform),
+            source: self.source,
+            ip: self.ip,
+            user_agent: self.user_agent.clone(),
+        }
+    }
+}
+
+/// Who failures to prove something are counted against.
+fn counted(origin: Origin) -> Counted {
+    match origin {
+        Origin::Host(peer) => Counted::Source(peer.uid),
+        Origin::Remote(remote) => Counted::Address(remote.ip),
     }
 }
 

@@ -1,7 +1,9 @@
-//! Decides which users of the machine may come in without a record of their own. Owns the peer
-//! credentials of a connection. Face: `Peer`, `Gate`. Never trusts a name that a client sent.
+//! Decides which users of the machine may come in without a record of their own. Owns what is known
+//! of the other end of a connection. Face: `Peer`, `Remote`, `Gate`. Never trusts a name that a client sent.
 
-use crate::base::Name;
+use std::net::IpAddr;
+
+use crate::base::{Digest, Name};
 use crate::world::{groups, host};
 
 /// Who is on the other end of a connection, as the kernel tells.
@@ -11,6 +13,24 @@ pub struct Peer {
     pub uid: u32,
     /// The user's main group.
     pub gid: u32,
+}
+
+/// Who is on the other end of a connection from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    /// The address.
+    pub ip: IpAddr,
+    /// SHA-256 of the client certificate that was proved, if one was.
+    pub certificate: Option<Digest>,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This host.
+    Host(Peer),
+    /// Elsewhere.
+    Remote(Remote),
 }
 
 /// Who may come in.

@@ -13,13 +13,15 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::problem::{Problem, ProblemCode};
 use crate::base::ids::TenantId;
-use crate::domain::access::{Asked, Denied, Grant, Need, Reach, decide};
+use crate::domain::access::{Asked, Capability, Denied, Grant, Need, Reach, decide};
 use crate::operations::Within;
 use crate::operations::projects::Asker;
 
-pub use gate::{Gate, Peer};
+pub use gate::{Gate, Peer, Remote};
 
 pub(super) use caller::Caller;
+
+use gate::Origin;
 
 /// Names the workspace that a request is about.
 pub const WORKSPACE: &str = "wharf-workspace";
@@ -49,17 +51,27 @@ pub(super) async fn enter(need: Need, request: &mut Request) -> Result<(), Probl
     // Without it nobody is let in.
     let entry = request.extensions().get::<Entry>().cloned();
     let Entry(api) = entry.ok_or_else(|| caller::refusal("an unknown user"))?;
-    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| *peer);
-    let peer = peer.ok_or_else(|| caller::refusal("an unknown user"))?;
-    let caller = Caller::of(&api, need, (peer, request.headers())).await?;
-    if let Some(grant) = judge(&api, &caller, need, request.headers())? {
+    let origin = origin(request).ok_or_else(|| caller::refusal("an unknown user"))?;
+    let caller = Caller::of(&api, need, (origin, request.headers())).await?;
+    let grant = judge(&api, &caller, need, request.headers())?;
+    request.extensions_mut().insert(caller.asker(grant.as_ref()));
+    if let Some(grant) = grant {
+        if grant.is_platform {
+            api.access.note_login(&caller.asker(Some(&grant)), grant.user_id).await?;
+        }
         let asked = named_tenant(&caller, &grant, request.headers())?;
         request.extensions_mut().insert(within(&api, &caller, &grant, asked));
         request.extensions_mut().insert(grant);
     }
-    request.extensions_mut().insert(caller.asker(need));
     request.extensions_mut().insert(caller);
     Ok(())
+}
+
+fn origin(request: &Request) -> Option<Origin> {
+    let known = request.extensions();
+    let host = known.get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| Origin::Host(*peer));
+    let remote = || known.get::<ConnectInfo<Remote>>().map(|ConnectInfo(it)| Origin::Remote(*it));
+    host.or_else(remote)
 }
 
 /// Asks `decide`, which alone says who may do what.
@@ -83,14 +95,16 @@ fn judge(
     decide(&caller.principal, need, asked, standing.as_ref(), platform).map_err(|denied| {
         match denied {
             Denied::NotFound => absent(),
-            Denied::Forbidden(capability) => {
-                let name = &caller.principal.name;
-                let detail = format!("{name} may not do this: it needs {capability}");
-                Problem::new(ProblemCode::Forbidden, detail)
-                    .hint("`wharf access whoami` says what you may; an owner can change it")
-            }
+            Denied::Forbidden(capability) => forbidden(capability),
         }
     })
+}
+
+/// Somebody may know of it, but not do it.
+pub(super) fn forbidden(capability: Capability) -> Problem {
+    let detail = format!("you may not do this: it needs {capability}");
+    Problem::new(ProblemCode::Forbidden, detail)
+        .hint("`wharf access whoami` says what you may; an owner can change it")
 }
 
 fn named_tenant(

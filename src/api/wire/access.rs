@@ -93,6 +93,8 @@ pub struct UserView {
     pub os_uid: Option<u32>,
     /// They may not come in.
     pub is_disabled: bool,
+    /// A platform user who holds nothing until the glass is broken.
+    pub is_break_glass: bool,
 }
 
 /// What a user is to be.
@@ -112,6 +114,9 @@ pub struct UserPut {
     /// They may not come in.
     #[serde(default)]
     pub is_disabled: bool,
+    /// Of a platform user: holds nothing until the glass is broken. Stays as it is when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_break_glass: Option<bool>,
 }
 
 fn member() -> UserKind {
@@ -245,6 +250,7 @@ impl From<&User> for UserView {
             kind: user.kind.to_string(),
             os_uid: user.os_user.map(|it| it.uid),
             is_disabled: user.disabled_at.is_some(),
+            is_break_glass: user.is_break_glass,
         }
     }
 }

@@ -5,6 +5,7 @@ mod access;
 mod agent;
 mod alerts;
 mod audit;
+mod glass;
 mod hosted;
 mod plans;
 mod projects;
@@ -28,6 +29,7 @@ pub use audit::{
     ActorView, AuditDetail, AuditErase, AuditErased, AuditKey, AuditPurge, AuditPurged, AuditRow,
     ContextItemView, TargetView, cloud_event,
 };
+pub use glass::{CertificateNew, CertificateView, ElevationView, GlassBreak, GlassMend};
 pub use hosted::{
     ClaimWork, ClaimedWork, Complete, Enqueue, EnqueueBatch, EnqueueJob, EnqueuedBatch, Fail,
     FanOut, HeardView, JobView, Progress, RetryRule, StandingView, StepProgress, TypeDefinition,

@@ -95,6 +95,13 @@ pub struct Principal {
     pub ceiling: Option<Ceiling>,
 }
 
+impl Principal {
+    /// Whether they are a platform user now: one for emergencies only while the glass is broken.
+    pub fn is_above(&self) -> bool {
+        self.platform.is_some_and(|it| !it.is_break_glass || it.is_elevated)
+    }
+}
+
 /// What a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {

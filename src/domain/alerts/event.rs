@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
-use crate::base::ids::{RunId, TenantId, WorkspaceId};
+use crate::base::ids::{ElevationId, RunId, TenantId, WorkspaceId};
 use crate::base::keyed::keyed;
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{OperationRun, Outcome, ReasonCode, RunType};
@@ -17,6 +17,8 @@ keyed! {
         RunFailed = "operations.run.failed",
         /// A run ended with its retries used up: somebody must try it again or dismiss it.
         RunDeadLetter = "operations.run.dead_letter",
+        /// A platform user holds everything for a time.
+        BreakGlassStarted = "break_glass.started",
         /// Somebody tries a receiver out.
         Test = "alerts.test",
     }
@@ -43,7 +45,7 @@ impl EventKey {
     pub const fn severity(self) -> Severity {
         match self {
             Self::RunFailed => Severity::High,
-            Self::RunDeadLetter => Severity::Critical,
+            Self::RunDeadLetter | Self::BreakGlassStarted => Severity::Critical,
             Self::Test => Severity::Info,
         }
     }
@@ -122,6 +124,25 @@ fn of_run(run: &OperationRun, key: EventKey, at: Timestamp) -> AlertEvent {
             scope,
             reason_code: first.map(|failure| failure.reason_code),
         }),
+        occurred_at: at,
+    }
+}
+
+/// What is raised when a platform user breaks the glass.
+pub fn broken_glass_event(
+    workspace_id: WorkspaceId,
+    about: ElevationId,
+    summary: SafeText,
+    at: Timestamp,
+) -> AlertEvent {
+    AlertEvent {
+        key: EventKey::BreakGlassStarted,
+        severity: EventKey::BreakGlassStarted.severity(),
+        about: about.to_string(),
+        workspace_id,
+        tenant_id: None,
+        summary,
+        run: None,
         occurred_at: at,
     }
 }

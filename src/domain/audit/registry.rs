@@ -138,6 +138,16 @@ keyed! {
         TokenCreated = "access_token.created",
         /// A token is worth nothing any more.
         TokenRevoked = "access_token.revoked",
+        /// A client certificate stands for a user.
+        CertificateAdded = "access_certificate.added",
+        /// A client certificate stands for nobody any more.
+        CertificateRemoved = "access_certificate.removed",
+        /// A platform user came in.
+        PlatformUserLoggedIn = "platform_user.logged_in",
+        /// A platform user holds everything for a time.
+        BreakGlassStarted = "break_glass.started",
+        /// That ended before its time.
+        BreakGlassEnded = "break_glass.ended",
         /// Somebody failed too often to prove who they are.
         AccessLockedOut = "access.locked_out",
 

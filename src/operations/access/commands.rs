@@ -48,6 +48,12 @@ pub enum AccessError {
     /// A token lives too long, or not at all.
     #[error("a token lives for 1 minute to 1 year")]
     Life,
+    /// Broken glass lasts too long, or not at all.
+    #[error("the glass stays broken for 1 minute to 8 hours")]
+    GlassLife,
+    /// The glass is broken without a word.
+    #[error("a reason is needed: a code (DATA_REPAIR, INCIDENT, SUPPORT, SECURITY) and a text")]
+    NoReason,
     /// The store did not answer or take it.
     #[error("the request could not be recorded")]
     Store(#[source] StoreError),
@@ -73,6 +79,8 @@ pub struct UserSpec {
     pub os_uid: Option<u32>,
     /// They may not come in.
     pub is_disabled: bool,
+    /// A platform user who holds nothing until the glass is broken. Stays as it is when none is said.
+    pub is_break_glass: Option<bool>,
 }
 
 impl Access {
@@ -110,7 +118,8 @@ impl Access {
             name: name.to_owned(),
             email: spec.email,
             kind: spec.kind,
-            is_break_glass: old.is_some_and(|old| old.is_break_glass),
+            is_break_glass: spec.kind == UserKind::Platform
+                && spec.is_break_glass.unwrap_or(old.is_some_and(|old| old.is_break_glass)),
             os_user: spec.os_uid.map(|uid| OsUser { host_id, uid }),
             disabled_at: match (spec.is_disabled, old.and_then(|old| old.disabled_at)) {
                 (true, since) => Some(since.unwrap_or(now)),
@@ -272,9 +281,19 @@ impl Access {
         known: &'a Directory,
         text: &str,
     ) -> Result<&'a User, AccessError> {
+        self.user_of(known, text, &[UserKind::Member])
+    }
+
+    /// The user of one of these kinds with this name or id.
+    pub(super) fn user_of<'a>(
+        &self,
+        known: &'a Directory,
+        text: &str,
+        kinds: &[UserKind],
+    ) -> Result<&'a User, AccessError> {
         let id = text.parse::<UserId>().ok();
-        let members = known.users.iter().filter(|it| it.kind == UserKind::Member);
-        let mut found = members.filter(|it| Some(it.id) == id || (id.is_none() && it.name == text));
+        let users = known.users.iter().filter(|it| kinds.contains(&it.kind));
+        let mut found = users.filter(|it| Some(it.id) == id || (id.is_none() && it.name == text));
         match (found.next(), found.next()) {
             (Some(user), None) => Ok(user),
             (Some(_), Some(_)) => Err(AccessError::Ambiguous(text.to_owned())),
@@ -307,6 +326,20 @@ impl Access {
         &self,
         write: AccessWrite,
         event_type: EventType,
+        target: (&str, String, String),
+        asker: &Asker,
+        summary: String,
+    ) -> Result<(), AccessError> {
+        let writes = vec![Write::Access(write)];
+        let context = asker.context();
+        self.record_with((writes, context), event_type, target, asker, summary).await
+    }
+
+    /// Records changes and the event that tells of them, with a context of its own.
+    pub(super) async fn record_with(
+        &self,
+        (writes, context): (Vec<Write>, EventContext),
+        event_type: EventType,
         (target_type, target_id, target_label): (&str, String, String),
         asker: &Asker,
         summary: String,
@@ -329,10 +362,10 @@ impl Access {
                 tenant_id: None,
             }),
             operation_run_id: None,
-            context: EventContext { source: Some(asker.source), ..EventContext::default() },
+            context,
             occurred_at,
         };
-        let committed = self.store.commit(vec![Write::Access(write)], event.into()).await;
+        let committed = self.store.commit(writes, event.into()).await;
         // Also after a failure, of which it is not known whether it was one.
         self.forget();
         committed.map_err(AccessError::Store)

@@ -1,16 +1,18 @@
-//! Proves who holds a token, and slows down who guesses or asks too much. Owns the count of failures
-//! and what was proved lately. Face: `Access::prove`, `Access::pace`. Never tells why a token is worth nothing.
+//! Proves who holds a token or a certificate, and slows down who guesses or asks too much. Owns the count
+//! of failures and what was proved lately. Face: `Access::prove`, `prove_certificate`, `pace`. Never
+//! tells why a proof is worth nothing.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Access;
-use crate::base::ids::{EventId, TokenId};
+use crate::base::ids::{EventId, TokenId, UserId};
 use crate::base::limits::{CALLERS_SEEN_MAX, PROOFS_KEPT_MAX};
 use crate::base::time::after;
 use crate::base::{Digest, Timestamp};
-use crate::domain::access::{Allowance, Directory, Refused, Throttle, Token, TokenText};
+use crate::domain::access::{Allowance, Directory, Refused, Throttle, Token, TokenText, User};
 use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
 use crate::store::StoreError;
@@ -25,18 +27,22 @@ pub enum Counted {
     User(u32),
     /// A user of the host who sends tokens that prove nothing.
     Source(u32),
+    /// An address from which somebody asks who proves nothing.
+    Address(IpAddr),
     /// A token.
     Token(TokenId),
+    /// A client certificate.
+    Certificate(Digest),
 }
 
 /// Why somebody is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
     /// The token proves nothing: it is none, was revoked, has expired, or is not the right one.
-    #[error("the token is worth nothing")]
+    #[error("the token or certificate is worth nothing")]
     Worthless,
     /// They have to wait.
-    #[error("too many requests, or too many tokens that prove nothing")]
+    #[error("too many requests, or too many proofs that prove nothing")]
     Wait(Duration),
     /// The store did not answer.
     #[error("the records of access cannot be read")]
@@ -49,12 +55,20 @@ pub(super) struct Proofs {
     allowance: Allowance,
     /// By the digest of a token's text: until when it needs no new proof.
     kept: Mutex<BTreeMap<Digest, (TokenId, Timestamp)>>,
+    /// When platform users came in, as far as that was recorded.
+    pub(super) logins: Mutex<BTreeMap<UserId, Timestamp>>,
 }
 
 impl Default for Proofs {
     fn default() -> Self {
+        Self::new(Allowance::default())
+    }
+}
+
+impl Proofs {
+    pub(super) fn new(allowance: Allowance) -> Self {
         let throttle = Mutex::new(Throttle::new(CALLERS_SEEN_MAX));
-        Self { throttle, allowance: Allowance::default(), kept: Mutex::default() }
+        Self { throttle, allowance, kept: Mutex::default(), logins: Mutex::default() }
     }
 }
 
@@ -76,10 +90,10 @@ impl Access {
     pub async fn prove(
         &self,
         text: &str,
-        source: u32,
+        source: Counted,
     ) -> Result<(Arc<Directory>, Token), ProofError> {
         let read = TokenText::parse(text);
-        let mut counted = vec![Counted::Source(source)];
+        let mut counted = vec![source];
         counted.extend(read.as_ref().ok().map(|read| Counted::Token(read.id)));
         self.check_open(&counted)?;
         let directory = self.directory().await.map_err(ProofError::Store)?;
@@ -94,6 +108,31 @@ impl Access {
             }
             None => {
                 self.failed(&counted).await;
+                Err(ProofError::Worthless)
+            }
+        }
+    }
+
+    /// The user whom a client certificate stands for; TLS proved that they hold its key.
+    ///
+    /// # Errors
+    /// When it stands for nobody who may come in, or whoever sends it has to wait.
+    pub async fn prove_certificate(
+        &self,
+        fingerprint: Digest,
+        source: Counted,
+    ) -> Result<(Arc<Directory>, User), ProofError> {
+        self.check_open(&[source])?;
+        let directory = self.directory().await.map_err(ProofError::Store)?;
+        let mut known = directory.certificates.iter();
+        let found = known.find(|it| it.fingerprint == fingerprint);
+        match found.and_then(|it| directory.user(it.user_id)).cloned() {
+            Some(user) => {
+                self.pace(Counted::Certificate(fingerprint))?;
+                Ok((directory, user))
+            }
+            None => {
+                self.failed(&[source]).await;
                 Err(ProofError::Worthless)
             }
         }
@@ -145,7 +184,7 @@ impl Access {
         };
         for who in shut {
             let event = self.locked_out(who, now);
-            tracing::warn!(who = ?who, "locked out: too many tokens that prove nothing");
+            tracing::warn!(?who, "locked out: too many proofs that prove nothing");
             if let Err(error) = self.store.commit(Vec::new(), event.into()).await {
                 tracing::error!(%error, "a lock-out could not be recorded");
             }
@@ -157,10 +196,17 @@ impl Access {
         let (target_type, target_id) = match who {
             Counted::User(uid) | Counted::Source(uid) => ("os_user", uid.to_string()),
             Counted::Token(id) => ("access_token", id.to_string()),
+            Counted::Certificate(fingerprint) => ("access_certificate", fingerprint.to_string()),
+            // It may be a person's: the record can be rid of it.
+            Counted::Address(_) => ("address", "in its context".to_owned()),
+        };
+        let ip = match who {
+            Counted::Address(ip) => Some(ip.to_string()),
+            _ => None,
         };
         let seconds = self.proofs.allowance.shut.as_secs();
         let summary = format!(
-            "{target_type} {target_id} is locked out for {seconds} seconds: too many tokens that \
+            "{target_type} {target_id} is locked out for {seconds} seconds: too many proofs that \
              prove nothing"
         );
         AuditEvent {
@@ -179,7 +225,7 @@ impl Access {
                 tenant_id: None,
             }),
             operation_run_id: None,
-            context: EventContext::default(),
+            context: EventContext { ip, ..EventContext::default() },
             occurred_at: now,
         }
     }

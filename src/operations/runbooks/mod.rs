@@ -13,10 +13,10 @@ mod tests;
 use std::sync::Arc;
 
 use super::projects::Asker;
-use super::{Admitted, Door, Request, SubmitError};
+use super::{Admitted, Door, Request, SubmitError, Within};
 use crate::base::ids::{EventId, RunId, TenantId};
 use crate::base::{Ambient, CanonicalError, Digest};
-use crate::domain::access::Reason;
+use crate::domain::access::{Reach, Reason, Tenant};
 use crate::domain::audit::{AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
 use crate::domain::runbooks::{
@@ -60,6 +60,9 @@ pub enum RunbookError {
     /// There is no such tenant, as far as the runbook can tell.
     #[error("no tenant {0} that this runbook could work for")]
     UnknownTenant(TenantId),
+    /// It concerns every tenant, and whoever asks does not reach all of them.
+    #[error("nothing of the kind is within your reach")]
+    OutOfReach,
     /// What was found has no digest.
     #[error("what was found cannot be told from anything else")]
     Digest(#[source] CanonicalError),
@@ -77,12 +80,20 @@ pub struct Runbooks {
     store: Arc<dyn Store>,
     door: Door,
     ambient: Ambient,
+    within: Within,
 }
 
 impl Runbooks {
     /// Behind this door, on this store.
     pub fn new(store: Arc<dyn Store>, door: Door, ambient: Ambient) -> Self {
-        Self { store, door, ambient }
+        let within = Within::host(store.scope());
+        Self { store, door, ambient, within }
+    }
+
+    /// The same for somebody who acts within other borders.
+    #[must_use]
+    pub fn within(&self, within: Within) -> Self {
+        Self { within, ..self.clone() }
     }
 
     /// Every runbook, in the order of the catalog.
@@ -120,22 +131,22 @@ impl Runbooks {
         asker: &Asker,
     ) -> Result<Admitted, RunbookError> {
         let ask = self.ask(wish)?;
-        ask.check_reason(reason.as_ref(), false).map_err(RunbookError::Ask)?;
-        let scope = self.store.scope();
+        let is_elevated = asker.platform.is_some_and(|it| it.is_elevated);
+        ask.check_reason(reason.as_ref(), is_elevated).map_err(RunbookError::Ask)?;
+        let scope = self.within.scope.clone();
         let preflight = self.look(&ask).await?;
-        let is_platform = asker.name == scope.owner_name;
-        let platform_initiator = is_platform.then(|| PlatformInitiator {
-            platform_user_id: scope.owner_id,
-            email: None,
+        let platform_initiator = asker.platform.map(|it| PlatformInitiator {
+            platform_user_id: it.user_id,
+            email: asker.email.clone(),
             name: asker.name.clone(),
-            is_break_glass: false,
+            is_break_glass: it.is_elevated,
         });
         let run_id = RunId::generate(&*self.ambient.clock, &*self.ambient.entropy);
         let summary = format!("{} started runbook {} ({})", asker.name, ask.key, ask.scope);
         let mut event = self.event(EventType::RunbookStart, &ask, &preflight, asker, &summary);
         event.operation_run_id = Some(run_id);
         event.context.reason = reason.as_ref().map(|reason| reason.reason_text.clone());
-        event.context.platform_user_id = is_platform.then_some(scope.owner_id);
+        event.context.platform_user_id = asker.platform.map(|it| it.user_id);
         let start = Start {
             definition: ask.key.entry().digest().map_err(RunbookError::Digest)?,
             preflight,
@@ -155,22 +166,37 @@ impl Runbooks {
     }
 
     async fn look(&self, ask: &Ask) -> Result<Preflight, RunbookError> {
-        let scope = self.store.scope();
+        let scope = &self.within.scope;
         let survey = survey::survey(&*self.store, scope.workspace_id, ask).await;
         let preflight = survey.map_err(RunbookError::Store)?.preflight;
-        match ask.target_tenant_id {
-            // One without anything to look at may not exist at all.
-            Some(tenant) if tenant != scope.tenant_id && preflight.total_count == 0 => {
-                Err(RunbookError::UnknownTenant(tenant))
+        // One without anything to look at may not exist at all.
+        if let Some(tenant) = ask.target_tenant_id
+            && tenant != scope.tenant_id
+            && preflight.total_count == 0
+        {
+            let known = self.store.access().await.map_err(RunbookError::Store)?;
+            let is_it = |it: &Tenant| (it.workspace_id, it.id) == (scope.workspace_id, tenant);
+            if !known.tenants.iter().any(is_it) {
+                return Err(RunbookError::UnknownTenant(tenant));
             }
-            _ => Ok(preflight),
         }
+        Ok(preflight)
     }
 
     fn ask(&self, wish: &Wish) -> Result<Ask, RunbookError> {
-        let own = Some(self.store.scope().tenant_id).filter(|_| wish.scope == Scope::SingleTenant);
+        let own = self.within.scope.tenant_id;
+        let own = Some(own).filter(|_| wish.scope == Scope::SingleTenant);
         let ask = Ask::new(wish.key, wish.scope, wish.tenant_id.or(own), &wish.arguments);
-        ask.map_err(RunbookError::Ask)
+        let ask = ask.map_err(RunbookError::Ask)?;
+        let is_of_host = ask.key.entry().locks.is_of_host();
+        match ask.target_tenant_id {
+            Some(tenant) if !self.within.reach.covers(Some(tenant)) => {
+                Err(RunbookError::UnknownTenant(tenant))
+            }
+            None if self.within.reach != Reach::All => Err(RunbookError::OutOfReach),
+            None if is_of_host && !self.within.is_home => Err(RunbookError::OutOfReach),
+            _ => Ok(ask),
+        }
     }
 
     fn event(
@@ -181,7 +207,7 @@ impl Runbooks {
         asker: &Asker,
         summary: &str,
     ) -> AuditEvent {
-        let scope = self.store.scope();
+        let scope = &self.within.scope;
         AuditEvent {
             id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
             workspace_id: scope.workspace_id,
@@ -189,7 +215,7 @@ impl Runbooks {
             event_type,
             summary: SafeText::new(summary),
             outcome: Outcome::Info,
-            actor: asker.actor(&scope),
+            actor: asker.actor(scope),
             target: Some(Target {
                 target_type: "runbook".to_owned(),
                 target_id: ask.key.to_string(),
@@ -202,8 +228,7 @@ impl Runbooks {
                 runbook: Some(ask.key),
                 scope: Some(ask.scope),
                 affected_count: Some(preflight.affected_count),
-                source: Some(asker.source),
-                ..EventContext::default()
+                ..asker.context()
             },
             occurred_at: self.ambient.now(),
         }

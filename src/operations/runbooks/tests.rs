@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::access::{Capability, ReasonKind};
+use crate::base::ids::UserId;
+use crate::domain::access::{Capability, PlatformIdentity, ReasonKind};
 use crate::domain::audit;
 use crate::domain::findings::{Finding, FindingStatus, Legacy};
 use crate::domain::runbooks::Argument;
@@ -28,6 +29,15 @@ const BACKFILL: RunbookKey = RunbookKey::FindingsLifecycleBackfill;
 fn reason() -> Option<Reason> {
     let reason_text = SafeText::new("rows of last year");
     Some(Reason { reason_code: ReasonKind::DataRepair, reason_text })
+}
+
+const OPERATOR: UserId = UserId::from_u128(0x0b);
+
+/// A platform user.
+fn operator() -> Asker {
+    let user_id = OPERATOR;
+    let platform = PlatformIdentity { user_id, is_break_glass: false, is_elevated: false };
+    Asker { platform: Some(platform), ..asker() }
 }
 
 async fn insert(agent: &Agent, tenants: u64, findings: u64) -> Legacy {
@@ -58,7 +68,7 @@ async fn rows(agent: &Agent, tenant: TenantId) -> Vec<Finding> {
 async fn start(agent: &Agent, wish: &Wish) -> RunId {
     let runbooks = runbooks(agent);
     let looked = runbooks.preflight(wish, &asker()).await.unwrap();
-    let admitted = runbooks.start(wish, looked.digest, reason(), &asker()).await.unwrap();
+    let admitted = runbooks.start(wish, looked.digest, reason(), &operator()).await.unwrap();
     admitted.run().id
 }
 
@@ -128,7 +138,7 @@ async fn a_backfill_of_all_tenants_counts_exactly_and_changes_nothing_a_second_t
     assert_eq!(told.operation_run_id, Some(first.run.id));
     assert_eq!(told.context.affected_count, Some(lacking));
     assert_eq!(told.context.runbook, Some(BACKFILL));
-    assert_eq!(told.context.platform_user_id, Some(agent.store.scope().owner_id));
+    assert_eq!(told.context.platform_user_id, Some(OPERATOR));
     assert_eq!(told.actor.actor_label, "ada");
     assert_eq!(events(&agent, EventType::RunbookPreflight).await.len(), 3 + 3);
     let completed = events(&agent, EventType::RunbookCompleted).await;

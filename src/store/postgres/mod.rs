@@ -3,6 +3,7 @@
 //! unsealed file: those stay with the host.
 
 mod access;
+mod access_statements;
 mod alerts;
 mod audit;
 mod audit_keeping;

@@ -92,8 +92,8 @@ pub(crate) async fn records_of_access_read_back_as_they_were_written(fixture: Fi
     let scope = fixture.store.scope();
     let workspace_id = scope.workspace_id;
     let (acme, globex) = (tenant(&fixture, 0xa1, "acme"), tenant(&fixture, 0xa2, "globex"));
-    let os_user = Some(OsUser { host_id: scope.host_id, uid: 1001 });
-    let sam = User { os_user, ..user(&fixture, 0xb1, "sam") };
+    let os_user = OsUser { host_id: scope.host_id, uid: 1001 };
+    let sam = User { os_user: Some(os_user), ..user(&fixture, 0xb1, "sam") };
     let abroad = Workspace {
         id: WorkspaceId::from_u128(0xc1),
         name: "abroad".to_owned(),
@@ -136,7 +136,7 @@ pub(crate) async fn records_of_access_read_back_as_they_were_written(fixture: Fi
     assert!(found.workspaces.contains(&abroad));
     assert!(found.tenants.contains(&acme) && found.tenants.contains(&globex));
     assert!(found.users.contains(&sam));
-    assert_eq!(found.user_of_host(UserKind::Member, os_user.unwrap()), Some(&sam));
+    assert_eq!(found.user_of_host(UserKind::Member, os_user), Some(&sam));
     assert_eq!(found.roles, [role]);
     let standing = found.standing(sam.id, workspace_id).unwrap();
     assert_eq!((standing.capabilities, standing.reach), (capabilities, reach));

@@ -83,6 +83,8 @@ fn furnish(agent: &Agent) -> Vec<(&'static str, &'static str, String)> {
         "alert add-receiver desk --url http://127.0.0.1:9/",
         "alert add-rule all --to desk",
         "schedule add nightly --hosted shop.send_invoice --cron @daily",
+        "access add-user kim --no-uid --role viewer",
+        "access put-role readers runs.view",
     ] {
         let words: Vec<&str> = made.split(' ').collect();
         let made = agent.wharf(&words);
@@ -95,6 +97,9 @@ fn furnish(agent: &Agent) -> Vec<(&'static str, &'static str, String)> {
         ("/v1/alerts/receivers/{name}", "name", "desk".to_owned()),
         ("/v1/alerts/rules/{name}", "name", "all".to_owned()),
         ("/v1/schedules/{name}", "name", "nightly".to_owned()),
+        ("/v1/access/members/{name}", "name", "kim".to_owned()),
+        ("/v1/access/users/{name}", "name", "kim".to_owned()),
+        ("/v1/access/roles/{name}", "name", "readers".to_owned()),
     ]
 }
 
