@@ -2,6 +2,9 @@
 //! reload, refusals, problem documents, exit codes, closed pipes.
 #![expect(clippy::unwrap_used, reason = "a test's helper fails the test")]
 
+#[path = "agent/elsewhere.rs"]
+mod elsewhere;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};

@@ -7,6 +7,8 @@
 mod access;
 #[path = "api/queue.rs"]
 mod queue;
+#[path = "api/tls.rs"]
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use wharfinger::api::{self, About, Api};
 use wharfinger::base::crash_points::NoCrashPoints;
 use wharfinger::base::limits::QUEUE_CONTROLS_MAX;
 use wharfinger::base::{Ambient, Clock as _, Digest};
+use wharfinger::domain::access::Allowance;
 use wharfinger::domain::compose::dockerignore::{ContextEntry, ContextKind, context_digest};
 use wharfinger::domain::compose::{Bundle, BundleFile, Options};
 use wharfinger::domain::rollout::HostPathPolicy;
@@ -62,6 +65,11 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
+        Self::allowing(Allowance::default()).await
+    }
+
+    /// The same, whose principals may ask no more than this.
+    async fn allowing(allowance: Allowance) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ambient = Ambient {
             clock: Arc::new(SystemClock),
@@ -113,7 +121,7 @@ impl Fixture {
             ambient: ambient.clone(),
             metrics: Arc::new(Metrics::new().unwrap()),
             contexts,
-            access: Access::new(Arc::clone(&store), ambient.clone()),
+            access: Access::new(Arc::clone(&store), ambient.clone()).allowing(allowance),
             gate: Gate {
                 own_uid: rustix::process::geteuid().as_raw(),
                 group_id: None,

@@ -29,6 +29,7 @@ mod routes;
 mod runbooks;
 mod runs;
 mod schedules;
+pub mod tls;
 pub mod wire;
 
 use std::path::PathBuf;

@@ -6,13 +6,18 @@ use serde_json::json;
 
 use super::client::{Client, encode};
 use super::exit::{CliError, Exit};
-use super::grammar::{AccessVerb, Reached, StageWord, TokenCreate, TokenVerb, UserAdd};
+use super::grammar::{
+    AccessVerb, CertificateVerb, GlassVerb, Reached, ReasonWord, StageWord, TokenCreate, TokenVerb,
+    UserAdd,
+};
 use super::output::{Output, Table, ago};
 use super::records::now;
+use super::tunnel::certificates;
 use crate::api::wire::{
-    MemberView, Page, RoleView, TenantView, TokenMade, TokenView, UserView, WhoamiView,
+    CertificateView, ElevationView, MemberView, Page, RoleView, TenantView, TokenMade, TokenView,
+    UserView, WhoamiView,
 };
-use crate::base::Timestamp;
+use crate::base::{Digest, Timestamp};
 use crate::world::host;
 
 /// `wharf access …`.
@@ -82,6 +87,8 @@ pub(super) async fn access(
             let token: TokenView = client.post(&path, &json!({})).await?;
             tell(&token, &format!("token {} is worth nothing any more\n", token.label), output)
         }
+        AccessVerb::Certificate(verb) => certificate(client, verb, output).await,
+        AccessVerb::BreakGlass(verb) => break_glass(client, verb, output).await,
     }
 }
 
@@ -115,7 +122,10 @@ async fn add_user(client: &Client, add: UserAdd, output: &mut Output) -> Result<
         })?),
     };
     let kind = if add.platform { "platform" } else { "member" };
-    let body = json!({ "kind": kind, "email": add.email, "os_uid": uid });
+    let mut body = json!({ "kind": kind, "email": add.email, "os_uid": uid });
+    if add.platform {
+        body["is_break_glass"] = json!(add.break_glass);
+    }
     let user: UserView = client.put_json(&path("users", &add.name), &body).await?;
     if add.platform {
         return tell(&user, &users_text(std::slice::from_ref(&user)), output);
@@ -144,6 +154,67 @@ async fn disable(
     });
     let user: UserView = client.put_json(&path("users", &user.name), &body).await?;
     tell(&user, &users_text(std::slice::from_ref(&user)), output)
+}
+
+async fn certificate(
+    client: &Client,
+    verb: CertificateVerb,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    match verb {
+        CertificateVerb::Add { user, file, fingerprint } => {
+            let fingerprint = match (file, fingerprint) {
+                (Some(file), _) => {
+                    Digest::of(certificates(&file)?.first().map_or(&[], |it| it)).to_string()
+                }
+                (None, given) => given.unwrap_or_default(),
+            };
+            let body = json!({ "user": user, "fingerprint": fingerprint });
+            let made: CertificateView = client.post("/v1/access/certificates", &body).await?;
+            tell(&made, &certificates_text(std::slice::from_ref(&made)), output)
+        }
+        CertificateVerb::Ls => {
+            let page: Page<CertificateView> = client.get("/v1/access/certificates").await?;
+            tell(&page, &certificates_text(&page.items), output)
+        }
+        CertificateVerb::Rm { id } => {
+            client.delete(&path("certificates", &id)).await?;
+            done("the certificate stands for nobody any more", output)
+        }
+    }
+}
+
+async fn break_glass(
+    client: &Client,
+    verb: GlassVerb,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    match verb {
+        GlassVerb::Start { reason, text, minutes } => {
+            let code = match reason {
+                ReasonWord::DataRepair => "DATA_REPAIR",
+                ReasonWord::Incident => "INCIDENT",
+                ReasonWord::Support => "SUPPORT",
+                ReasonWord::Security => "SECURITY",
+            };
+            let reason = json!({ "reason_code": code, "reason_text": text });
+            let body = json!({ "reason": reason, "life_seconds": minutes * 60 });
+            let made: ElevationView = client.post("/v1/access/break-glass", &body).await?;
+            let until = made.expires_at.strftime("%H:%M:%S UTC");
+            let text = format!(
+                "you hold everything until {until}; `wharf access break-glass end` ends it\n"
+            );
+            tell(&made, &text, output)
+        }
+        GlassVerb::End { user } => {
+            client.post_empty("/v1/access/break-glass/end", &json!({ "user": user })).await?;
+            done("nothing is held by broken glass any more", output)
+        }
+        GlassVerb::Ls => {
+            let page: Page<ElevationView> = client.get("/v1/access/break-glass").await?;
+            tell(&page, &elevations_text(&page.items), output)
+        }
+    }
 }
 
 async fn put_member(
@@ -301,6 +372,34 @@ fn tokens_text(tokens: &[TokenView]) -> String {
             ago(Some(token.created_at), now),
             worth(token, now),
             token.id.clone(),
+        ]);
+    }
+    table.render()
+}
+
+fn certificates_text(certificates: &[CertificateView]) -> String {
+    let mut table = Table::new(&["USER", "FINGERPRINT", "ID"]);
+    for it in certificates {
+        table.row([it.user.clone(), it.fingerprint.clone(), it.id.clone()]);
+    }
+    table.render()
+}
+
+fn elevations_text(elevations: &[ElevationView]) -> String {
+    let now = now();
+    let mut table = Table::new(&["USER", "REASON", "STARTED", "STATE", "TEXT"]);
+    for it in elevations {
+        let state = match (it.holds, it.ended_at) {
+            (true, _) => format!("until {}", it.expires_at.strftime("%H:%M:%S UTC")),
+            (false, Some(_)) => "ended".to_owned(),
+            (false, None) => "over".to_owned(),
+        };
+        table.row([
+            it.user.clone(),
+            it.reason.reason_code.to_string(),
+            ago(Some(it.started_at), now),
+            state,
+            it.reason.reason_text.clone(),
         ]);
     }
     table.render()

@@ -1,7 +1,8 @@
-//! Talks to the agent over its socket. Owns requests, answers and what they mean for the command.
+//! Talks to the agent, over its socket or through a tunnel. Owns requests, answers and what they mean for the command.
 //! Face: `Client`. Never sends a request twice that may have been acted upon.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use reqwest::{Method, Response, StatusCode};
@@ -9,17 +10,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::exit::{CliError, Exit};
+use super::tunnel::{Elsewhere, Tunnel};
 use crate::api::access::{TENANT, WORKSPACE};
 use crate::api::problem::{Problem, ProblemCode};
 use crate::base::limits::{AGENT_ANSWER_TIMEOUT, RESPONSE_BYTES_MAX};
 use crate::base::{Secret, chain};
 
 /// A connection to an agent.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
-    socket: PathBuf,
+    /// Where the agent is, for people.
+    shown: String,
     place: Place,
+    /// The way to an agent on another host, which ends with the client.
+    tunnel: Option<Arc<Tunnel>>,
 }
 
 /// Where the agent is to act, and what proves who asks.
@@ -42,7 +47,15 @@ impl Client {
             .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| CliError::new(Exit::Internal, chain(&error)))?;
-        Ok(Self { http, socket: socket.to_owned(), place: Place::default() })
+        let shown = socket.display().to_string();
+        Ok(Self { http, shown, place: Place::default(), tunnel: None })
+    }
+
+    /// A client of an agent on another host.
+    pub(super) async fn elsewhere(to: &Elsewhere) -> Result<Self, CliError> {
+        let tunnel = Arc::new(Tunnel::open(to).await?);
+        let shown = to.host.clone();
+        Ok(Self { shown, tunnel: Some(Arc::clone(&tunnel)), ..Self::new(&tunnel.socket())? })
     }
 
     /// The same, which asks there.
@@ -90,6 +103,16 @@ impl Client {
     ) -> Result<T, CliError> {
         let request = self.request(Method::PUT, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
         self.answer(request).await
+    }
+
+    /// Asks for an act that has no answer.
+    pub(super) async fn post_empty(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<(), CliError> {
+        let request = self.request(Method::POST, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
+        self.send(request).await.map(|_| ())
     }
 
     /// Removes a record.
@@ -173,13 +196,17 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CliError {
-        let socket = self.socket.display();
+        let shown = &self.shown;
         if error.is_timeout() {
-            let message = format!("the agent at {socket} does not answer in time");
+            let message = format!("the agent at {shown} does not answer in time");
             return CliError::new(Exit::Unreachable, message)
                 .hint("look at its log; `wharf doctor` examines engine and host");
         }
-        let message = format!("no agent answers at {socket}: {}", root_cause(error));
+        let message = format!("no agent answers at {shown}: {}", root_cause(error));
+        if self.tunnel.is_some() {
+            return CliError::new(Exit::Unreachable, message)
+                .hint("it may refuse the client certificate, or end");
+        }
         CliError::new(Exit::Unreachable, message).hint(
             "start it with `wharf agent --config FILE`, or name its socket with --socket or \
              WHARF_SOCKET; `wharf doctor` examines both",

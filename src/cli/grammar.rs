@@ -15,7 +15,10 @@ use clap_complete::Shell;
 
 use super::exit::Exit;
 
-pub(super) use access::{AccessVerb, Reached, StageWord, TokenCreate, TokenVerb, UserAdd};
+pub(super) use access::{
+    AccessVerb, CertificateVerb, GlassVerb, Reached, ReasonWord, StageWord, TokenCreate, TokenVerb,
+    UserAdd,
+};
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb};
@@ -55,6 +58,18 @@ pub(super) struct Global {
     #[arg(long, global = true, env = "WHARF_TOKEN_FILE", value_name = "FILE")]
     #[arg(help_heading = "Global options")]
     pub token_file: Option<PathBuf>,
+    /// An agent on another host, such as `https://agent.example.org:8443`, instead of the socket
+    #[arg(long, global = true, env = "WHARF_HOST", value_name = "URL")]
+    #[arg(help_heading = "Global options")]
+    pub host: Option<String>,
+    /// Certificates that vouch for that agent, instead of those that this host trusts
+    #[arg(long, global = true, env = "WHARF_CA", value_name = "FILE")]
+    #[arg(help_heading = "Global options")]
+    pub ca: Option<PathBuf>,
+    /// A client certificate with its key, in one PEM file
+    #[arg(long, global = true, env = "WHARF_CERTIFICATE", value_name = "FILE")]
+    #[arg(help_heading = "Global options")]
+    pub certificate: Option<PathBuf>,
     /// A token, from the environment alone: others can read the arguments of a process
     #[arg(skip = std::env::var("WHARF_TOKEN").ok())]
     pub token: Option<String>,

@@ -21,6 +21,7 @@ mod schedules;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -38,6 +39,7 @@ pub use exit::{CliError, Exit};
 use client::{Client, Place};
 use grammar::{AuditVerb, Cli, Global, StoreVerb, Verb};
 use output::Output;
+use tunnel::Elsewhere;
 
 /// Runs `wharf` with these arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -89,7 +91,14 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
     if let Verb::Doctor = verb {
         return doctor::examine(&global.socket, output).await;
     }
-    let client = Client::new(&global.socket)?.with(place(global)?);
+    let client = match &global.host {
+        Some(host) => {
+            let (ca, certificate) = (global.ca.clone(), global.certificate.clone());
+            Client::elsewhere(&Elsewhere { host: host.clone(), ca, certificate }).await?
+        }
+        None => Client::new(&global.socket)?,
+    };
+    let client = client.with(place(global)?);
     match verb {
         Verb::Up(up) => projects::up(&client, up, output).await,
         Verb::Plan(plan) => projects::plan(&client, plan, output).await,

@@ -149,11 +149,12 @@ impl Agent {
             ambient: ambient.clone(),
             metrics,
             contexts: Arc::clone(&contexts),
-            access: Access::new(Arc::clone(&store), ambient.clone()),
+            access: Access::new(Arc::clone(&store), ambient.clone())
+                .allowing(config.access.allowance),
             gate: Gate {
                 own_uid: host::os_user().uid,
                 group_id: listener.group_id().ok(),
-                group_role: config.socket_group_role,
+                group_role: config.access.socket_group_role,
             },
             within: Within::host(store.scope()),
             about: Arc::new(About {

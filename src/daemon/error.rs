@@ -3,6 +3,7 @@
 
 use super::state_dir::StateDirError;
 use crate::api::listen::BindError;
+use crate::api::tls::TlsError;
 use crate::store::StoreError;
 use crate::world::contexts::ContextError;
 use crate::world::docker::EngineError;
@@ -49,6 +50,9 @@ pub enum RunError {
     /// The agent cannot listen.
     #[error("cannot open the socket")]
     Bind(#[source] BindError),
+    /// The agent cannot listen for clients from elsewhere.
+    #[error("cannot listen as `listen.tcp` says")]
+    Tcp(#[source] TlsError),
     /// A series of the metrics cannot be registered.
     #[error("cannot register the metrics")]
     Metrics(#[source] prometheus::Error),
@@ -60,7 +64,12 @@ pub enum RunError {
 impl RunError {
     /// Whether the configuration has to be changed.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::EngineAddress(_) | Self::Group(_))
+        matches!(
+            self,
+            Self::EngineAddress(_)
+                | Self::Group(_)
+                | Self::Tcp(TlsError::OpenKey { .. } | TlsError::Empty { .. } | TlsError::Plain(_))
+        )
     }
 
     /// What the operator can do now.
@@ -88,6 +97,10 @@ impl RunError {
                  `store.postgres.password_file`",
                 path.display()
             )),
+            Self::Tcp(_) => Some(
+                "look at `listen.tcp` in the configuration and at the files that it names"
+                    .to_owned(),
+            ),
             Self::TaskEnded(_) => {
                 Some("look at the log; the agent can be started again".to_owned())
             }

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::api::{self, Routes};
+use crate::api::{self, Routes, tls};
 use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
 use crate::operations::Runner;
@@ -99,6 +99,7 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     let routes = routes.await.map_err(|_| RunError::TaskEnded("routes"))?;
     // Workers of hosted runs outlive an agent: what they have to tell waits for nothing else.
     let mut doors = agent.spawn("api", api::serve(listener, routes, agent.api.clone()));
+    let keys = serve_elsewhere(&config, &agent).await?;
     let recovered = agent.runner.start().await.map_err(RunError::Store)?;
     records::started(&*agent.store, &agent.ambient).await.map_err(RunError::Store)?;
     tracing::info!(
@@ -139,7 +140,11 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     let ended = loop {
         match signals.next(&mut runner, &mut doors).await {
             Heard::Stop => break Ok(()),
-            Heard::Reload => reload(file, &mut config, &agent, logs).await,
+            Heard::Reload => {
+                reload(file, &mut config, &agent, logs).await;
+                reload_certificates(keys.as_ref());
+                service::ready("serving");
+            }
             Heard::Ended(task) => break Err(RunError::TaskEnded(task)),
         }
     };
@@ -207,7 +212,29 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
     if let Err(error) = recorded {
         tracing::error!(error = %chain(&error), "the reload could not be recorded");
     }
-    service::ready("serving");
+}
+
+/// Opens the door for clients from elsewhere, when there is to be one.
+async fn serve_elsewhere(config: &Config, agent: &Agent) -> Result<Option<tls::Keys>, RunError> {
+    let Some(options) = &config.tcp else { return Ok(None) };
+    let door = tls::bind(options).await.map_err(RunError::Tcp)?;
+    let keys = door.keys().cloned();
+    let address = door.address().unwrap_or(options.address);
+    tracing::info!(%address, is_plain = keys.is_none(), "listens for clients from elsewhere");
+    let (spawn, stop) = (Arc::new(agent.supervisor.clone()), agent.supervisor.stop_token());
+    agent.spawn("api elsewhere", tls::serve(door, api::router(agent.api.clone()), spawn, stop));
+    Ok(keys)
+}
+
+/// Certificates are renewed under the same name.
+fn reload_certificates(keys: Option<&tls::Keys>) {
+    match keys.map(tls::Keys::reload) {
+        None => {}
+        Some(Ok(())) => tracing::info!("certificates read again"),
+        Some(Err(error)) => {
+            tracing::error!(error = %chain(&error), "certificates not read again; the old ones stay");
+        }
+    }
 }
 
 /// Tells the service manager that the agent is ready, as soon as the engine answers. The agent

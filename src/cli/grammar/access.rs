@@ -1,6 +1,8 @@
 //! Says which words `wharf access` understands. Owns its verbs, options and their help. Face:
 //! `AccessVerb`. Never does anything.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
@@ -67,6 +69,71 @@ pub(in crate::cli) enum AccessVerb {
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(TokenVerb),
+    /// Let client certificates stand for users; for platform users
+    #[command(subcommand)]
+    Certificate(CertificateVerb),
+    /// Hold everything for a time, in an emergency; for platform users
+    #[command(subcommand)]
+    BreakGlass(GlassVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum CertificateVerb {
+    /// Let a certificate stand for a user, below or above workspaces
+    Add {
+        /// The user's name or id
+        user: String,
+        /// The certificate in PEM form
+        #[arg(value_name = "FILE", required_unless_present = "fingerprint")]
+        file: Option<PathBuf>,
+        /// SHA-256 of its DER form, when the file is elsewhere
+        #[arg(long, value_name = "DIGITS", conflicts_with = "file")]
+        fingerprint: Option<String>,
+    },
+    /// List the certificates
+    Ls,
+    /// Let a certificate stand for nobody any more
+    Rm {
+        /// The certificate's id
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum GlassVerb {
+    /// Break it; those whom the alert rules name hear of it
+    Start {
+        /// Why
+        #[arg(long, value_enum)]
+        reason: ReasonWord,
+        /// Why, in words
+        #[arg(long, value_name = "TEXT")]
+        text: String,
+        /// For how many minutes, at the longest
+        #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=480))]
+        minutes: u64,
+    },
+    /// End what you hold so, or what somebody else does
+    End {
+        /// The platform user's name or id; you when left out
+        user: Option<String>,
+    },
+    /// List the times that it was broken
+    Ls,
+}
+
+/// Why the glass is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ReasonWord {
+    /// Data is wrong and is put right
+    DataRepair,
+    /// Something is broken now
+    Incident,
+    /// Somebody asked for help
+    Support,
+    /// Something endangers the host or its data
+    Security,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,6 +171,9 @@ pub(in crate::cli) struct UserAdd {
     /// An operator of the agent itself, above workspaces
     #[arg(long)]
     pub platform: bool,
+    /// One for emergencies: holds nothing until the glass is broken
+    #[arg(long, requires = "platform")]
+    pub break_glass: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,8 @@
 //! changes. Face: `Config`, `read`, `changes`, `KEYS`. Never starts with a value that it guessed:
 //! an unknown key or a wrong value is an error, and all of them are reported at once.
 
+mod access;
+mod listen;
 mod manual;
 mod schema;
 #[cfg(test)]
@@ -12,14 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::tls::TcpOptions;
 use crate::base::limits::{AUDIT_ANCHORS_MAX, RUN_WORKERS_MAX, STORE_READERS_MAX};
 use crate::base::units::format_duration;
 use crate::base::yaml::{self, Fields, Node, Value};
-use crate::base::{Diagnostic, Diagnostics, Digest, Name, NotAName, Secret};
-use crate::domain::access::BuiltInRole;
+use crate::base::{Diagnostic, Diagnostics, Digest, Secret};
 use crate::domain::redaction::Known;
 use crate::domain::runs::Tenants;
 
+pub use access::Access;
 pub use manual::manual;
 pub use schema::{KEYS, Key, Reload};
 
@@ -37,8 +40,10 @@ pub struct Config {
     pub store: StorePlace,
     /// Where clients come in.
     pub socket: Socket,
-    /// The role of members of the socket's group who have no record of their own; none for operators.
-    pub socket_group_role: Option<Name>,
+    /// How it judges who asks.
+    pub access: Access,
+    /// Where clients from elsewhere come in; none for nowhere.
+    pub tcp: Option<TcpOptions>,
     /// Where the engine listens.
     pub engine_address: String,
     /// How log lines are written.
@@ -185,7 +190,8 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     let state_dir = state_dir.unwrap_or_default();
     let store = read_store(&root, &mut problems);
     let socket = section(&root, "socket", &mut problems, |f| read_socket(f, &state_dir));
-    let socket_group_role = section(&root, "access", &mut problems, read_group_role);
+    let access = section(&root, "access", &mut problems, Access::read);
+    let tcp = listen::read_tcp(&root, &mut problems);
     let engine_address = section(&root, "engine", &mut problems, |f| read_engine(f, docker_host));
     let log = section(&root, "log", &mut problems, |f| {
         let format = f.word("format", LogFormat::WORDS).unwrap_or(LogFormat::Text);
@@ -219,7 +225,8 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         state_dir,
         store,
         socket,
-        socket_group_role,
+        access,
+        tcp,
         engine_address,
         log_format: log.0,
         log_level: log.1,
@@ -325,17 +332,6 @@ fn read_socket(fields: &mut Fields<'_>, state_dir: &Path) -> Socket {
         mode: mode.unwrap_or(0o660),
         group,
     }
-}
-
-fn read_group_role(fields: &mut Fields<'_>) -> Option<Name> {
-    let read = fields.string("socket_group_role")?.parse();
-    if let (Err(wrong), Some(node)) = (&read, fields.node("socket_group_role")) {
-        let wrong: &NotAName = wrong;
-        let message = format!("`socket_group_role` must be the name of a role: {wrong}");
-        let help = "`wharf access roles` lists them";
-        fields.report(node.problem(CODE, message).help(help));
-    }
-    read.ok()
 }
 
 fn read_engine(fields: &mut Fields<'_>, docker_host: Option<&str>) -> String {
@@ -506,8 +502,7 @@ impl Config {
         };
         let tenants =
             self.tenants.ids().map(|ids| format!("[{}]", ids.join(", "))).unwrap_or_default();
-        let group_role = self.socket_group_role.map_or_else(operator, |role| role.to_string());
-        BTreeMap::from([
+        let mut values = BTreeMap::from([
             ("state_dir", self.state_dir.display().to_string()),
             ("store", if postgres.is_some() { "postgres" } else { "sqlite" }.to_owned()),
             ("store.postgres.host", of_postgres(|it| it.host.clone())),
@@ -519,7 +514,6 @@ impl Config {
             ("socket.path", self.socket.path.display().to_string()),
             ("socket.mode", format!("{:04o}", self.socket.mode)),
             ("socket.group", self.socket.group.clone().unwrap_or_default()),
-            ("access.socket_group_role", group_role),
             ("engine.address", self.engine_address.clone()),
             ("log.format", name_of(LogFormat::WORDS, self.log_format)),
             ("log.level", name_of(LogLevel::WORDS, self.log_level)),
@@ -534,7 +528,10 @@ impl Config {
             ("audit.anchors", self.audit.anchors_text()),
             ("audit.retention_days", self.audit.retention_text()),
             ("contexts.size_max", self.contexts_bytes_max.to_string()),
-        ])
+        ]);
+        values.extend(listen::values(self.tcp.as_ref()));
+        values.extend(self.access.values());
+        values
     }
 }
 
@@ -554,10 +551,6 @@ impl Audit {
     fn retention_text(&self) -> String {
         self.retention_days.map(|days| days.to_string()).unwrap_or_default()
     }
-}
-
-fn operator() -> String {
-    BuiltInRole::Operator.key().to_owned()
 }
 
 fn name_of<T: Copy + PartialEq>(words: &[(&str, T)], value: T) -> String {

@@ -140,6 +140,63 @@ pub const KEYS: &[Key] = &[
          users`): the name of a role. Root and the agent's own user are owners whatever it says.",
     ),
     key(
+        "access.requests_per_second",
+        "1 to 1000000",
+        "2000",
+        Reload::Restart,
+        "How many requests one user, token or certificate may make each second, over a long time. \
+         Further ones are answered with status 429 and the time to wait. Root and the agent's own \
+         user are not counted.",
+    ),
+    key(
+        "access.requests_burst",
+        "1 to 1000000",
+        "8000",
+        Reload::Restart,
+        "How many of them may come at once.",
+    ),
+    key(
+        "listen.tcp.address",
+        "IP address and port, such as `0.0.0.0:8443`",
+        "(none: the agent listens on its socket alone)",
+        Reload::Restart,
+        "Where clients from elsewhere come in, by HTTP/1.1 over TLS. They prove who they are with a \
+         token (`wharf access token create`) or a client certificate (`wharf access certificate \
+         add`).",
+    ),
+    key(
+        "listen.tcp.certificate",
+        "absolute path",
+        "(required there)",
+        Reload::Restart,
+        "The agent's certificate in PEM form, followed by those between it and one that clients \
+         trust. The file is read again at every reload, also when its path stays the same.",
+    ),
+    key(
+        "listen.tcp.key",
+        "absolute path",
+        "(required there)",
+        Reload::Restart,
+        "The certificate's key in PEM form; other users must not be able to read it. Read again \
+         with the certificate.",
+    ),
+    key(
+        "listen.tcp.client_ca",
+        "absolute path",
+        "(none: clients prove who they are with tokens alone)",
+        Reload::Restart,
+        "Certificates in PEM form that the certificates of clients are signed by. A client \
+         certificate of anybody else ends the handshake; who has none may still have a token.",
+    ),
+    key(
+        "listen.tcp.plain",
+        "`true` or `false`",
+        "(`false`)",
+        Reload::Restart,
+        "Do without TLS, for a proxy on the same host. Only for addresses of the loopback \
+         interface: tokens would be read on the way.",
+    ),
+    key(
         "engine.address",
         "`unix:///PATH`",
         "(`DOCKER_HOST`, else `unix:///var/run/docker.sock`)",
