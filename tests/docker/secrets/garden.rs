@@ -49,6 +49,11 @@ impl Garden {
         secret
     }
 
+    /// One that the agent made.
+    pub fn plant(&mut self, place: &'static str, secret: &str) {
+        self.planted.push((place, secret.to_owned()));
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.planted.len()

@@ -201,6 +201,32 @@ pub fn to_reasons(agent: &Agent, garden: &mut Garden, harvest: &mut Harvest) {
     }
 }
 
+/// Tokens, what they are called, and why the glass is broken.
+pub fn to_access(agent: &Agent, garden: &mut Garden, harvest: &mut Harvest) {
+    harvest.asked(agent, "PUT", "/v1/access/users/kim", &json!({}));
+    let member = json!({ "role": "viewer", "tenants": null });
+    harvest.asked(agent, "PUT", "/v1/access/members/kim", &member);
+    for _ in 0..EACH {
+        let label = format!("the one with api_key={}", garden.secret("label of a token"));
+        let new = json!({ "label": label, "user": "kim" }).to_string();
+        let made = body(&ask(agent, "POST", "/v1/access/tokens", "", &new));
+        // Who made it is told it, this once.
+        let token = made["token"].as_str().unwrap();
+        harvest.text("/v1/access/tokens", made["details"].to_string());
+        garden.plant("a token", token.rsplit('_').next().unwrap());
+        let bearer = format!("authorization: Bearer {token}\r\n");
+        let me = ask(agent, "GET", "/v1/access/me", &bearer, "");
+        assert_eq!(body(&me)["name"], "kim", "{}", String::from_utf8_lossy(&me));
+        harvest.text("/v1/access/me", me);
+        let password = garden.secret("reason of broken glass");
+        let text = format!("{token} is somebody else's, and so is password={password}");
+        let reason = json!({ "reason_code": "SECURITY", "reason_text": text });
+        let broken = json!({ "reason": reason, "life_seconds": 60 });
+        let broken = harvest.asked(agent, "POST", "/v1/access/break-glass", &broken);
+        assert!(broken["id"].is_string(), "{broken}");
+    }
+}
+
 /// Requests that cannot be read, and hold a secret at the place that is wrong.
 pub fn to_requests_that_are_malformed(agent: &Agent, garden: &mut Garden, harvest: &mut Harvest) {
     for _ in 0..EACH {

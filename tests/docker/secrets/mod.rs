@@ -29,6 +29,7 @@ fn no_planted_secret_comes_out_again() {
     give::to_receivers(&agent, &mut garden, &mut harvest);
     give::to_words_of_programs(&agent, &mut garden, &mut harvest);
     give::to_reasons(&agent, &mut garden, &mut harvest);
+    give::to_access(&agent, &mut garden, &mut harvest);
     give::to_requests_that_are_malformed(&agent, &mut garden, &mut harvest);
     wait_until("all messages were tried", || {
         let sent = agent.json(&["alert", "ls"]);
