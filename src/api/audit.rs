@@ -18,15 +18,17 @@ use super::extract::{Json, Path, Query, Reply, parse, parse_list};
 use super::problem::{Problem, ProblemCode};
 use super::runs::page_request;
 use super::wire::{
-    AuditDetail, AuditErase, AuditErased, AuditKey, AuditPurge, AuditPurged, AuditRow, Page,
-    cloud_event,
+    AuditDetail, AuditErase, AuditErased, AuditFilters, AuditKey, AuditPurge, AuditPurged,
+    AuditRow, Page, Viewer, cloud_event,
 };
 use crate::base::ids::EventId;
 use crate::base::{Timestamp, chain};
-use crate::domain::audit::log::Entry;
+use crate::domain::access::Grant;
+use crate::domain::audit::log::{Entry, Stored};
 use crate::domain::audit::person;
 use crate::domain::audit::seal::PurgeCause;
 use crate::domain::audit::{ActorType, AuditEvent};
+use crate::operations::Within;
 use crate::operations::audit::{AuditLog, EraseError, ExportBytes};
 use crate::operations::projects::Asker;
 use crate::store::{AuditFilter, StoreError};
@@ -79,6 +81,7 @@ pub(super) struct EventPath {
 )]
 pub(super) async fn list(
     Inside(api): Inside,
+    Extension(grant): Extension<Grant>,
     Query(query): Query<AuditQuery>,
 ) -> Reply<Page<AuditRow>> {
     let actor_type = query.actor.as_deref().and_then(|actor| actor.parse::<ActorType>().ok());
@@ -99,7 +102,24 @@ pub(super) async fn list(
         ..AuditFilter::workspace(api.within.workspace())
     };
     let page = api.store.audit(filter, page_request(query.limit, query.after)).await?;
-    Ok(axum::Json(Page::of(page, |record| AuditRow::from(&record))))
+    let directory = api.access.directory().await?;
+    let viewer = Viewer { capabilities: grant.capabilities, directory: Some(&directory) };
+    Ok(axum::Json(Page::of(page, |record| AuditRow::of(&record, viewer))))
+}
+
+/// What the newest events within reach can be filtered by
+#[utoipa::path(
+    get, path = "/v1/audit/filters", operation_id = "list_audit_filters", tag = "audit",
+    responses((status = 200, body = AuditFilters))
+)]
+pub(super) async fn filters(Inside(api): Inside) -> Reply<AuditFilters> {
+    let filter = AuditFilter {
+        reach: api.within.reach.clone(),
+        ..AuditFilter::workspace(api.within.workspace())
+    };
+    let found = api.store.audit_options(filter).await?;
+    let directory = api.access.directory().await?;
+    Ok(axum::Json(AuditFilters::of(found, &directory)))
 }
 
 /// One event with all that is known about it
@@ -110,36 +130,28 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     Inside(api): Inside,
+    Extension(grant): Extension<Grant>,
     Path(EventPath { id }): Path<EventPath>,
 ) -> Reply<AuditDetail> {
     let record = api.store.audit_record(id).await?;
     let is_seen = |event: &AuditEvent| api.within.sees(event.workspace_id, event.tenant_id);
     let record = record.filter(|record| is_seen(&record.event));
     let record = record.ok_or_else(|| Problem::not_found("audit event", id))?;
-    Ok(axum::Json(AuditDetail::from(&record)))
+    let viewer = Viewer { capabilities: grant.capabilities, directory: None };
+    Ok(axum::Json(AuditDetail::of(&record, viewer)))
 }
 
-/// How the log is handed out.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct ExportQuery {
-    /// `jsonl` (the default), which proves itself, or `cloudevents`, for other systems.
-    format: Option<String>,
-}
-
-/// The whole log of this host, in its order; whole only with its last line
+/// The whole log of this host, in its order, with what proves it; whole only with its last line
 #[utoipa::path(
     get, path = "/v1/audit/export", operation_id = "export_audit_log", tag = "audit",
-    params(ExportQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson", body = Object),
-        (status = 400, body = Problem)
+        (status = 404, body = Problem)
     )
 )]
 pub(super) async fn export(
     Inside(api): Inside,
     Extension(caller): Extension<Caller>,
-    Query(query): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
     // The log is one chain for everything of the host: nothing can be left out of a part of it.
     let known = api.access.directory().await?;
@@ -148,50 +160,49 @@ pub(super) async fn export(
     if !is_whole {
         return Err(absent());
     }
-    let lines = match query.format.as_deref() {
-        None | Some("jsonl") => log(&api).export(),
-        Some("cloudevents") => cloud_events(&api),
-        Some(other) => {
-            let detail = format!("parameter `format`: {other:?} is no format of an export");
-            let problem = Problem::new(ProblemCode::BadRequest, detail);
-            return Err(problem.hint("`jsonl` or `cloudevents`"));
-        }
-    };
-    let lines = lines.inspect(|lines| {
-        if let Err(error) = lines {
-            tracing::error!(error = %chain(error), "export of the audit log broken off");
-        }
-    });
-    let lines = lines.take_until(api.stop.cancelled_owned());
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((kind, Body::from_stream(lines)).into_response())
+    Ok(handed_out(&api, log(&api).export()))
 }
 
-/// Each record as an event, one a line.
-fn cloud_events(api: &Api) -> ExportBytes {
+/// The events within reach that this host recorded, oldest first, as CloudEvents 1.0
+#[utoipa::path(
+    get, path = "/v1/audit/cloudevents", operation_id = "export_cloud_events", tag = "audit",
+    responses((status = 200, content_type = "application/x-ndjson", body = Object))
+)]
+pub(super) async fn cloud_events(Inside(api): Inside) -> Response {
     let host = api.store.scope().host_id.to_string();
-    let lines = log(api).entries().filter_map(move |entry| {
+    let within = api.within.clone();
+    let lines = log(&api).entries().filter_map(move |entry| {
         let line = match entry {
-            Ok(Entry::Record(stored)) => {
-                let personal = stored.personal.unwrap_or_default();
-                let read = person::join(&stored.link.body, &personal);
-                Some(match read {
-                    Ok((record, _)) => {
-                        let event = cloud_event(&record, &host, &stored.link.hash.to_string());
-                        Ok(Bytes::from(format!("{event}\n")))
-                    }
-                    Err(error) => {
-                        let reason = chain(&error);
-                        Err(StoreError::Unreadable { noun: "audit event", reason })
-                    }
-                })
-            }
+            Ok(Entry::Record(stored)) => line_of(&stored, &host, &within).transpose(),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         };
         std::future::ready(line)
     });
-    lines.boxed()
+    handed_out(&api, lines.boxed())
+}
+
+/// A record as a line, when it lies within reach.
+fn line_of(stored: &Stored, host: &str, within: &Within) -> Result<Option<Bytes>, StoreError> {
+    let personal = stored.personal.clone().unwrap_or_default();
+    let (record, _) = person::join(&stored.link.body, &personal)
+        .map_err(|error| StoreError::Unreadable { noun: "audit event", reason: chain(&error) })?;
+    if !within.sees(record.event.workspace_id, record.event.tenant_id) {
+        return Ok(None);
+    }
+    let event = cloud_event(&record, host, &stored.link.hash.to_string());
+    Ok(Some(Bytes::from(format!("{event}\n"))))
+}
+
+fn handed_out(api: &Api, lines: ExportBytes) -> Response {
+    let lines = lines.inspect(|lines| {
+        if let Err(error) = lines {
+            tracing::error!(error = %chain(error), "export of the audit log broken off");
+        }
+    });
+    let lines = lines.take_until(api.stop.clone().cancelled_owned());
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::from_stream(lines)).into_response()
 }
 
 /// The half of the key that seals this host's log which everybody may have

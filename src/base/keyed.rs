@@ -16,7 +16,8 @@ pub struct UnknownKey {
 
 /// Declares an enum whose members have stable keys: in the database, on the wire and in logs.
 /// Yields `ALL`, `key()`, `Display`, `FromStr` and serde as that key. After `or`, an open enum
-/// names the variant of registered names and what such a name must fulfil.
+/// names the variant of registered names and what such a name must fulfil. Behind a key, `was` names
+/// a text that older records carry: it is still read, and never written.
 macro_rules! keyed {
     (
         $(#[$doc:meta])*
@@ -70,7 +71,7 @@ macro_rules! keyed {
     (
         $(#[$doc:meta])*
         pub enum $name:ident: $noun:literal {
-            $($(#[$member_doc:meta])* $member:ident = $key:literal,)+
+            $($(#[$member_doc:meta])* $member:ident = $key:literal $(was $old:literal)*,)+
         }
     ) => {
         $(#[$doc])*
@@ -89,6 +90,13 @@ macro_rules! keyed {
                     $(Self::$member => $key,)+
                 }
             }
+
+            /// Every text that is read as this member: its key, then those of older records.
+            pub const fn keys(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$member => &[$key $(, $old)*],)+
+                }
+            }
         }
 
         impl std::str::FromStr for $name {
@@ -96,7 +104,7 @@ macro_rules! keyed {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
-                    $($key => Ok(Self::$member),)+
+                    $($key $(| $old)* => Ok(Self::$member),)+
                     _ => Err($crate::base::keyed::UnknownKey {
                         noun: $noun,
                         key: text.to_owned(),
@@ -147,6 +155,28 @@ mod tests {
             /// Red.
             Red = "red",
         }
+    }
+
+    keyed! {
+        /// A closed one, of which a key was renamed.
+        pub enum Size: "size" {
+            /// Small.
+            Small = "small" was "little" was "tiny",
+            /// Large.
+            Large = "large",
+        }
+    }
+
+    #[test]
+    fn what_a_key_was_is_read_and_not_written() {
+        for text in ["small", "little", "tiny"] {
+            assert_eq!(text.parse(), Ok(Size::Small));
+        }
+        assert_eq!(Size::Small.to_string(), "small");
+        assert_eq!(Size::Small.keys(), ["small", "little", "tiny"]);
+        assert_eq!(Size::ALL[1].keys(), ["large"]);
+        let known = "\"huge\" is not a known size; known are small, large";
+        assert_eq!("huge".parse::<Size>().unwrap_err().to_string(), known);
     }
 
     #[test]

@@ -246,6 +246,8 @@ pub const PAGE_RETRIES_MAX: u32 = 8;
 
 /// Breaks of the audit log that a verification lists; it counts all of them.
 pub const AUDIT_BREAKS_MAX: usize = 100;
+/// Newest records of the audit log that are looked at for what one can filter by.
+pub const AUDIT_OPTIONS_RECORDS: usize = 20_000;
 /// Records of the audit log between two checkpoints, while they come fast.
 pub const AUDIT_SEGMENT_RECORDS: u64 = 1_000;
 /// How long a record waits for a checkpoint, while they come slowly.

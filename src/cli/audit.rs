@@ -81,6 +81,7 @@ pub(super) async fn with_agent(
 ) -> Result<Exit, CliError> {
     match verb {
         AuditVerb::Ls(options) => records::list_events(client, options, output).await,
+        AuditVerb::Filters => records::list_filters(client, output).await,
         AuditVerb::Show { id } => records::show_event(client, &id, output).await,
         AuditVerb::Verify(verify) => verify_agent(client, &verify, output).await,
         AuditVerb::Export(export) => write_export(client, &export, output).await,
@@ -145,8 +146,8 @@ async fn write_export(
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     let path = match export.form {
-        ExportForm::Jsonl => "/v1/audit/export?format=jsonl",
-        ExportForm::Cloudevents => "/v1/audit/export?format=cloudevents",
+        ExportForm::Jsonl => "/v1/audit/export",
+        ExportForm::Cloudevents => "/v1/audit/cloudevents",
     };
     let mut file = match &export.file {
         Some(path) => {
@@ -162,7 +163,7 @@ async fn write_export(
             Some((path, file)) => {
                 file.write_all(&part).map_err(|error| unwritable(path, &error))?;
             }
-            None => output.text(&String::from_utf8_lossy(&part))?,
+            None => output.bytes(&part)?,
         }
     }
     if let Some((path, file)) = file {

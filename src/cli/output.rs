@@ -45,7 +45,12 @@ impl Output {
     /// # Errors
     /// When the reader is gone (the command ends quietly) or the text cannot be written.
     pub(super) fn text(&mut self, text: &str) -> Result<(), CliError> {
-        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints what is text only as a whole.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let written = self.out.write_all(bytes).and_then(|()| self.out.flush());
         written.map_err(|error| {
             self.is_closed = error.kind() == io::ErrorKind::BrokenPipe;
             CliError::new(Exit::SystemFile, format!("cannot write the result: {error}"))

@@ -7,7 +7,7 @@ use super::follow::{end_line, failure_lines, follow};
 use super::grammar::{AuditLs, Part, RunLs, RunVerb};
 use super::output::{Output, Table, ago, duration};
 use super::queue;
-use crate::api::wire::{AuditDetail, AuditRow, Page, RunDetail, RunView};
+use crate::api::wire::{AuditDetail, AuditFilters, AuditRow, Page, RunDetail, RunView};
 use crate::base::time::between;
 use crate::base::{Clock as _, Timestamp};
 use crate::domain::runs::{JobCounts, Outcome, Status, StepStatus};
@@ -227,14 +227,14 @@ pub(super) async fn list_events(
     options: AuditLs,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let target_type = options.project_name.as_ref().map(|_| "project".to_owned());
+    let of_project = options.project_name.as_ref().map(|_| "project".to_owned());
     let query = [
         ("search", options.search),
         ("event_type", options.event_type),
         ("outcome", options.outcome),
         ("actor", options.actor),
-        ("target_type", target_type),
-        ("target_id", options.project_name),
+        ("target_type", options.target_type.or(of_project)),
+        ("target_id", options.target.or(options.project_name)),
         ("run", options.run),
         ("date_from", options.from),
         ("date_until", options.until),
@@ -259,6 +259,30 @@ pub(super) async fn list_events(
     }
     output.text(&table.render())?;
     more(output, page.next.as_deref());
+    Ok(Exit::Success)
+}
+
+/// `wharf audit filters`: each with what it takes.
+pub(super) async fn list_filters(client: &Client, output: &mut Output) -> Result<Exit, CliError> {
+    let filters: AuditFilters = client.get("/v1/audit/filters").await?;
+    if output.is_json() {
+        output.json(&filters)?;
+        return Ok(Exit::Success);
+    }
+    let tenants = filters.tenants.into_iter().map(|tenant| tenant.name).collect();
+    let mut table = Table::new(&["FILTER", "VALUE"]);
+    for (filter, values) in [
+        ("--type", filters.event_types),
+        ("--outcome", filters.outcomes),
+        ("--actor", filters.actors),
+        ("--target-type", filters.target_types),
+        ("--tenant", tenants),
+    ] {
+        for value in values {
+            table.row([filter.to_owned(), value]);
+        }
+    }
+    output.text(&table.render())?;
     Ok(Exit::Success)
 }
 

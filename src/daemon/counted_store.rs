@@ -18,10 +18,11 @@ use crate::domain::runs::{
 };
 use crate::store::transfer::Parts;
 use crate::store::{
-    Accepted, Admission, Adoption, Answer, AuditFilter, AuditPage, Backlog, Change, Claim, Claimed,
-    CompleteRun, ContainerExit, Heard, JobFilter, KeepAudit, Lost, Notice, Noticed, OpenAttempt,
-    Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue, ReadRuns, Revision,
-    RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError, Teller, Write,
+    Accepted, Admission, Adoption, Answer, AuditFilter, AuditOptions, AuditPage, Backlog, Change,
+    Claim, Claimed, CompleteRun, ContainerExit, Heard, JobFilter, KeepAudit, Lost, Notice, Noticed,
+    OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue,
+    ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError,
+    Teller, Write,
 };
 
 /// A store whose writes are counted.
@@ -315,6 +316,10 @@ impl ReadAudit for CountedStore {
 
     fn audit(&self, filter: AuditFilter, page: PageRequest) -> Answer<'_, Page<AuditRecord>> {
         self.inner.audit(filter, page)
+    }
+
+    fn audit_options(&self, filter: AuditFilter) -> Answer<'_, AuditOptions> {
+        self.inner.audit_options(filter)
     }
 
     fn verify_audit(&self) -> Answer<'_, Verdict> {

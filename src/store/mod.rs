@@ -42,7 +42,7 @@ pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries}
 pub use audit::{AuditPage, AuditWrite, Erasure, KeepAudit};
 pub use error::{Conflict, StoreError};
 pub use findings::{FindingChange, FindingTotals, FindingWrite, ReadFindings};
-pub use query::{AuditFilter, Cursor, Page, PageRequest, RunFilter};
+pub use query::{AuditFilter, AuditOptions, Cursor, Page, PageRequest, RunFilter};
 pub use records::{
     Adoption, Backlog, CommitObserver, ContainerExit, Desired, Migrated, OpenAttempt, Project,
     Revision, Scope,
@@ -223,6 +223,8 @@ pub trait ReadAudit {
     fn audit_record(&self, id: EventId) -> Answer<'_, Option<AuditRecord>>;
     /// Records that pass the filter, newest first.
     fn audit(&self, filter: AuditFilter, page: PageRequest) -> Answer<'_, Page<AuditRecord>>;
+    /// What the newest records that pass the filter can be filtered by.
+    fn audit_options(&self, filter: AuditFilter) -> Answer<'_, AuditOptions>;
     /// Proves the log of this host with its own keys, and compares every record with its index
     /// columns.
     fn verify_audit(&self) -> Answer<'_, Verdict>;

@@ -2,6 +2,8 @@
 //! `AuditFilter`, `PageRequest`, `Page`. Never counts or skips rows: a page begins where the last
 //! one ended, however much was added meanwhile.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
@@ -140,5 +142,52 @@ impl AuditFilter {
             date_from: None,
             date_until: None,
         }
+    }
+}
+
+/// What a viewer can filter the audit log by: what the newest records carry that they may see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditOptions {
+    /// The records that were looked at, at most `AUDIT_OPTIONS_RECORDS`.
+    pub records: u64,
+    /// Types, by their keys.
+    pub event_types: BTreeSet<EventType>,
+    /// How what happened went.
+    pub outcomes: BTreeSet<audit::Outcome>,
+    /// Kinds of actors.
+    pub actor_types: BTreeSet<ActorType>,
+    /// Actors, by name.
+    pub actor_labels: BTreeSet<String>,
+    /// Kinds of targets.
+    pub target_types: BTreeSet<String>,
+    /// Tenants.
+    pub tenants: BTreeSet<TenantId>,
+}
+
+/// Records that are alike in all that one can filter by.
+#[derive(Debug)]
+pub(super) struct AuditOption {
+    pub(super) event_type: EventType,
+    pub(super) outcome: audit::Outcome,
+    pub(super) actor_type: ActorType,
+    pub(super) actor_label: String,
+    pub(super) target_type: Option<String>,
+    pub(super) tenant_id: Option<TenantId>,
+    pub(super) records: u64,
+}
+
+impl FromIterator<AuditOption> for AuditOptions {
+    fn from_iter<I: IntoIterator<Item = AuditOption>>(found: I) -> Self {
+        let mut options = Self::default();
+        for option in found {
+            options.records += option.records;
+            options.event_types.insert(option.event_type);
+            options.outcomes.insert(option.outcome);
+            options.actor_types.insert(option.actor_type);
+            options.actor_labels.insert(option.actor_label);
+            options.target_types.extend(option.target_type);
+            options.tenants.extend(option.tenant_id);
+        }
+        options
     }
 }

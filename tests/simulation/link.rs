@@ -22,12 +22,12 @@ use wharfinger::domain::runs::{
 use wharfinger::domain::schedules::Schedule;
 use wharfinger::store::transfer::Parts;
 use wharfinger::store::{
-    Accepted, Admission, Adoption, Answer, AuditFilter, AuditPage, Backlog, Change, Claim, Claimed,
-    CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingTotals, Heard, JobFilter, KeepAudit,
-    Lost, Notice, OpenAttempt, Outbox, Page, PageRequest, Project, QueueDepth, ReadAccess,
-    ReadAlerts, ReadAudit, ReadFindings, ReadProjects, ReadQueue, ReadRuns, ReadSchedules,
-    Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError,
-    TakeDeliveries, Write,
+    Accepted, Admission, Adoption, Answer, AuditFilter, AuditOptions, AuditPage, Backlog, Change,
+    Claim, Claimed, CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingTotals, Heard,
+    JobFilter, KeepAudit, Lost, Notice, OpenAttempt, Outbox, Page, PageRequest, Project,
+    QueueDepth, ReadAccess, ReadAlerts, ReadAudit, ReadFindings, ReadProjects, ReadQueue, ReadRuns,
+    ReadSchedules, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store,
+    StoreError, TakeDeliveries, Write,
 };
 
 use crate::flaws::Flaw;
@@ -337,6 +337,7 @@ forward! { ReadFindings:
 forward! { ReadAudit:
     fn audit_record(id: EventId) -> Option<AuditRecord>;
     fn audit(filter: AuditFilter, page: PageRequest) -> Page<AuditRecord>;
+    fn audit_options(filter: AuditFilter) -> AuditOptions;
     fn verify_audit() -> Verdict;
     fn audit_page(after: Option<u64>) -> AuditPage;
     fn audit_checkpoints(after: u64, limit: usize) -> Vec<Checkpoint>;

@@ -1,12 +1,48 @@
 //! The wire form of the audit log. Owns the row of the list and the detail. Face: `AuditRow`,
-//! `AuditDetail`. Never needs a second record to be understood.
+//! `AuditDetail`, `Viewer`. Never needs a second record to be understood, nor leads a viewer to what
+//! they may not look at.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::base::Timestamp;
-use crate::domain::audit::{Actor, AuditRecord, ContextItem, Target};
+use crate::domain::access::{Capability, CapabilitySet, Directory, Tenant};
+use crate::domain::audit::{Actor, AuditEvent, AuditRecord, ContextItem, Target};
+use crate::store::AuditOptions;
+
+/// Who looks at records: what they may follow, and what they may know the names of.
+#[derive(Debug, Clone, Copy)]
+pub struct Viewer<'a> {
+    /// What they may do where they look.
+    pub capabilities: CapabilitySet,
+    /// Where names of tenants come from; none are told without it.
+    pub directory: Option<&'a Directory>,
+}
+
+impl Viewer<'_> {
+    /// Someone who reads a whole log, outside of this host: everything is told that a record carries.
+    pub const OUTSIDE: Self = Self { capabilities: CapabilitySet::NONE, directory: None };
+
+    fn tenant_label(self, event: &AuditEvent) -> Option<String> {
+        let tenants = &self.directory?.tenants;
+        Some(tenants.iter().find(|it| Some(it.id) == event.tenant_id)?.name.clone())
+    }
+
+    /// The run that did it, else the project, when the event's type has a target that can be shown.
+    fn related_link(self, event: &AuditEvent) -> Option<String> {
+        if !event.event_type.supports_target_link() {
+            return None;
+        }
+        if let Some(run) = event.operation_run_id {
+            let may = self.capabilities.has(Capability::RunsView);
+            return may.then(|| format!("/v1/runs/{run}"));
+        }
+        let target = event.target.as_ref().filter(|target| target.target_type == "project")?;
+        let may = self.capabilities.has(Capability::ProjectsView);
+        may.then(|| format!("/v1/projects/{}", target.target_id))
+    }
+}
 
 /// One row of the list, led by its summary and understandable alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -37,14 +73,19 @@ pub struct AuditRow {
     pub target_type: Option<String>,
     /// The workspace it belongs to.
     pub workspace_id: String,
+    /// The tenant it belongs to, if to one.
+    pub tenant_id: Option<String>,
+    /// Its name today.
+    pub tenant_label: Option<String>,
     /// The run that did it.
     pub operation_run_id: Option<String>,
-    /// Whether the target can be looked at.
+    /// Whether the viewer can look at the target.
     pub has_related_link: bool,
 }
 
-impl From<&AuditRecord> for AuditRow {
-    fn from(record: &AuditRecord) -> Self {
+impl AuditRow {
+    /// A record as a viewer sees it.
+    pub fn of(record: &AuditRecord, viewer: Viewer<'_>) -> Self {
         let event = &record.event;
         let target = event.target.as_ref();
         Self {
@@ -59,8 +100,10 @@ impl From<&AuditRecord> for AuditRow {
             target_label: target.map(|target| target.target_label.clone()),
             target_type: target.map(|target| target.target_type.clone()),
             workspace_id: event.workspace_id.to_string(),
+            tenant_id: event.tenant_id.map(|id| id.to_string()),
+            tenant_label: viewer.tenant_label(event),
             operation_run_id: event.operation_run_id.map(|id| id.to_string()),
-            has_related_link: related_link(record).is_some(),
+            has_related_link: viewer.related_link(event).is_some(),
         }
     }
 }
@@ -95,7 +138,7 @@ pub struct AuditDetail {
     /// The same facts for programs.
     #[schema(value_type = Object)]
     pub technical_metadata: Map<String, Value>,
-    /// Where the target can be looked at.
+    /// Where the viewer can look at the target.
     pub related_link: Option<String>,
 }
 
@@ -132,8 +175,9 @@ pub struct ContextItemView {
     pub value: String,
 }
 
-impl From<&AuditRecord> for AuditDetail {
-    fn from(record: &AuditRecord) -> Self {
+impl AuditDetail {
+    /// A record as a viewer sees it.
+    pub fn of(record: &AuditRecord, viewer: Viewer<'_>) -> Self {
         let event = &record.event;
         let metadata = match serde_json::to_value(&event.context) {
             Ok(Value::Object(fields)) => fields,
@@ -152,7 +196,7 @@ impl From<&AuditRecord> for AuditDetail {
             operation_run_id: event.operation_run_id.map(|id| id.to_string()),
             context_items: event.context.items().iter().map(ContextItemView::from).collect(),
             technical_metadata: metadata,
-            related_link: related_link(record),
+            related_link: viewer.related_link(event),
         }
     }
 }
@@ -217,21 +261,55 @@ pub fn cloud_event(record: &AuditRecord, host_id: &str, hash: &str) -> Value {
         "sequence": format!("{:020}", record.seq),
         "hash": hash,
         "datacontenttype": "application/json",
-        "data": AuditDetail::from(record),
+        "data": AuditDetail::of(record, Viewer::OUTSIDE),
     })
 }
 
-/// The run that did it, else the project, when the event's type has a target that can be shown.
-fn related_link(record: &AuditRecord) -> Option<String> {
-    let event = &record.event;
-    if !event.event_type.supports_target_link() {
-        return None;
+/// What the viewer can filter by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditFilters {
+    /// How many of the newest records were looked at.
+    pub records: u64,
+    /// Types of events.
+    pub event_types: Vec<String>,
+    /// Outcomes.
+    pub outcomes: Vec<String>,
+    /// Actors: their kinds, then their names.
+    pub actors: Vec<String>,
+    /// Kinds of targets.
+    pub target_types: Vec<String>,
+    /// Tenants.
+    pub tenants: Vec<AuditTenant>,
+}
+
+/// A tenant whose records the viewer sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditTenant {
+    /// Its id, a UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl AuditFilters {
+    /// What was found, with the names of tenants.
+    pub fn of(found: AuditOptions, directory: &Directory) -> Self {
+        fn texts<T: ToString>(members: impl IntoIterator<Item = T>) -> Vec<String> {
+            members.into_iter().map(|member| member.to_string()).collect()
+        }
+        let mut actors = texts(found.actor_types);
+        actors.extend(found.actor_labels);
+        let tenants = directory.tenants.iter().filter(|it| found.tenants.contains(&it.id));
+        let tenant = |it: &Tenant| AuditTenant { id: it.id.to_string(), name: it.name.clone() };
+        Self {
+            records: found.records,
+            event_types: texts(found.event_types),
+            outcomes: texts(found.outcomes),
+            actors,
+            target_types: found.target_types.into_iter().collect(),
+            tenants: tenants.map(tenant).collect(),
+        }
     }
-    if let Some(run) = event.operation_run_id {
-        return Some(format!("/v1/runs/{run}"));
-    }
-    let target = event.target.as_ref().filter(|target| target.target_type == "project")?;
-    Some(format!("/v1/projects/{}", target.target_id))
 }
 
 impl From<&Actor> for ActorView {

@@ -26,8 +26,8 @@ pub use access::{
 pub use agent::AgentView;
 pub use alerts::{DeliveryView, ReceiverPut, ReceiverView, RulePut, RuleView};
 pub use audit::{
-    ActorView, AuditDetail, AuditErase, AuditErased, AuditKey, AuditPurge, AuditPurged, AuditRow,
-    ContextItemView, TargetView, cloud_event,
+    ActorView, AuditDetail, AuditErase, AuditErased, AuditFilters, AuditKey, AuditPurge,
+    AuditPurged, AuditRow, AuditTenant, ContextItemView, TargetView, Viewer, cloud_event,
 };
 pub use glass::{CertificateNew, CertificateView, ElevationView, GlassBreak, GlassMend};
 pub use hosted::{

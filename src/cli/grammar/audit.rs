@@ -11,6 +11,8 @@ use super::Part;
 pub(in crate::cli) enum AuditVerb {
     /// List events, newest first
     Ls(AuditLs),
+    /// List what the newest events within reach can be filtered by
+    Filters,
     /// Show an event with all that is known about it
     Show {
         /// The event's id
@@ -48,6 +50,12 @@ pub(in crate::cli) struct AuditLs {
     /// Only on this project
     #[arg(short, long, value_name = "NAME")]
     pub project_name: Option<String>,
+    /// Only on this kind of target, such as `user`
+    #[arg(long, value_name = "KIND", conflicts_with = "project_name")]
+    pub target_type: Option<String>,
+    /// Only on the target with this id or name
+    #[arg(long, value_name = "ID", conflicts_with = "project_name")]
+    pub target: Option<String>,
     /// Only written by this run
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,

@@ -29,7 +29,7 @@ keyed! {
         /// It was done.
         Success = "success",
         /// It was tried and not done.
-        Failed = "failed",
+        Failed = "failed" was "failure",
         /// Some of it was done.
         Partial = "partial",
         /// Nothing to judge: a fact, an intent.

@@ -119,3 +119,35 @@ fn facts_are_listed_for_people_and_absent_ones_are_not() {
     assert_eq!(labels, [("Project", "shop".to_owned()), ("Attempt", "2".to_owned())]);
     assert_eq!(serde_json::to_string(&context).unwrap(), r#"{"project":"shop","attempt":2}"#);
 }
+
+#[test]
+fn every_key_that_was_ever_written_is_still_read() {
+    let written = include_str!("written_keys.txt");
+    for line in written.lines() {
+        let read = match line.split_once(' ') {
+            Some(("event_type", key)) => key.parse::<EventType>().map(drop),
+            Some(("outcome", key)) => key.parse::<Outcome>().map(drop),
+            _ => panic!("{line:?} is of no registry"),
+        };
+        assert!(
+            read.is_ok(),
+            "{line}: records that carry it can be read no more; name it with `was`"
+        );
+    }
+    let keys = EventType::ALL.iter().map(|it| format!("event_type {it}"));
+    let keys = keys.chain(Outcome::ALL.iter().map(|it| format!("outcome {it}")));
+    for key in keys {
+        assert!(written.lines().any(|line| line == key), "{key}: add it to written_keys.txt");
+    }
+}
+
+#[test]
+fn a_record_with_the_words_of_its_time_reads_like_any_other() {
+    let record =
+        AuditRecord { seq: 1, recorded_at: Timestamp::UNIX_EPOCH, event: event("it broke") };
+    let body = String::from_utf8(follow(GENESIS, &record).body).unwrap();
+    let older = body.replace("\"outcome\":\"info\"", "\"outcome\":\"failure\"");
+    assert_ne!(older, body);
+    let (read, _) = person::join(older.as_bytes(), &Personal::default()).unwrap();
+    assert_eq!(read.event.outcome, Outcome::Failed);
+}

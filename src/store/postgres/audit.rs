@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use super::fault::Fault;
 use super::flush::{Calls, Owned};
-use super::rows::signed;
+use super::rows::{optional_parsed, parsed, signed, unsigned};
 use super::statements::Sql;
 use crate::base::ids::HostId;
 use crate::base::{Ambient, Digest};
@@ -14,6 +14,7 @@ use crate::domain::audit::person::{self, Personal};
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::store::audit_columns::AuditColumns;
 use crate::store::filter::{Bound, Marks};
+use crate::store::query::AuditOption;
 use crate::store::{AuditFilter, Cursor, PageRequest, StoreError, lists};
 
 /// The end of a host's chain.
@@ -163,7 +164,28 @@ fn place(Cursor(text): &Cursor) -> Result<Vec<Bound>, StoreError> {
     read().ok_or_else(|| StoreError::BadCursor(text.clone()))
 }
 
-/// The query of a list. The records of several hosts are listed by when they happened.
+/// Records that are alike in all that one can filter by.
+pub(super) fn option(row: &Row) -> Result<AuditOption, Fault> {
+    Ok(AuditOption {
+        event_type: parsed(row, 0, "audit event type")?,
+        outcome: parsed(row, 1, "audit outcome")?,
+        actor_type: parsed(row, 2, "actor type")?,
+        actor_label: row.try_get(3)?,
+        target_type: row.try_get(4)?,
+        tenant_id: optional_parsed(row, 5, "tenant id")?,
+        records: unsigned(row, 6)?,
+    })
+}
+
+/// The query for what the newest records that pass the filter can be filtered by.
+pub(super) fn options_query(filter: &AuditFilter) -> (String, Vec<Bound>) {
+    lists::audit_options(Marks::Dollar, filter, ORDER)
+}
+
+/// The records of several hosts are listed by when they happened.
+const ORDER: &str = "occurred_at DESC, host_id DESC, seq DESC";
+
+/// The query of a list.
 pub(super) fn query(
     filter: &AuditFilter,
     page: &PageRequest,
@@ -172,5 +194,5 @@ pub(super) fn query(
         .below("occurred_at, host_id, seq", page.after.as_ref().map(place).transpose()?);
     let limit = page.bounded_limit() + 1;
     let select = "SELECT body, personal, occurred_at, host_id, seq FROM audit_events";
-    Ok(restriction.query(select, "occurred_at DESC, host_id DESC, seq DESC", limit))
+    Ok(restriction.query(select, ORDER, limit))
 }

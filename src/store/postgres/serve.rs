@@ -29,11 +29,11 @@ use crate::store::audit::prove;
 use crate::store::filter::{Bound, Marks, Restriction};
 use crate::store::transfer::Parts;
 use crate::store::{
-    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, AuditPage, Backlog, Change,
-    Claim, Claimed, Conflict, ContainerExit, Cursor, Heard, JobFilter, Lost, NewRevision, Notice,
-    OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue,
-    ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError,
-    Write,
+    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, AuditOptions, AuditPage,
+    Backlog, Change, Claim, Claimed, Conflict, ContainerExit, Cursor, Heard, JobFilter, Lost,
+    NewRevision, Notice, OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit,
+    ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife,
+    Snapshot, Store, StoreError, Write,
 };
 
 impl PostgresStore {
@@ -476,6 +476,16 @@ impl ReadAudit for PostgresStore {
             let (sql, values) = audit::query(&filter, &page)?;
             let found = self.readers.rows("list the audit log", &sql, &values, audit::listed);
             Ok(cut(found.await?, page.bounded_limit()))
+        })
+    }
+
+    fn audit_options(&self, filter: AuditFilter) -> Answer<'_, AuditOptions> {
+        answer(async move {
+            self.is_open()?;
+            let (sql, values) = audit::options_query(&filter);
+            let doing = "look what the audit log can be filtered by";
+            let found = self.readers.rows(doing, &sql, &values, audit::option);
+            Ok(found.await?.into_iter().collect())
         })
     }
 

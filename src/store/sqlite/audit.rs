@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::audit_keeping;
 use super::fault::Fault;
-use super::rows::{bound, signed, unsigned};
+use super::rows::{bound, optional_parsed, parsed, signed, unsigned};
 use crate::base::ids::EventId;
 use crate::base::limits::AUDIT_PAGE_RECORDS;
 use crate::base::{Ambient, Digest};
@@ -15,7 +15,8 @@ use crate::domain::audit::person::{self, Personal};
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::store::audit_columns::AuditColumns;
 use crate::store::filter::Marks;
-use crate::store::{AuditFilter, Cursor, Page, PageRequest, StoreError, lists};
+use crate::store::query::AuditOption;
+use crate::store::{AuditFilter, AuditOptions, Cursor, Page, PageRequest, StoreError, lists};
 
 /// Appends events in order. Part of the caller's transaction: they stand or fall with the change.
 pub(super) fn append(
@@ -172,6 +173,29 @@ pub(super) fn list(
         items.push(record(row)?);
     }
     Ok(super::page(items, page.bounded_limit(), |last| Cursor(last.seq.to_string())))
+}
+
+/// What the newest records that pass the filter can be filtered by.
+pub(super) fn options(
+    connection: &Connection,
+    filter: &AuditFilter,
+) -> Result<AuditOptions, Fault> {
+    let (sql, values) = lists::audit_options(Marks::Question, filter, "seq DESC");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(bound(values)))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(AuditOption {
+            event_type: parsed(row, 0, "audit event type")?,
+            outcome: parsed(row, 1, "audit outcome")?,
+            actor_type: parsed(row, 2, "actor type")?,
+            actor_label: row.get(3)?,
+            target_type: row.get(4)?,
+            tenant_id: optional_parsed(row, 5, "tenant id")?,
+            records: unsigned(row, 6)?,
+        });
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// Proves the whole log of a database that nobody writes to. Where the file itself is damaged, the

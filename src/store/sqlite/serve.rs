@@ -30,11 +30,11 @@ use crate::store::audit::prove;
 use crate::store::ledger::{Act, Ledger};
 use crate::store::transfer::Parts;
 use crate::store::{
-    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, AuditPage, Backlog, Change,
-    Claim, Claimed, Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision, Notice,
-    OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects, ReadQueue,
-    ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store, StoreError,
-    Write,
+    Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, AuditOptions, AuditPage,
+    Backlog, Change, Claim, Claimed, Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision,
+    Notice, OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects,
+    ReadQueue, ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store,
+    StoreError, Write,
 };
 
 impl SqliteStore {
@@ -481,6 +481,12 @@ impl ReadAudit for SqliteStore {
                 audit::list(connection, &filter, &page)
             }),
         )
+    }
+
+    fn audit_options(&self, filter: AuditFilter) -> Answer<'_, AuditOptions> {
+        answer(self.read("look what the audit log can be filtered by", move |connection| {
+            audit::options(connection, &filter)
+        }))
     }
 
     fn verify_audit(&self) -> Answer<'_, Verdict> {

@@ -39,7 +39,7 @@ fn user(fixture: &Fixture, id: u128, name: &str) -> User {
     }
 }
 
-fn tenant(fixture: &Fixture, id: u128, name: &str) -> Tenant {
+pub(super) fn tenant(fixture: &Fixture, id: u128, name: &str) -> Tenant {
     Tenant {
         id: TenantId::from_u128(id),
         workspace_id: fixture.store.scope().workspace_id,

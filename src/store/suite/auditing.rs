@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::Fixture;
-use crate::base::ids::{EventId, RunId, WorkspaceId};
+use crate::base::ids::{EventId, RunId, TenantId, WorkspaceId};
+use crate::domain::access::Reach;
 use crate::domain::audit::proof::Break;
-use crate::domain::audit::{Actor, ActorType, EventType, Outcome, Target};
-use crate::store::{AuditFilter, PageRequest};
+use crate::domain::audit::{Actor, ActorType, AuditEvent, EventType, Outcome, Target};
+use crate::store::{AccessWrite, AuditFilter, AuditOptions, PageRequest, Write};
 
 pub(crate) async fn the_log_refuses_every_way_to_change_it(fixture: Fixture) {
     fixture.queue("shop", "a").await;
@@ -91,4 +92,68 @@ pub(crate) async fn records_are_found_by_what_the_filters_say(fixture: Fixture) 
     check(AuditFilter { workspace_id: elsewhere, ..all }, &[]).await;
     let read = fixture.store.audit_record(human.id).await.unwrap().unwrap();
     assert_eq!(read.event, human);
+}
+
+pub(crate) async fn the_options_of_the_filters_are_what_a_viewer_can_see(fixture: Fixture) {
+    let scope = fixture.store.scope();
+    let other = TenantId::from_u128(77);
+    let put = AccessWrite::PutTenant(super::access::tenant(&fixture, 77, "mail"));
+    fixture.store.commit(vec![Write::Access(put)], fixture.events()).await.unwrap();
+    let mut mine = fixture.event(EventType::ProjectPaused, "Project shop was paused");
+    mine.actor = Actor::human(scope.owner_id, "ada");
+    mine.outcome = Outcome::Success;
+    let mut foreign = fixture.event(EventType::ProjectResumed, "Project mail was resumed");
+    foreign.tenant_id = Some(other);
+    foreign.target = Some(Target {
+        target_type: "project".to_owned(),
+        target_id: "mail".to_owned(),
+        target_label: "mail".to_owned(),
+        workspace_id: scope.workspace_id,
+        tenant_id: Some(other),
+    });
+    let all = AuditFilter::workspace(scope.workspace_id);
+    let reach = Reach::Some([scope.tenant_id].into());
+    let own = AuditFilter { reach, ..all.clone() };
+    let read = |filter: AuditFilter| fixture.store.audit_options(filter);
+    let (before, own_before) = (read(all.clone()).await.unwrap(), read(own.clone()).await.unwrap());
+    for event in [mine.clone(), mine, foreign] {
+        let event = AuditEvent { id: fixture.event(event.event_type, "x").id, ..event };
+        fixture.store.commit(Vec::new(), event.into()).await.unwrap();
+    }
+    let whole = read(all.clone()).await.unwrap();
+    assert_eq!(whole.records, before.records + 3);
+    assert!(whole.event_types.contains(&EventType::ProjectPaused));
+    assert!(whole.event_types.contains(&EventType::ProjectResumed));
+    assert_eq!(whole.tenants, [scope.tenant_id, other].into());
+    assert!(whole.target_types.contains("project"));
+    let own = read(own).await.unwrap();
+    assert_eq!(own.records, own_before.records + 2);
+    assert!(!own.event_types.contains(&EventType::ProjectResumed));
+    assert_eq!(own.outcomes, [Outcome::Success, Outcome::Info].into());
+    assert_eq!(own.actor_types, [ActorType::Human, ActorType::System].into());
+    assert_eq!(own.actor_labels, ["ada".to_owned(), "wharf agent".to_owned()].into());
+    assert!(!own.target_types.contains("project"));
+    assert_eq!(own.tenants, [scope.tenant_id].into());
+    let nothing = AuditFilter { reach: Reach::Some([].into()), ..all };
+    assert_eq!(read(nothing).await.unwrap(), AuditOptions::default());
+}
+
+pub(crate) async fn records_with_the_words_of_their_time_are_found(fixture: Fixture) {
+    let mut event = fixture.event(EventType::AgentStarted, "The agent started");
+    event.outcome = Outcome::Failed;
+    fixture.store.commit(Vec::new(), event.clone().into()).await.unwrap();
+    fixture.base.tamper(fixture.base.unlock_audit()).await.unwrap();
+    // As an agent wrote it whose word for this was another one.
+    fixture
+        .base
+        .tamper("UPDATE audit_events SET outcome = 'failure' WHERE outcome = 'failed'")
+        .await
+        .unwrap();
+    let failed = AuditFilter {
+        outcomes: vec![Outcome::Failed],
+        ..AuditFilter::workspace(event.workspace_id)
+    };
+    let found = fixture.store.audit(failed, PageRequest::default()).await.unwrap();
+    assert_eq!(found.items.len(), 1);
+    assert_eq!(found.items[0].event.outcome, Outcome::Failed);
 }
