@@ -92,10 +92,15 @@ impl Sealing {
     /// Keeps the log sealed until told to stop, and seals its end then.
     pub async fn watch(self, stop: CancellationToken) {
         let anchors = join_all(self.anchors.iter().map(|anchor| self.keep_up(&**anchor)));
+        let beside = async {
+            tokio::join!(anchors, self.tidy());
+            // Without anchors and retention nothing is left to do beside the sealing, which goes on.
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             biased;
             () = self.seal_always(&stop) => {}
-            _ = async { tokio::join!(anchors, self.tidy()) } => {}
+            () = beside => {}
         }
     }
 

@@ -62,13 +62,23 @@ async fn watched(retention: Option<SignedDuration>) -> Watched {
 }
 
 fn watched_on(stage: Stage, retention: Option<SignedDuration>) -> Watched {
-    let (commits, place) = (Arc::new(Commits::default()), Arc::new(Place::default()));
+    let place: Arc<Place> = Arc::default();
+    watched_with(stage, retention, vec![Arc::clone(&place) as _], place)
+}
+
+fn watched_with(
+    stage: Stage,
+    retention: Option<SignedDuration>,
+    anchors: Vec<Arc<dyn Anchor>>,
+    place: Arc<Place>,
+) -> Watched {
+    let commits = Arc::new(Commits::default());
     let lags = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&lags);
     let sealing = Sealing::new(
         Arc::clone(&stage.store),
         Arc::clone(&commits),
-        vec![Arc::clone(&place) as _],
+        anchors,
         retention,
         stage.ambient.clone(),
         Arc::new(move |_, reached, lag| told.lock().unwrap().push((reached, lag))),
@@ -113,6 +123,17 @@ async fn what_is_written_is_sealed_within_a_second() {
     let checkpoints = watched.stage.store.audit_checkpoints(0, 100).await.unwrap().len();
     watched.pass(3600).await;
     assert_eq!(watched.stage.store.audit_checkpoints(0, 100).await.unwrap().len(), checkpoints);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_is_sealed_for_ever_where_nothing_is_anchored_or_purged() {
+    let stage = Stage::at("2026-06-01T00:00:00Z", RUNS).await;
+    let watched = watched_with(stage, None, Vec::new(), Arc::default());
+    for _ in 0..3 {
+        watched.happen(2).await;
+        watched.pass(2).await;
+        assert_eq!(watched.unsealed().await, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
