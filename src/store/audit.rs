@@ -51,7 +51,7 @@ pub struct Erasure {
 /// Housekeeping of the audit log.
 pub trait KeepAudit {
     /// Signs that the log is so, up to the end of the next segment, unless that was done. The
-    /// signature holds up no write.
+    /// signature holds up no write. None also when somebody else was faster.
     fn seal_audit(&self) -> Answer<'_, Option<Checkpoint>>;
     /// Notes down that a place outside of the host has all checkpoints up to this record.
     fn note_anchored(&self, place: String, seq: u64) -> Answer<'_, ()>;

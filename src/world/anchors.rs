@@ -143,6 +143,7 @@ mod tests {
         let key = SigningKey::from_seed(&Secret::new([1; 32])).unwrap();
         let sealed = |seq| Sealed {
             host_id: HostId::from_u128(9),
+            after: seq - 1,
             seq,
             hash: Digest::of(b"hash"),
             at: Timestamp::UNIX_EPOCH,

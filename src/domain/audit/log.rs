@@ -84,8 +84,7 @@ impl Proof {
             Entry::Tombstone(stone) => verifier.tombstone(stone),
             Entry::Checkpoint(checkpoint) => verifier.checkpoint(checkpoint),
             Entry::Illegible { what, reason } => {
-                let (seq, reason) = (verifier.last(), reason.clone());
-                verifier.report(Break::Illegible { what, seq, reason });
+                verifier.illegible(what, reason.clone());
             }
             Entry::Record(stored) => {
                 let seq = stored.link.seq;

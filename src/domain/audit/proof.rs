@@ -82,6 +82,17 @@ pub enum Break {
         /// The record that it stands behind.
         last: u64,
     },
+    /// A checkpoint does not follow the one that stands before it.
+    #[error(
+        "the checkpoint of record {seq} follows that of record {after}, which does not stand before \
+         it: checkpoints were taken away"
+    )]
+    SealMissing {
+        /// The record that the missing one sealed.
+        after: u64,
+        /// The record that it seals.
+        seq: u64,
+    },
     /// Too much at the end is not sealed: checkpoints were taken away, or none were made.
     #[error("no checkpoint seals the records from {from} to {last}")]
     Unsealed {
@@ -149,6 +160,7 @@ impl Break {
             Self::Truncated { last, .. } => *last + 1,
             Self::Unsealed { from, .. } => *from,
             Self::Misplaced { last, .. } => *last,
+            Self::SealMissing { after, .. } => (*after).max(1),
             Self::Export { seq, .. } | Self::Illegible { seq, .. } => seq.saturating_add(1),
             Self::Tombstone { from, .. } => *from,
             Self::Changed { seq }
@@ -173,6 +185,8 @@ pub struct Verifier {
     previous: Digest,
     records: u64,
     sealed: u64,
+    /// Where the last segment of the log itself ended; unknown behind a seal that is broken.
+    segment: Option<u64>,
     checkpoints: u64,
     /// Persons who were replaced, and the first record that calls them so.
     pseudonyms: BTreeMap<String, u64>,
@@ -191,6 +205,7 @@ impl Verifier {
             previous: GENESIS,
             records: 0,
             sealed: 0,
+            segment: Some(0),
             checkpoints: 0,
             pseudonyms: BTreeMap::new(),
             erased: BTreeSet::new(),
@@ -225,6 +240,7 @@ impl Verifier {
         self.expected = to.saturating_add(1);
         self.previous = purged.last_hash;
         self.sealed = self.sealed.max(to);
+        self.segment = Some(to);
     }
 
     /// The next record; whether it can be read. Goes on from the stored hash after a break, so that
@@ -272,9 +288,22 @@ impl Verifier {
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) {
         let (seq, last) = (checkpoint.sealed.seq, self.last());
         // What it says of its place is worth nothing before it is known to be signed.
-        if self.seal(checkpoint, last) && seq < last {
+        let is_signed = self.seal(checkpoint, last);
+        if is_signed && seq < last {
             self.report(Break::Misplaced { seq, last });
         }
+        let (is_in_place, after) = (is_signed && seq == last, checkpoint.sealed.after);
+        let before = self.segment.filter(|before| is_in_place && *before != seq);
+        if before.is_some_and(|before| before != after) {
+            self.report(Break::SealMissing { after, seq });
+        }
+        self.segment = is_in_place.then_some(seq);
+    }
+
+    /// A checkpoint or a tombstone that cannot be read.
+    pub fn illegible(&mut self, what: &'static str, reason: String) {
+        self.segment = None;
+        self.report(Break::Illegible { what, seq: self.last(), reason });
     }
 
     /// A checkpoint that left the host in time. It may seal a record that was purged since.

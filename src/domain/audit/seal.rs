@@ -146,6 +146,9 @@ impl VerifyingKey {
 pub struct Sealed {
     /// Whose log.
     pub host_id: HostId,
+    /// Where the segment before ends, sealed or purged; 0 when it is the first. So a checkpoint that
+    /// is taken away is missed by the next.
+    pub after: u64,
     /// The last record of the segment.
     pub seq: u64,
     /// Its hash.

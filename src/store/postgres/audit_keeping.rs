@@ -9,7 +9,7 @@ use super::batch::Work;
 use super::fault::Fault;
 use super::rows::{digest, nanos, signed, text, unsigned};
 use super::serve::answer;
-use super::server::Session;
+use super::server::{Session, Value};
 use super::statements::Sql;
 use crate::base::Timestamp;
 use crate::base::limits::{
@@ -119,7 +119,9 @@ pub(super) async fn keep(session: &Session, host: &str, keeping: &Keeping) -> Re
             let (seq, at) = (signed(checkpoint.sealed.seq), nanos(checkpoint.sealed.at));
             let (id, public) = (key.id(), key.to_string());
             session.query(Sql::InsertAuditKey, &[&host, &id, &public, &at]).await?;
-            session.query(Sql::InsertCheckpoint, &[&host, &seq, &body]).await?;
+            let after = signed(checkpoint.sealed.after);
+            let values: [Value<'_>; 4] = [&host, &seq, &body, &after];
+            return Ok(!session.query(Sql::InsertCheckpoint, &values).await?.is_empty());
         }
         Keeping::Anchored { place, seq, at } => {
             let (seq, at) = (signed(*seq), nanos(*at));
@@ -179,19 +181,20 @@ impl KeepAudit for PostgresStore {
             let act = "seal the audit log";
             let limit = Bound::Number(signed(AUDIT_SEGMENT_RECORDS));
             let values = [self.host(), limit];
-            let read = |row: &Row| Ok((unsigned(row, 0)?, digest(row.try_get(1)?)?));
+            let read =
+                |row: &Row| Ok((unsigned(row, 2)?, unsigned(row, 0)?, digest(row.try_get(1)?)?));
             let found = self.one(act, Sql::AuditUnsealed, &values, read).await?;
-            let Some((seq, hash)) = found else { return Ok(None) };
+            let Some((after, seq, hash)) = found else { return Ok(None) };
             let host_id = self.scope.host_id;
-            let sealed = Sealed { host_id, seq, hash, at: self.ambient.now() };
+            let sealed = Sealed { host_id, after, seq, hash, at: self.ambient.now() };
             let key = self.keys.audit();
             let checkpoint = key.checkpoint(sealed).map_err(|error| StoreError::Unreadable {
                 noun: "checkpoint",
                 reason: crate::base::chain(&error),
             })?;
             let (written, key) = (Box::new(checkpoint.clone()), key.public());
-            self.keep_audit(act, Keeping::Sealed { checkpoint: written, key }).await?;
-            Ok(Some(checkpoint))
+            let keeping = Keeping::Sealed { checkpoint: written, key };
+            Ok(self.keep_audit(act, keeping).await?.then_some(checkpoint))
         })
     }
 

@@ -37,7 +37,7 @@ macro_rules! audit_statements {
             AuditUnsealed = "WITH done AS (SELECT greatest(
                     coalesce((SELECT max(seq) FROM audit_checkpoints WHERE host_id = $1), 0),
                     coalesce((SELECT max(to_seq) FROM audit_tombstones WHERE host_id = $1), 0)) AS seq)
-                SELECT e.seq, e.hash FROM audit_events e, done WHERE e.host_id = $1
+                SELECT e.seq, e.hash, done.seq FROM audit_events e, done WHERE e.host_id = $1
                     AND e.seq > done.seq AND e.seq <= done.seq + $2::bigint ORDER BY e.seq DESC LIMIT 1";
             /// Checkpoints behind a record, that of the last record left out.
             PurgeableCheckpoints = "SELECT body FROM audit_checkpoints WHERE host_id = $1 AND seq > $2
@@ -59,8 +59,11 @@ macro_rules! audit_statements {
             InsertAuditKey = "INSERT INTO audit_keys (host_id, key_id, public_key, since)
                 VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
             /// Seals a segment.
-            InsertCheckpoint = "INSERT INTO audit_checkpoints (host_id, seq, body) VALUES ($1, $2, $3)
-                ON CONFLICT DO NOTHING";
+            InsertCheckpoint = "INSERT INTO audit_checkpoints (host_id, seq, body) SELECT $1, $2, $3
+                WHERE $4::bigint = greatest(
+                    coalesce((SELECT max(seq) FROM audit_checkpoints WHERE host_id = $1), 0),
+                    coalesce((SELECT max(to_seq) FROM audit_tombstones WHERE host_id = $1), 0))
+                RETURNING seq";
             /// Notes down how far a place outside is.
             NoteAnchored = "INSERT INTO audit_anchors (host_id, place, seq, reached_at)
                 VALUES ($1, $2, $3, $4) ON CONFLICT (host_id, place) DO UPDATE

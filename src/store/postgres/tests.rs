@@ -95,7 +95,8 @@ impl Base for Database {
     }
 
     fn unlock_seals(&self) -> &'static str {
-        "ALTER TABLE audit_checkpoints DISABLE TRIGGER USER"
+        "ALTER TABLE audit_checkpoints DISABLE TRIGGER USER;
+         ALTER TABLE audit_tombstones DISABLE TRIGGER USER"
     }
 
     fn leave_gap(&self) -> &'static str {

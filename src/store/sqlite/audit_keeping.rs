@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::SqliteStore;
 use super::audit::read_columns;
 use super::fault::Fault;
+use super::load::Session;
 use super::rows::{collect, nanos, signed, unsigned};
 use super::serve::answer;
 use crate::base::ids::HostId;
@@ -112,38 +113,46 @@ pub(super) fn sealed_host(connection: &Connection) -> Result<Option<HostId>, Fau
     Ok(None)
 }
 
-/// What is to be sealed next: a record and its hash.
-fn unsealed(connection: &Connection) -> Result<Option<(u64, Digest)>, Fault> {
+/// Where the last segment ends.
+fn segment_end(connection: &Connection) -> Result<i64, Fault> {
     let sql = "SELECT max(coalesce((SELECT max(seq) FROM audit_checkpoints), 0),
                           coalesce((SELECT max(to_seq) FROM audit_tombstones), 0))";
-    let sealed: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
+/// What is to be sealed next: where the segment before ends, a record and its hash.
+fn unsealed(connection: &Connection) -> Result<Option<(u64, u64, Digest)>, Fault> {
+    let sealed = segment_end(connection)?;
     let sql = "SELECT seq, hash FROM audit_events WHERE seq > ?1 AND seq <= ?1 + ?2
                ORDER BY seq DESC LIMIT 1";
     let values = params![sealed, signed(AUDIT_SEGMENT_RECORDS)];
     let found = collect(connection, sql, values, |row| {
         let hash: String = row.get(1)?;
         let hash = Digest::try_from(hash).map_err(|error| Fault::unreadable("digest", error))?;
-        Ok((unsigned(row, 0)?, hash))
+        Ok((place(sealed), unsigned(row, 0)?, hash))
     });
     Ok(found?.pop())
 }
 
-fn seal(connection: &Connection, checkpoint: &Checkpoint, key: VerifyingKey) -> Result<(), Fault> {
+/// Whether it still follows the segment before.
+fn seal(
+    connection: &Connection,
+    checkpoint: &Checkpoint,
+    key: VerifyingKey,
+) -> Result<bool, Fault> {
+    if segment_end(connection)? != signed(checkpoint.sealed.after) {
+        return Ok(false);
+    }
     let since = nanos(checkpoint.sealed.at);
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO audit_keys (key_id, public_key, since) VALUES (?, ?, ?)",
         )?
         .execute(params![key.id(), key.to_string(), since])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO audit_checkpoints (seq, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![
-            signed(checkpoint.sealed.seq),
-            text_of(checkpoint).map_err(Fault::Store)?
-        ])?;
-    Ok(())
+    connection.prepare_cached("INSERT INTO audit_checkpoints (seq, body) VALUES (?, ?)")?.execute(
+        params![signed(checkpoint.sealed.seq), text_of(checkpoint).map_err(Fault::Store)?],
+    )?;
+    Ok(true)
 }
 
 /// What can be purged, as far as one transaction goes.
@@ -259,16 +268,16 @@ impl KeepAudit for SqliteStore {
     fn seal_audit(&self) -> Answer<'_, Option<Checkpoint>> {
         answer(async move {
             let act = "seal the audit log";
-            let Some((seq, hash)) = self.read(act, unsealed).await? else { return Ok(None) };
+            let Some((after, seq, hash)) = self.read(act, unsealed).await? else { return Ok(None) };
             let at = self.ambient.now();
-            let sealed = Sealed { host_id: self.scope.host_id, seq, hash, at };
+            let sealed = Sealed { host_id: self.scope.host_id, after, seq, hash, at };
             let key = self.keys.audit();
             let unreadable = |error| Fault::not_canonical("checkpoint", &error);
             let checkpoint = key.checkpoint(sealed).map_err(unreadable);
             let checkpoint = checkpoint.map_err(|fault| fault.into_store(&self.path, act))?;
             let (written, public) = (checkpoint.clone(), key.public());
-            self.write(act, move |session| seal(session.connection, &written, public)).await?;
-            Ok(Some(checkpoint))
+            let seal = move |session: &mut Session<'_>| seal(session.connection, &written, public);
+            Ok(self.write(act, seal).await?.then_some(checkpoint))
         })
     }
 

@@ -86,7 +86,8 @@ impl Base for Files {
 
     fn unlock_seals(&self) -> &'static str {
         "DROP TRIGGER audit_checkpoint_is_never_changed;
-         DROP TRIGGER audit_checkpoint_is_never_deleted"
+         DROP TRIGGER audit_checkpoint_is_never_deleted;
+         DROP TRIGGER audit_tombstone_is_never_deleted"
     }
 
     fn leave_gap(&self) -> &'static str {

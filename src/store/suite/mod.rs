@@ -104,6 +104,7 @@ macro_rules! conformance {
                 a_log_is_sealed_up_to_its_end_once
                 a_log_that_was_hashed_anew_is_found
                 a_changed_seal_is_found
+                a_tombstone_that_is_taken_away_is_found
                 a_log_signed_with_another_key_is_not_believed
                 persons_beside_a_record_cannot_be_changed
                 old_segments_are_purged_and_the_rest_verifies

@@ -131,6 +131,40 @@ pub(crate) async fn a_changed_seal_is_found(fixture: Fixture) {
         "UPDATE audit_checkpoints SET body = replace(body, '\"seq\":4', '\"seq\":5'), seq = 5
         WHERE seq = 4";
     check(moved, &|found| matches!(found, Break::NotSigned { seq: 5, .. })).await;
+    // What is taken away is missed by what follows it.
+    for gone in [2, 4] {
+        let taken = format!("DELETE FROM audit_checkpoints WHERE seq = {gone}");
+        let expect = Break::SealMissing { after: gone, seq: gone + 2 };
+        check(&taken, &|found| *found == expect).await;
+    }
+}
+
+pub(crate) async fn a_tombstone_that_is_taken_away_is_found(fixture: Fixture) {
+    let purged = async |fixture: &Fixture| {
+        let outside = three_segments(fixture).await;
+        for sealed in &outside[..2] {
+            let before = crate::base::time::after(sealed.sealed.at, Duration::from_secs(5));
+            let cause = PurgeCause::Request;
+            let stone = fixture.store.audit_tombstone(before, cause).await.unwrap().unwrap();
+            let event = fixture.event(EventType::AuditPurged, "Records were purged");
+            let write = Write::Audit(AuditWrite::Purge(Box::new(stone)));
+            fixture.store.commit(vec![write], event.into()).await.unwrap();
+        }
+        assert_eq!(fixture.store.verify_audit().await.unwrap().breaks, []);
+        fixture.base.tamper(fixture.base.unlock_seals()).await.unwrap();
+    };
+    let check = async |damage: &str, expect: &dyn Fn(&Break) -> bool| {
+        let fixture = fixture.another().await;
+        purged(&fixture).await;
+        fixture.base.tamper(damage).await.unwrap();
+        let breaks = fixture.store.verify_audit().await.unwrap().breaks;
+        assert!(breaks.first().is_some_and(expect), "{damage}: {breaks:?}");
+    };
+    let unmet = |found: &Break| matches!(found, Break::Tombstone { from: 3, to: 4, .. });
+    check("DELETE FROM audit_tombstones WHERE from_seq = 1", &unmet).await;
+    let gap = |expected| move |found: &Break| *found == Break::Gap { expected, found: 5 };
+    check("DELETE FROM audit_tombstones WHERE from_seq = 3", &gap(3)).await;
+    check("DELETE FROM audit_tombstones", &gap(1)).await;
 }
 
 pub(crate) async fn old_segments_are_purged_and_the_rest_verifies(fixture: Fixture) {

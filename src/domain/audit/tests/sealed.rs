@@ -41,7 +41,7 @@ fn sealed(length: u64) -> Log {
         records.push((next, parts.personal));
         if seq % SEGMENT == 0 {
             let at = Timestamp::UNIX_EPOCH;
-            let sealed = Sealed { host_id: HOST, seq, hash: previous, at };
+            let sealed = Sealed { host_id: HOST, after: seq - SEGMENT, seq, hash: previous, at };
             checkpoints.push(key(1).checkpoint(sealed).unwrap());
         }
     }
@@ -106,6 +106,10 @@ fn tampering_is_found_and_the_first_bad_record_is_named() {
         log.checkpoints.truncate(1);
     };
     check(cut, Some(Break::Truncated { seq: 8, last: 7 }));
+    // A checkpoint in the middle is missed by the next, even if nobody has one outside.
+    let mut log = sealed(10);
+    drop(log.checkpoints.remove(0));
+    assert_eq!(prove(&log, &[]).breaks, [Break::SealMissing { after: 4, seq: 8 }]);
     let forged_by = |number: u8| {
         move |log: &mut Log| {
             edit(log, 5);
