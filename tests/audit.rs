@@ -10,9 +10,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
+use wharfinger::base::Ambient;
+use wharfinger::base::crash_points::NoCrashPoints;
+use wharfinger::base::ids::EventId;
 use wharfinger::domain::audit::chain::{GENESIS, link};
 use wharfinger::domain::audit::seal::Checkpoint;
+use wharfinger::domain::audit::{
+    Actor, ActorType, AuditEvent, AuditEvents, EventContext, EventType, Outcome,
+};
+use wharfinger::domain::redaction::SafeText;
+use wharfinger::store::Store;
 use wharfinger::store::keys::Keys;
+use wharfinger::store::sqlite::{self, Mode, Opening};
+use wharfinger::world::clock::SystemClock;
 use wharfinger::world::host::SystemEntropy;
 
 /// How long a condition may take to come true.
@@ -238,6 +248,121 @@ fn a_person_is_erased_and_the_anchored_log_still_verifies() {
     let event: serde_json::Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
     assert_eq!(event["specversion"], "1.0");
     assert_eq!(event["type"], event["data"]["event_type"]);
+}
+
+/// What records say of one person, who is no user of the machine.
+const SECRETS: [&str; 3] = ["quixotina", "q.mancha@example.org", "192.0.2.77"];
+/// Records of that person; an erasure takes some forty transactions for them.
+const PERSON_RECORDS: usize = 20_000;
+/// How many are looked at before the agent is killed.
+const BEFORE_KILL: i64 = 3_000;
+
+fn quixotic(store: &dyn Store, ambient: &Ambient) -> AuditEvent {
+    let scope = store.scope();
+    let [label, email, ip] = SECRETS.map(str::to_owned);
+    let summary = SafeText::new(format!("{label} paused the project shop"));
+    let mut actor = Actor::human(scope.owner_id, &label);
+    (actor.actor_id, actor.actor_email) = (Some("uid:4242".to_owned()), Some(email));
+    assert_eq!(actor.actor_type, ActorType::Human);
+    AuditEvent {
+        id: EventId::generate(&*ambient.clock, &*ambient.entropy),
+        workspace_id: scope.workspace_id,
+        tenant_id: None,
+        event_type: EventType::ProjectPaused,
+        summary,
+        outcome: Outcome::Success,
+        actor,
+        target: None,
+        operation_run_id: None,
+        context: EventContext { ip: Some(ip), ..EventContext::default() },
+        occurred_at: ambient.now(),
+    }
+}
+
+/// Writes the records of that person, while no agent runs.
+async fn fill(state_dir: &Path) {
+    let ambient = Ambient {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        crash_points: Arc::new(NoCrashPoints),
+    };
+    let keys = Keys::open_or_create(state_dir, &*ambient.entropy).unwrap();
+    let opened = sqlite::open(Opening {
+        state_dir,
+        keys: &keys,
+        ambient: &ambient,
+        os_user: "test",
+        hostname: "test",
+        agent_version: "test",
+        mode: Mode::Threaded,
+        on_commit: None,
+    });
+    let store = opened.unwrap().store;
+    for _ in 0..PERSON_RECORDS / 1_000 {
+        let mut events: AuditEvents = quixotic(&*store, &ambient).into();
+        for _ in 1..1_000 {
+            events = events.and(quixotic(&*store, &ambient));
+        }
+        store.commit(Vec::new(), events).await.unwrap();
+    }
+    store.close().await.unwrap();
+}
+
+/// How far the erasure is, whether it is complete, and how many records name the person.
+fn erasure(database: &Path) -> (i64, bool, i64) {
+    let connection = Connection::open(database).unwrap();
+    connection.busy_timeout(PATIENCE).unwrap();
+    let sql = "SELECT coalesce(max(next_seq), 0), count(completed_at) > 0,
+            (SELECT count(*) FROM audit_events WHERE instr(personal, ?1)
+                OR instr(summary, ?1) OR instr(actor_label, ?1) OR instr(body, ?1))
+        FROM audit_erasures";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    connection.query_row(sql, [SECRETS[0]], read).unwrap()
+}
+
+#[tokio::test]
+async fn an_erasure_that_a_kill_interrupts_is_completed_by_the_next_agent() {
+    let mut agent = Agent::start();
+    agent.stop();
+    fill(&agent.path("state")).await;
+    agent.spawn();
+    wait_until("the records are sealed and anchored", || agent.anchored() > PERSON_RECORDS / 1_000);
+    let database = agent.path("state").join("wharf.db");
+    assert_eq!(erasure(&database), (0, false, PERSON_RECORDS as i64));
+    let looking = Connection::open(&database).unwrap();
+    looking.busy_timeout(PATIENCE).unwrap();
+    let mut asking = Command::new(env!("CARGO_BIN_EXE_wharf"));
+    asking.args(["audit", "erase-person", SECRETS[0]]);
+    asking.env("WHARF_SOCKET", agent.path("state").join("wharf.sock"));
+    asking.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut asking = asking.spawn().unwrap();
+    wait_until("some records are erased", || {
+        let sql = "SELECT coalesce(max(next_seq), 0) FROM audit_erasures";
+        looking.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() > BEFORE_KILL
+    });
+    let mut child = agent.child.take().unwrap();
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!asking.wait().unwrap().success(), "nobody answered");
+    let (next, is_complete, named) = erasure(&database);
+    assert!(next > BEFORE_KILL && !is_complete, "killed too late: {next}");
+    assert!(named > 0 && named < PERSON_RECORDS as i64, "{named} records name them");
+
+    agent.spawn();
+    wait_until("the erasure is complete", || erasure(&database).1);
+    assert_eq!(erasure(&database).2, 0);
+    assert!(agent.whole(&["--anchors", "anchors"]) > PERSON_RECORDS as u64);
+    agent.stop();
+    // Once its free pages are gone, the whole file says nothing of them.
+    let copied = copy(&agent, "rewritten");
+    Connection::open(&copied).unwrap().execute_batch("VACUUM").unwrap();
+    let bytes = std::fs::read(&copied).unwrap();
+    for secret in SECRETS {
+        let found = bytes.windows(secret.len()).any(|it| it == secret.as_bytes());
+        assert!(!found, "{secret} is still there");
+    }
+    agent.whole(&["--file", &copied.display().to_string(), "--anchors", "anchors"]);
 }
 
 /// Takes the protection of the log away.
