@@ -1,5 +1,5 @@
-//! `make bench`: the audit log: appends from one caller to many, what the chain costs of it, and how fast
-//! a log is proved. Nothing here passes or fails: machines are noisy, so look at the ratios.
+//! `make bench`: the audit log: appends from one caller to many and many events in one commit, what the
+//! chain costs of it, and how fast a log is proved. Nothing here passes or fails: machines are noisy, so look at the ratios.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on panics")]
 #![expect(clippy::print_stdout, reason = "figures are printed")]
@@ -18,7 +18,9 @@ use wharfinger::base::{Ambient, Digest, canonical};
 use wharfinger::domain::audit::chain::{GENESIS, link};
 use wharfinger::domain::audit::log::Proof;
 use wharfinger::domain::audit::person;
-use wharfinger::domain::audit::{Actor, AuditEvent, AuditRecord, EventContext, EventType, Outcome};
+use wharfinger::domain::audit::{
+    Actor, AuditEvent, AuditEvents, AuditRecord, EventContext, EventType, Outcome,
+};
 use wharfinger::domain::redaction::SafeText;
 use wharfinger::store::keys::Keys;
 use wharfinger::store::sqlite::{self, Mode, Opening};
@@ -28,6 +30,8 @@ use wharfinger::world::host::SystemEntropy;
 
 /// How many append at once.
 const CALLERS: [usize; 3] = [1, 64, 256];
+/// How many events one commit carries.
+const BATCHES: [usize; 2] = [100, 1_000];
 /// How long each number of callers is measured.
 const MEASURED: Duration = Duration::from_secs(3);
 /// Records whose chain is counted without a database.
@@ -55,7 +59,18 @@ async fn measure() {
         let rate = append(&store, &ambient, callers).await;
         let share = 100.0 * chain.as_secs_f64() * rate;
         println!(
-            "append, {callers} callers: {rate:.0}/s; the chain takes {share:.1} % of that time"
+            "append, {callers} callers: {rate:.0}/s, {:.2} for each sync; the chain takes \
+             {share:.1} % of that time",
+            rate / syncs
+        );
+    }
+    for batch in BATCHES {
+        let rate = append_batches(&store, &ambient, batch).await;
+        let share = 100.0 * chain.as_secs_f64() * rate;
+        println!(
+            "append, {batch} events a commit: {rate:.0}/s, {:.2} commits a sync; the chain takes \
+             {share:.1} % of that time",
+            rate / syncs / batch as f64
         );
     }
     prove(&store).await;
@@ -136,6 +151,23 @@ async fn append(store: &Arc<dyn Store>, ambient: &Ambient, callers: usize) -> f6
     });
     let count: u32 = join_all(calls).await.into_iter().sum();
     f64::from(count) / begin.elapsed().as_secs_f64()
+}
+
+/// Events per second, so many in each commit.
+async fn append_batches(store: &Arc<dyn Store>, ambient: &Ambient, batch: usize) -> f64 {
+    let (begin, mut busy, mut count) = (Instant::now(), Duration::ZERO, 0);
+    while begin.elapsed() < MEASURED {
+        // What an event is made from is not the log's.
+        let mut events: AuditEvents = event(store, ambient).into();
+        for _ in 1..batch {
+            events = events.and(event(store, ambient));
+        }
+        let committing = Instant::now();
+        store.commit(Vec::new(), events).await.unwrap();
+        busy += committing.elapsed();
+        count += batch;
+    }
+    count as f64 / busy.as_secs_f64()
 }
 
 /// Proves what was appended: read from the database, and from memory alone.
