@@ -4,6 +4,7 @@
 
 pub mod chain;
 mod context;
+mod glance;
 pub mod log;
 pub mod person;
 pub mod proof;

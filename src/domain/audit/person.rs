@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{ActorType, AuditEvent, AuditRecord, EventType};
+use super::{ActorType, AuditEvent, AuditRecord};
 use crate::base::canonical::{CanonicalError, to_bytes};
 use crate::base::limits::MESSAGE_CHARS_MAX;
 use crate::base::{Digest, Timestamp};
@@ -189,9 +189,9 @@ pub fn pseudonym(id: &str) -> String {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct People {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    actor: Option<Digest>,
+    pub(super) actor: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    target: Option<Digest>,
+    pub(super) target: Option<Digest>,
 }
 
 impl People {
@@ -278,41 +278,6 @@ pub fn split(
     };
     let body = to_bytes(&Body { version: VERSION, people, record: Cow::Owned(bare) })?;
     Ok(Parts { body, personal, summary: shown })
-}
-
-/// What a proof looks at in a body, without reading all of it.
-#[derive(Debug, Deserialize)]
-pub struct Glance<'a> {
-    /// The persons that it commits to.
-    #[serde(default)]
-    pub people: People,
-    /// Its place in the log.
-    pub seq: u64,
-    #[serde(borrow)]
-    event_type: Cow<'a, str>,
-    #[serde(default)]
-    context: Named,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Named {
-    pseudonym: Option<String>,
-}
-
-impl<'a> Glance<'a> {
-    /// At this body.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn at(body: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(body)
-    }
-
-    /// The person who was erased, when the record says that one was.
-    pub fn erased(self) -> Option<String> {
-        let is_erasure = self.event_type == EventType::PersonErased.key();
-        self.context.pseudonym.filter(|_| is_erasure)
-    }
 }
 
 /// What filters look at in a body, as it stands there.

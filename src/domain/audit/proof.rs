@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{GENESIS, Link, follows};
-use super::person::{Glance, Person, Personal};
+use super::glance::Glance;
+use super::person::{Person, Personal};
 use super::seal::{Checkpoint, Tombstone, VerifyingKey};
 use crate::base::Digest;
 use crate::base::ids::HostId;
