@@ -2,6 +2,8 @@
 //! purges and erases. Owns the words for it. Face: `AuditPage`, `AuditWrite`, `KeepAudit`, `Erasure`.
 //! Never changes a record otherwise than by erasing a person.
 
+use futures_util::future::join;
+
 use super::{Answer, ReadAudit, StoreError};
 use crate::base::canonical::to_bytes;
 use crate::base::ids::HostId;
@@ -74,19 +76,19 @@ pub(super) async fn prove(
 ) -> Result<Verdict, StoreError> {
     for _ in 0..READS_MAX {
         let mut proof = Proof::new(host, [key], Vec::new());
-        let mut after = None;
-        loop {
-            let page = store.audit_page(after).await?;
-            if page.is_stale {
-                break;
-            }
-            for entry in &page.entries {
-                proof.take(entry);
-            }
-            after = page.next;
-            if after.is_none() {
+        let mut page = store.audit_page(None).await?;
+        while !page.is_stale {
+            let take = |proof: &mut Proof, page: &AuditPage| {
+                page.entries.iter().for_each(|entry| proof.take(entry));
+            };
+            let Some(after) = page.next else {
+                take(&mut proof, &page);
                 return Ok(proof.finish_sealed());
-            }
+            };
+            // The next part is on its way while this one is proved.
+            let (next, ()) =
+                join(store.audit_page(Some(after)), async { take(&mut proof, &page) }).await;
+            page = next?;
         }
     }
     let reason = "it was purged again and again while it was read".to_owned();
