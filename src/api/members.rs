@@ -33,10 +33,13 @@ impl From<AccessError> for Problem {
                 Self::new(ProblemCode::Forbidden, text)
                     .hint("`wharf access whoami` says what you hold")
             }
-            AccessError::BuiltIn(_) => {
+            AccessError::BuiltIn(_) | AccessError::PlatformWorkspace(_) => {
                 Self::new(ProblemCode::Conflict, text).hint("choose another name")
             }
+            AccessError::Owned(_) => Self::new(ProblemCode::Conflict, text)
+                .hint("`wharf access workspaces` says who owns it"),
             AccessError::Name
+            | AccessError::IdAsName
             | AccessError::Role(_)
             | AccessError::Life
             | AccessError::GlassLife
@@ -46,12 +49,12 @@ impl From<AccessError> for Problem {
     }
 }
 
-/// Which user, role or tenant a route is about.
+/// Which user, role, tenant or workspace a route is about.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct NamePath {
-    /// The name, or of users and tenants the id
-    name: String,
+    /// The name, or of users, tenants and workspaces the id
+    pub(super) name: String,
 }
 
 /// Which token a route is about.

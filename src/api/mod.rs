@@ -21,6 +21,7 @@ pub mod listen;
 mod logs;
 mod members;
 pub mod metrics;
+mod platform;
 pub mod problem;
 mod projects;
 mod queue;
@@ -162,6 +163,7 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
         (name = "alerts", description = "Who hears of what happens"),
         (name = "audit", description = "What happened, append-only"),
         (name = "access", description = "Who may do what"),
+        (name = "platform", description = "What lies above workspaces"),
         (name = "agent", description = "How the agent is")
     ),
     components(schemas(problem::Problem))
@@ -172,9 +174,10 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        PlatformAudit, PlatformBreakGlass, PlatformStore, PlatformUsers, ProjectsDeploy,
-        ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl, RunbooksRun,
-        RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
+        PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
+        PlatformWorkspaces, ProjectsDeploy, ProjectsLogs, ProjectsRemove, ProjectsRestart,
+        ProjectsView, QueueControl, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost,
+        RunsView, SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -266,6 +269,14 @@ fn documented_routes() -> Builder {
         .add(Platform(PlatformBreakGlass), SMALL, routes!(glass::elevations))
         .add(Platform(PlatformBreakGlass), SMALL, routes!(glass::break_glass))
         .add(Platform(PlatformBreakGlass), SMALL, routes!(glass::mend_glass))
+        .add(Platform(PlatformWorkspaces), SMALL, routes!(platform::workspaces))
+        .add(Platform(PlatformWorkspaces), SMALL, routes!(platform::workspace))
+        .add(Platform(PlatformWorkspaces), SMALL, routes!(platform::put_workspace))
+        .add(Platform(PlatformAudit), SMALL, routes!(platform::events))
+        .add(Platform(PlatformAudit), SMALL, routes!(platform::filters))
+        .add(Platform(PlatformAudit), SMALL, routes!(platform::event))
+        .add(Platform(PlatformRunbooks), SMALL, routes!(platform::preflight))
+        .add(Platform(PlatformRunbooks), SMALL, routes!(platform::start))
         .add(Platform(PlatformStore), SMALL, routes!(backup::take))
         .add(Open, SMALL, routes!(health::healthz))
         .add(Open, SMALL, routes!(health::readyz))

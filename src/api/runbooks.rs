@@ -38,7 +38,7 @@ impl From<RunbookError> for Problem {
 #[into_params(parameter_in = Path)]
 pub(super) struct RunbookPath {
     /// The runbook's key
-    key: String,
+    pub(super) key: String,
 }
 
 fn find(key: &str) -> Result<RunbookKey, Problem> {

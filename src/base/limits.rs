@@ -301,6 +301,9 @@ pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const REMOTE_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest file with certificates or a key that is read.
 pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How often is looked whether glass that another agent broke is over. No longer than the shortest time
+/// that it stays broken, so that none is seen late.
+pub const GLASS_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// Longest time that the glass stays broken.
 pub const BROKEN_GLASS_MAX: Duration = Duration::from_secs(8 * 3600);
 /// Largest file that holds a token.

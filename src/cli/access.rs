@@ -15,7 +15,7 @@ use super::records::now;
 use super::tunnel::certificates;
 use crate::api::wire::{
     CertificateView, ElevationView, MemberView, Page, RoleView, TenantView, TokenMade, TokenView,
-    UserView, WhoamiView,
+    UserView, WhoamiView, WorkspaceView,
 };
 use crate::base::{Digest, Timestamp};
 use crate::world::host;
@@ -76,6 +76,19 @@ pub(super) async fn access(
             let body = json!({ "stage": stage });
             let tenant: TenantView = client.put_json(&path("tenants", &name), &body).await?;
             tell(&tenant, &tenants_text(std::slice::from_ref(&tenant)), output)
+        }
+        AccessVerb::Workspaces => {
+            let page: Page<WorkspaceView> = client.get("/v1/platform/workspaces").await?;
+            tell(&page, &workspaces_text(&page.items), output)
+        }
+        AccessVerb::PutWorkspace(change) => {
+            let path = format!("/v1/platform/workspaces/{}", encode(&change.name));
+            let body = json!({ "name": change.rename, "owner": change.owner });
+            let put: WorkspaceView = client.put_json(&path, &body).await?;
+            if put.owners.is_empty() {
+                output.note("nobody owns it: `wharf access put-workspace NAME --owner USER`");
+            }
+            tell(&put, &workspaces_text(std::slice::from_ref(&put)), output)
         }
         AccessVerb::Token(TokenVerb::Create(create)) => create_token(client, create, output).await,
         AccessVerb::Token(TokenVerb::Ls) => {
@@ -361,6 +374,19 @@ fn tenants_text(tenants: &[TenantView]) -> String {
     table.render()
 }
 
+fn workspaces_text(workspaces: &[WorkspaceView]) -> String {
+    let mut table = Table::new(&["WORKSPACE", "OWNERS", "ID"]);
+    for it in workspaces {
+        let owners = match (it.is_platform, it.owners.as_slice()) {
+            (true, _) => "the platform".to_owned(),
+            (false, []) => "nobody".to_owned(),
+            (false, owners) => owners.join(", "),
+        };
+        table.row([it.name.clone(), owners, it.id.clone()]);
+    }
+    table.render()
+}
+
 fn tokens_text(tokens: &[TokenView]) -> String {
     let now = now();
     let mut table = Table::new(&["LABEL", "USER", "REACHES", "MADE", "STATE", "ID"]);
@@ -391,8 +417,8 @@ fn elevations_text(elevations: &[ElevationView]) -> String {
     for it in elevations {
         let state = match (it.holds, it.ended_at) {
             (true, _) => format!("until {}", it.expires_at.strftime("%H:%M:%S UTC")),
-            (false, Some(_)) => "ended".to_owned(),
-            (false, None) => "over".to_owned(),
+            (false, Some(at)) if at < it.expires_at => "ended".to_owned(),
+            (false, _) => "over".to_owned(),
         };
         table.row([
             it.user.clone(),

@@ -80,9 +80,9 @@ pub(super) async fn with_agent(
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     match verb {
-        AuditVerb::Ls(options) => records::list_events(client, options, output).await,
-        AuditVerb::Filters => records::list_filters(client, output).await,
-        AuditVerb::Show { id } => records::show_event(client, &id, output).await,
+        AuditVerb::Ls(options) => records::list_events(client, *options, output).await,
+        AuditVerb::Filters { above } => records::list_filters(client, above, output).await,
+        AuditVerb::Show { id, above } => records::show_event(client, (&id, above), output).await,
         AuditVerb::Verify(verify) => verify_agent(client, &verify, output).await,
         AuditVerb::Export(export) => write_export(client, &export, output).await,
         AuditVerb::Key => {

@@ -4,7 +4,7 @@
 use super::client::Client;
 use super::exit::{CliError, Exit};
 use super::follow::{end_line, failure_lines, follow};
-use super::grammar::{AuditLs, Part, RunLs, RunVerb};
+use super::grammar::{Above, AuditLs, Part, RunLs, RunVerb};
 use super::output::{Output, Table, ago, duration};
 use super::queue;
 use crate::api::wire::{AuditDetail, AuditFilters, AuditRow, Page, RunDetail, RunView};
@@ -209,16 +209,21 @@ fn job_words(jobs: &JobCounts) -> String {
 /// `wharf audit show ID`.
 pub(super) async fn show_event(
     client: &Client,
-    id: &str,
+    (id, above): (&str, Above),
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let detail: AuditDetail = client.get(&format!("/v1/audit/{id}")).await?;
+    let detail: AuditDetail = client.get(&format!("{}/{id}", log_of(above))).await?;
     if output.is_json() {
         output.json(&detail)?;
     } else {
         output.text(&event_text(&detail))?;
     }
     Ok(Exit::Success)
+}
+
+/// Where the events are.
+fn log_of(above: Above) -> &'static str {
+    if above.platform { "/v1/platform/audit" } else { "/v1/audit" }
 }
 
 /// `wharf audit ls`.
@@ -241,7 +246,7 @@ pub(super) async fn list_events(
         ("limit", Some(options.part.limit.to_string())),
         ("after", options.part.after),
     ];
-    let page: Page<AuditRow> = client.find("/v1/audit", &query).await?;
+    let page: Page<AuditRow> = client.find(log_of(options.above), &query).await?;
     if output.is_json() {
         output.json(&page)?;
         return Ok(Exit::Success);
@@ -263,8 +268,12 @@ pub(super) async fn list_events(
 }
 
 /// `wharf audit filters`: each with what it takes.
-pub(super) async fn list_filters(client: &Client, output: &mut Output) -> Result<Exit, CliError> {
-    let filters: AuditFilters = client.get("/v1/audit/filters").await?;
+pub(super) async fn list_filters(
+    client: &Client,
+    above: Above,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    let filters: AuditFilters = client.get(&format!("{}/filters", log_of(above))).await?;
     if output.is_json() {
         output.json(&filters)?;
         return Ok(Exit::Success);

@@ -39,6 +39,17 @@ fn path(key: &str, rest: &str) -> String {
     format!("/v1/runbooks/{}{rest}", encode(key))
 }
 
+/// Where a runbook is asked for.
+fn place(asked: &Asked, rest: &str) -> String {
+    match &asked.platform {
+        Some(workspace) => {
+            let key = encode(&asked.key);
+            format!("/v1/platform/workspaces/{}/runbooks/{key}{rest}", encode(workspace))
+        }
+        None => path(&asked.key, rest),
+    }
+}
+
 fn usage(message: impl Into<String>) -> CliError {
     CliError::new(Exit::Usage, message)
 }
@@ -56,7 +67,7 @@ fn ask_of(asked: &Asked) -> Result<RunbookAsk, CliError> {
 }
 
 async fn look(client: &Client, asked: &Asked) -> Result<PreflightView, CliError> {
-    client.post(&path(&asked.key, "/preflight"), &ask_of(asked)?).await
+    client.post(&place(asked, "/preflight"), &ask_of(asked)?).await
 }
 
 fn print(found: &PreflightView, output: &mut Output) -> Result<(), CliError> {
@@ -94,8 +105,9 @@ async fn start(client: &Client, wanted: Started, output: &mut Output) -> Result<
         _ => None,
     };
     let body = RunbookStart { scope, tenant_id, parameters, preflight_digest, reason };
-    let accepted: RunAccepted = client.post(&path(&wanted.ask.key, "/start"), &body).await?;
-    if wanted.detach {
+    let accepted: RunAccepted = client.post(&place(&wanted.ask, "/start"), &body).await?;
+    // Who is no member of the workspace does not see its runs.
+    if wanted.detach || wanted.ask.platform.is_some() {
         if output.is_json() {
             output.json(&accepted)?;
         } else {

@@ -27,6 +27,7 @@ use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
 use crate::operations::Runner;
 use crate::store::{Store, StoreError};
+use crate::watchers::glass;
 use crate::world::docker::SharedEngine;
 use crate::world::tasks::TaskHandle;
 
@@ -129,6 +130,7 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
         agent.spawn("audit", sealing.watch(agent.supervisor.stop_token()));
     }
     agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
+    agent.spawn_until_stop("broken glass", glass::watch(agent.api.access.clone()));
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {
         agent.spawn_until_stop(

@@ -6,6 +6,7 @@ mod commands;
 mod glass;
 mod proofs;
 mod tokens;
+mod workspaces;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,7 @@ use crate::store::{Store, StoreError};
 pub use commands::{AccessError, MemberSpec, UserSpec};
 pub use proofs::{Counted, ProofError};
 pub use tokens::{NewToken, TOKEN_LIFE_DEFAULT};
+pub use workspaces::WorkspaceSpec;
 
 /// Knows who may do what. Cheap to clone.
 #[derive(Clone)]

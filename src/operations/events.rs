@@ -57,6 +57,7 @@ fn runbook_context(start: &Start) -> EventContext {
         affected_count: Some(start.preflight.affected_count),
         reason: start.reason.as_ref().map(|reason| reason.reason_text.clone()),
         platform_user_id: platform.map(|platform| platform.platform_user_id),
+        platform_user_email: platform.and_then(|platform| platform.email.clone()),
         ..EventContext::default()
     }
 }

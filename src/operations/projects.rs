@@ -72,6 +72,11 @@ impl Asker {
         }
     }
 
+    /// Who they act as above workspaces; none for who acts as a member.
+    pub fn above(&self) -> Option<PlatformIdentity> {
+        self.platform.filter(|_| self.is_above)
+    }
+
     /// What an event tells of how they asked.
     pub fn context(&self) -> EventContext {
         EventContext {
@@ -101,7 +106,7 @@ impl Asker {
     }
 
     pub(super) fn request(&self, scope: &Scope, inputs: Inputs) -> Request {
-        let is_owner = self.name == scope.owner_name;
+        let is_owner = self.name == scope.owner_name && !self.is_above;
         // Runs name members alone.
         let member = self.user_id.filter(|_| !self.is_above);
         Request {

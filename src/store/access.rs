@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::base::ids::{CertificateId, TenantId, TokenId, UserId, WorkspaceId};
+use crate::base::ids::{CertificateId, ElevationId, TenantId, TokenId, UserId, WorkspaceId};
 use crate::base::limits::{ACCESS_RECORDS_MAX, TOKEN_KEPT};
 use crate::base::{Name, Secret, Timestamp};
 use crate::domain::access::{
@@ -67,6 +67,14 @@ pub enum AccessWrite {
     },
     /// The glass is broken.
     InsertElevation(Box<Elevation>),
+    /// The time of broken glass was over, and that is recorded. Conflicts when it is not over yet, or
+    /// when its end is recorded already.
+    EndElapsed {
+        /// Which.
+        id: ElevationId,
+        /// When somebody looked.
+        at: Timestamp,
+    },
     /// What a platform user holds by broken glass ends.
     EndElevations {
         /// Who.

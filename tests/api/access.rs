@@ -22,6 +22,8 @@ use super::*;
 
 #[path = "access/borders.rs"]
 mod borders;
+#[path = "access/platform.rs"]
+mod platform;
 
 const TYPE: &str = "shop.mail";
 const RUNBOOK: &str = "findings.lifecycle.backfill";
@@ -108,7 +110,22 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
         ("GET", "/v1/agent" | "/metrics" | "/v1/openapi.json" | "/v1/store/backup") => plain(None),
         ("GET", "/healthz" | "/readyz") => plain(None),
         ("GET", "/v1/runbooks" | "/v1/audit/export" | "/v1/audit/key") => plain(None),
+        ("GET", "/v1/audit/cloudevents" | "/v1/audit/filters") => plain(None),
         ("GET", path) if path.starts_with("/v1/access/") => plain(None),
+        (
+            "GET",
+            "/v1/platform/workspaces" | "/v1/platform/audit" | "/v1/platform/audit/filters",
+        ) => plain(None),
+        ("GET", "/v1/platform/audit/{id}") => of(route.path.replace("{id}", NONE), None, false),
+        ("GET", "/v1/platform/workspaces/{name}") => of(named("default"), None, false),
+        ("PUT", "/v1/platform/workspaces/{name}") => of(named("default"), Some(json!({})), false),
+        ("POST", path) if path.starts_with("/v1/platform/workspaces/{name}/runbooks/{key}/") => {
+            let mut body = json!({"scope": "single_tenant", "tenant_id": things.tenant});
+            if path.ends_with("/start") {
+                body["preflight_digest"] = json!("0".repeat(64));
+            }
+            of(named("default").replace("{key}", RUNBOOK), Some(body), false)
+        }
         ("GET", "/v1/runbooks/{key}") => of(route.path.replace("{key}", RUNBOOK), None, false),
         ("POST", path) if path.starts_with("/v1/runbooks/{key}/") => {
             let mut body = json!({"scope": "single_tenant", "tenant_id": things.tenant});

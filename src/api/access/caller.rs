@@ -267,10 +267,12 @@ fn of_host(
         directory.users.iter().find(is_first).filter(|_| is_host)
     };
     let identity = |user: &User| directory.platform_identity(user, api.ambient.now());
-    let platform: Option<PlatformIdentity> = platform.or_else(first).map(identity);
+    let platform = platform.or_else(first);
+    let record = member.or(platform);
+    let platform: Option<PlatformIdentity> = platform.map(identity);
     let principal = Principal {
-        name: member.filter(|_| !is_host).map_or(name, |it| &it.name).to_owned(),
-        email: member.and_then(|it| it.email.clone()),
+        name: record.filter(|_| !is_host).map_or(name, |it| &it.name).to_owned(),
+        email: record.and_then(|it| it.email.clone()),
         member: match member.filter(|_| !is_host) {
             Some(user) => Some(user.id),
             None => is_given.then_some(stranger),

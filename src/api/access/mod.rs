@@ -13,9 +13,10 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::problem::{Problem, ProblemCode};
 use crate::base::ids::TenantId;
-use crate::domain::access::{Asked, Capability, Denied, Grant, Need, Reach, decide};
+use crate::domain::access::{Asked, Capability, Denied, Directory, Grant, Need, Reach, decide};
 use crate::operations::Within;
 use crate::operations::projects::Asker;
+use crate::store::Scope;
 
 pub use gate::{Gate, Peer, Remote};
 
@@ -60,7 +61,8 @@ pub(super) async fn enter(need: Need, request: &mut Request) -> Result<(), Probl
             api.access.note_login(&caller.asker(Some(&grant)), grant.user_id).await?;
         }
         let asked = named_tenant(&caller, &grant, request.headers())?;
-        request.extensions_mut().insert(within(&api, &caller, &grant, asked));
+        let borders = within(&api.within.scope, &caller.directory, &grant, asked);
+        request.extensions_mut().insert(borders);
         request.extensions_mut().insert(grant);
     }
     request.extensions_mut().insert(caller);
@@ -119,12 +121,16 @@ fn named_tenant(
 
 /// Where the handler acts. Lists show everything within reach, unless a tenant is named; what is
 /// made belongs to the host's tenant, or else to the oldest one within reach.
-fn within(api: &Api, caller: &Caller, grant: &Grant, asked: Option<TenantId>) -> Within {
-    let home = &api.within.scope;
+pub(super) fn within(
+    home: &Scope,
+    directory: &Directory,
+    grant: &Grant,
+    asked: Option<TenantId>,
+) -> Within {
     let is_home = grant.workspace_id == home.workspace_id;
     let is_default = is_home && grant.reach.covers(Some(home.tenant_id));
     let tenant_id = asked.or_else(|| is_default.then_some(home.tenant_id)).unwrap_or_else(|| {
-        let own = caller.directory.tenants.iter();
+        let own = directory.tenants.iter();
         let mut own = own.filter(|it| grant.sees(it.workspace_id, Some(it.id)));
         own.next().map_or(home.tenant_id, |it| it.id)
     });
@@ -133,7 +139,7 @@ fn within(api: &Api, caller: &Caller, grant: &Grant, asked: Option<TenantId>) ->
         None => grant.reach.clone(),
     };
     let (workspace_id, scope) = (grant.workspace_id, home.clone());
-    Within { scope: crate::store::Scope { workspace_id, tenant_id, ..scope }, reach, is_home }
+    Within { scope: Scope { workspace_id, tenant_id, ..scope }, reach, is_home }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {

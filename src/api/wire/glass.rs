@@ -48,7 +48,7 @@ pub struct ElevationView {
     /// Until when, at the longest.
     #[schema(value_type = String)]
     pub expires_at: Timestamp,
-    /// When it was ended before.
+    /// When it ended: before its time or, as soon as that is recorded, with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ended_at: Option<Timestamp>,

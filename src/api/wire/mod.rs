@@ -8,6 +8,7 @@ mod audit;
 mod glass;
 mod hosted;
 mod plans;
+mod platform;
 mod projects;
 mod queue;
 mod runbooks;
@@ -36,6 +37,7 @@ pub use hosted::{
     TypeView, WorkFailure, WorkItem,
 };
 pub use plans::{CauseView, NoticeView, PlanView, PlannedStep};
+pub use platform::{WorkspacePut, WorkspaceView};
 pub use projects::{
     Apply, ApplyOptions, ContainerView, ContextsMissing, ContextsWanted, DownOptions, LogRecord,
     ProjectDetail, ProjectView, RestartOptions, ServiceView,

@@ -66,6 +66,10 @@ pub(in crate::cli) enum AccessVerb {
         #[arg(long, value_enum, default_value_t = StageWord::Production)]
         stage: StageWord,
     },
+    /// List the workspaces of the store; for platform users
+    Workspaces,
+    /// Make a workspace, rename it, or give it its first owner; for platform users
+    PutWorkspace(WorkspaceChange),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(TokenVerb),
@@ -75,6 +79,18 @@ pub(in crate::cli) enum AccessVerb {
     /// Hold everything for a time, in an emergency; for platform users
     #[command(subcommand)]
     BreakGlass(GlassVerb),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WorkspaceChange {
+    /// The workspace's name
+    pub name: String,
+    /// Who owns it, by name or id; for one that nobody owns
+    #[arg(long, value_name = "USER")]
+    pub owner: Option<String>,
+    /// What it is called from now on
+    #[arg(long, value_name = "NAME")]
+    pub rename: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,13 +10,18 @@ use super::Part;
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AuditVerb {
     /// List events, newest first
-    Ls(AuditLs),
+    Ls(Box<AuditLs>),
     /// List what the newest events within reach can be filtered by
-    Filters,
+    Filters {
+        #[command(flatten)]
+        above: Above,
+    },
     /// Show an event with all that is known about it
     Show {
         /// The event's id
         id: String,
+        #[command(flatten)]
+        above: Above,
     },
     /// Prove that nothing was changed: ends with 1 when something was, and names the first bad event
     Verify(AuditVerify),
@@ -33,8 +38,18 @@ pub(in crate::cli) enum AuditVerb {
     },
 }
 
+/// Whose log.
+#[derive(Debug, Clone, Copy, Args)]
+pub(in crate::cli) struct Above {
+    /// Of what lies above workspaces: logins, users, broken glass; for platform users
+    #[arg(long)]
+    pub platform: bool,
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AuditLs {
+    #[command(flatten)]
+    pub above: Above,
     /// Only with this text in the summary
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,

@@ -31,6 +31,9 @@ pub(in crate::cli) struct RunbookAsk {
     /// For all tenants of the workspace
     #[arg(long)]
     pub all_tenants: bool,
+    /// As a platform user, in this workspace, also when you are no member of it
+    #[arg(long, value_name = "WORKSPACE")]
+    pub platform: Option<String>,
     /// What the runbook is told; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
@@ -46,7 +49,7 @@ pub(in crate::cli) struct RunbookStart {
     /// Look now, and start it with what is found
     #[arg(long, conflicts_with = "digest")]
     pub yes: bool,
-    /// Why: DATA_REPAIR, INCIDENT, SUPPORT or SECURITY; needed for all tenants
+    /// Why: DATA_REPAIR, INCIDENT, SUPPORT or SECURITY; needed for all tenants and with `--platform`
     #[arg(long, value_name = "CODE", requires = "reason")]
     pub reason_code: Option<String>,
     /// Why, in words

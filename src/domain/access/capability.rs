@@ -62,9 +62,9 @@ keyed! {
         PlatformWorkspaces = "platform.workspaces",
         /// Make, change and erase users, and platform users.
         PlatformUsers = "platform.users",
-        /// Verify and purge the audit log of the whole host.
+        /// Read what happened above workspaces, and purge and erase in the audit log of the host.
         PlatformAudit = "platform.audit",
-        /// Start a runbook above workspaces.
+        /// Start a runbook in a workspace, without being its member.
         PlatformRunbooks = "platform.runbooks",
         /// Take a copy of the whole store.
         PlatformStore = "platform.store",

@@ -5,8 +5,8 @@ use crate::base::Timestamp;
 use crate::base::ids::{TenantId, TokenId, UserId, WorkspaceId};
 
 use super::{
-    Certificate, Elevation, Entitlement, Membership, OsUser, PlatformIdentity, Reach, Role,
-    Standing, Tenant, Token, User, UserKind, Workspace,
+    BuiltInRole, Certificate, Elevation, Entitlement, Membership, OsUser, PlatformIdentity, Reach,
+    Role, Standing, Tenant, Token, User, UserKind, Workspace,
 };
 
 /// Everything that decides who may do what, as it was at one moment. Bounded by
@@ -87,6 +87,20 @@ impl Directory {
         let own: Vec<Role> =
             self.roles.iter().filter(|it| it.workspace_id == workspace).cloned().collect();
         Role::capabilities_of(of.role, &own)
+    }
+
+    /// The owners of a workspace who reach everything and may come in: they let others in.
+    pub fn owners(&self, workspace: WorkspaceId) -> impl Iterator<Item = &User> {
+        let is_owner = move |user: &&User| {
+            let owns = |it: &Membership| {
+                (it.user_id, it.workspace_id) == (user.id, workspace)
+                    && it.role.as_str() == BuiltInRole::Owner.key()
+            };
+            user.disabled_at.is_none()
+                && self.memberships.iter().any(owns)
+                && self.standing(user.id, workspace).is_some_and(|it| it.reach == Reach::All)
+        };
+        self.users.iter().filter(is_owner)
     }
 
     /// The workspaces that a user is a member of, oldest first.

@@ -223,7 +223,7 @@ pub struct Elevation {
     pub started_at: Timestamp,
     /// Until when, at the longest.
     pub expires_at: Timestamp,
-    /// When it was given back, or taken.
+    /// When it was given back or taken, or that its time was over is recorded.
     pub ended_at: Option<Timestamp>,
 }
 

@@ -50,6 +50,9 @@ pub struct EventContext {
     /// The platform user who started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform_user_id: Option<UserId>,
+    /// Their address. It stands beside the chain, as every person does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform_user_email: Option<String>,
     /// The digest of the plan that was executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<Digest>,
@@ -100,6 +103,7 @@ impl EventContext {
             item("Scope", self.scope),
             item("Would change", self.affected_count),
             item("Platform user", self.platform_user_id),
+            item("Their address", self.platform_user_email.as_ref()),
             item("Reason", self.reason.as_ref()),
             item("Reason code", self.reason_code),
             item("Before", self.before_status.as_ref()),

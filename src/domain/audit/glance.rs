@@ -77,6 +77,7 @@ impl<'a> Scan<'a> {
         self.members(|scan, key| {
             let person = match key {
                 b"actor" => &mut people.actor,
+                b"platform" => &mut people.platform,
                 b"target" => &mut people.target,
                 _ => return None,
             };

@@ -20,7 +20,7 @@ const VERSION: u8 = 2;
 const ACTOR: &str = "{actor}";
 const TARGET: &str = "{target}";
 /// The kind of target that is a person.
-const PERSON_TARGET: &str = "user";
+pub const PERSON_TARGET: &str = "user";
 
 /// Digits of a pseudonym: two persons of a fleet hardly share one.
 const PSEUDONYM_DIGITS: usize = 10;
@@ -105,6 +105,9 @@ pub struct Personal {
     /// Who did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Person>,
+    /// Who it was done for: the platform user of the context, known by their address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Person>,
     /// Who it was done to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Person>,
@@ -113,7 +116,7 @@ pub struct Personal {
 impl Personal {
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
-        self.actor.is_none() && self.target.is_none()
+        self.actor.is_none() && self.platform.is_none() && self.target.is_none()
     }
 
     /// The same without a person, in what is known of this event; none when they are not in it.
@@ -128,12 +131,15 @@ impl Personal {
             };
         let is_target = is_known(self.target.as_ref())
             && target.is_some_and(|target| target.target_id == sought.id);
-        if !acts && !is_target {
+        let is_platform = is_known(self.platform.as_ref())
+            && event.context.platform_user_id.is_some_and(|id| id.to_string() == sought.id);
+        if !acts && !is_target && !is_platform {
             return None;
         }
         let erased = || Some(Person::Erased { pseudonym: sought.pseudonym.clone() });
         Some(Self {
             actor: if acts { erased() } else { self.actor.clone() },
+            platform: if is_platform { erased() } else { self.platform.clone() },
             target: if is_target { erased() } else { self.target.clone() },
         })
     }
@@ -191,12 +197,14 @@ pub struct People {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) actor: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) platform: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) target: Option<Digest>,
 }
 
 impl People {
     fn is_empty(&self) -> bool {
-        self.actor.is_none() && self.target.is_none()
+        self.actor.is_none() && self.platform.is_none() && self.target.is_none()
     }
 
     /// Whether these are the persons that the chain commits to, erased ones aside.
@@ -209,7 +217,9 @@ impl People {
             }
             _ => false,
         };
-        fits(self.actor, personal.actor.as_ref()) && fits(self.target, personal.target.as_ref())
+        fits(self.actor, personal.actor.as_ref())
+            && fits(self.platform, personal.platform.as_ref())
+            && fits(self.target, personal.target.as_ref())
     }
 }
 
@@ -258,6 +268,11 @@ pub fn split(
             user_agent: event.context.user_agent.take(),
         }));
     }
+    if let Some(label) = event.context.platform_user_email.take() {
+        let (email, ip, user_agent) = (None, None, None);
+        let known = Known { salt: hex::encode(salt()), label, email, ip, user_agent };
+        personal.platform = Some(Person::Known(known));
+    }
     if let Some(target) = event.target.as_mut().filter(|it| it.target_type == PERSON_TARGET) {
         let label = std::mem::replace(&mut target.target_label, TARGET.to_owned());
         summary = replace_word(&summary, &escape(&label), TARGET);
@@ -274,6 +289,7 @@ pub fn split(
     };
     let people = People {
         actor: personal.actor.as_ref().map(commitment).transpose()?.flatten(),
+        platform: personal.platform.as_ref().map(commitment).transpose()?.flatten(),
         target: personal.target.as_ref().map(commitment).transpose()?.flatten(),
     };
     let body = to_bytes(&Body { version: VERSION, people, record: Cow::Owned(bare) })?;
@@ -387,6 +403,9 @@ pub fn join(body: &[u8], personal: &Personal) -> Result<(AuditRecord, People), s
             event.context.ip.clone_from(&known.ip);
             event.context.user_agent.clone_from(&known.user_agent);
         }
+    }
+    if let Some(person) = &personal.platform {
+        event.context.platform_user_email = Some(person.label().to_owned());
     }
     if let (Some(person), Some(to)) = (&personal.target, event.target.as_mut()) {
         to.target_label = person.label().to_owned();

@@ -122,6 +122,8 @@ keyed! {
         /// Findings of an old form were made, for a proof or a demonstration.
         FindingsPlanted = "findings.planted",
 
+        /// A workspace was made, renamed, or given its first owner.
+        WorkspacePut = "workspace.put",
         /// A user was made, changed or shut out.
         UserPut = "user.put",
         /// A user was made a member, or their role or reach changed.
@@ -146,7 +148,7 @@ keyed! {
         PlatformUserLoggedIn = "platform_user.logged_in",
         /// A platform user holds everything for a time.
         BreakGlassStarted = "break_glass.started",
-        /// That ended before its time.
+        /// That ended: it was given back or taken, or its time was over.
         BreakGlassEnded = "break_glass.ended",
         /// Somebody failed too often to prove who they are.
         AccessLockedOut = "access.locked_out",

@@ -137,10 +137,10 @@ impl Ask {
     pub fn check_reason(
         &self,
         reason: Option<&Reason>,
-        is_break_glass: bool,
+        is_from_above: bool,
     ) -> Result<(), AskError> {
         let always = self.key.entry().reason == ReasonRule::Always;
-        let is_needed = always || is_break_glass || self.scope == Scope::AllTenants;
+        let is_needed = always || is_from_above || self.scope == Scope::AllTenants;
         let is_given = reason.is_some_and(|reason| !reason.reason_text.as_str().trim().is_empty());
         if is_needed && !is_given { Err(AskError::NoReason) } else { Ok(()) }
     }

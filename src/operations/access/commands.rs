@@ -2,13 +2,13 @@
 //! commands of `Access`, `AccessError`. Never changes a record without an event.
 
 use super::Access;
-use crate::base::ids::{EventId, TenantId, UserId};
-use crate::base::{Name, NotAName, Timestamp};
+use crate::base::ids::{EventId, TenantId, UserId, WorkspaceId};
+use crate::base::{Name, NotAName};
 use crate::domain::access::{
     BuiltInRole, Capability, CapabilitySet, Directory, Grant, Membership, OsUser, Reach, Role,
     Stage, Tenant, TenantStatus, User, UserKind,
 };
-use crate::domain::audit::{AuditEvent, EventContext, EventType, Outcome, Target};
+use crate::domain::audit::{AuditEvent, AuditEvents, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
 use crate::operations::projects::Asker;
 use crate::store::{AccessWrite, StoreError, Write};
@@ -42,6 +42,15 @@ pub enum AccessError {
     /// A name that cannot be one.
     #[error("a name has 1 to {NAME_BYTES_MAX} bytes and no control characters")]
     Name,
+    /// The workspace of the platform stays as it is.
+    #[error("the workspace {0} records what lies above workspaces, and stays as it is")]
+    PlatformWorkspace(String),
+    /// A workspace that would be taken for another one.
+    #[error("a workspace is not called by an id: it could be taken for another one")]
+    IdAsName,
+    /// Whoever owns a workspace says who else does.
+    #[error("the workspace {0} has an owner, who lets others in")]
+    Owned(String),
     /// No key of a role.
     #[error(transparent)]
     Role(NotAName),
@@ -340,35 +349,57 @@ impl Access {
         &self,
         (writes, context): (Vec<Write>, EventContext),
         event_type: EventType,
-        (target_type, target_id, target_label): (&str, String, String),
+        target: (&str, String, String),
         asker: &Asker,
         summary: String,
     ) -> Result<(), AccessError> {
-        let scope = &self.within.scope;
-        let occurred_at: Timestamp = self.ambient.now();
-        let event = AuditEvent {
+        let workspace_id = self.within.workspace();
+        let event = self.event(event_type, (workspace_id, target), asker, (summary, context));
+        self.commit(writes, event.into()).await
+    }
+
+    /// Records changes and the events that tell of them.
+    pub(super) async fn commit(
+        &self,
+        writes: Vec<Write>,
+        events: AuditEvents,
+    ) -> Result<(), AccessError> {
+        let committed = self.store.commit(writes, events).await;
+        // Also after a failure, of which it is not known whether it was one.
+        self.forget();
+        committed.map_err(AccessError::Store)
+    }
+
+    /// What the log of a workspace says of a change.
+    pub(super) fn event(
+        &self,
+        event_type: EventType,
+        (workspace_id, (target_type, target_id, target_label)): (
+            WorkspaceId,
+            (&str, String, String),
+        ),
+        asker: &Asker,
+        (summary, context): (String, EventContext),
+    ) -> AuditEvent {
+        AuditEvent {
             id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
-            workspace_id: scope.workspace_id,
+            workspace_id,
             tenant_id: None,
             event_type,
             summary: SafeText::new(summary),
             outcome: Outcome::Success,
-            actor: asker.actor(scope),
+            actor: asker.actor(&self.within.scope),
             target: Some(Target {
                 target_type: target_type.to_owned(),
                 target_id,
                 target_label,
-                workspace_id: scope.workspace_id,
+                workspace_id,
                 tenant_id: None,
             }),
             operation_run_id: None,
             context,
-            occurred_at,
-        };
-        let committed = self.store.commit(writes, event.into()).await;
-        // Also after a failure, of which it is not known whether it was one.
-        self.forget();
-        committed.map_err(AccessError::Store)
+            occurred_at: self.ambient.now(),
+        }
     }
 }
 
@@ -384,7 +415,7 @@ pub(super) fn check_held(capabilities: CapabilitySet, grant: &Grant) -> Result<(
     }
 }
 
-fn checked(name: &str) -> Result<&str, AccessError> {
+pub(super) fn checked(name: &str) -> Result<&str, AccessError> {
     let is_name = !name.trim().is_empty()
         && name.len() <= NAME_BYTES_MAX
         && !name.chars().any(char::is_control);

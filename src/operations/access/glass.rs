@@ -7,14 +7,17 @@ use std::time::Duration;
 use super::Access;
 use super::commands::{AccessError, check_held, unknown};
 use crate::base::ids::{ElevationId, EventId, UserId};
-use crate::base::limits::BROKEN_GLASS_MAX;
+use crate::base::limits::{BROKEN_GLASS_MAX, GLASS_LOOK_INTERVAL};
 use crate::base::time::{after, between};
-use crate::domain::access::{Capability, CapabilitySet, Elevation, Grant, Reason, UserKind};
+use crate::domain::access::{
+    Capability, CapabilitySet, Directory, Elevation, Grant, Reason, UserKind,
+};
 use crate::domain::alerts::broken_glass_event;
-use crate::domain::audit::{AuditEvent, EventContext, EventType, Outcome};
+use crate::domain::audit::person::PERSON_TARGET;
+use crate::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::redaction::SafeText;
 use crate::operations::projects::Asker;
-use crate::store::{AccessWrite, AlertWrite, StoreError, Write};
+use crate::store::{AccessWrite, AlertWrite, Conflict, StoreError, Write};
 
 const LIFE_MIN: Duration = Duration::from_secs(60);
 /// A platform user who asks again and again has come in once in so long.
@@ -60,7 +63,7 @@ impl Access {
             Write::Access(AccessWrite::InsertElevation(Box::new(elevation.clone()))),
             Write::Alert(AlertWrite::Raise(Box::new(alert))),
         ];
-        let target = ("platform_user", grant.user_id.to_string(), asker.name.clone());
+        let target = (PERSON_TARGET, grant.user_id.to_string(), asker.name.clone());
         let (kind, written) = (EventType::BreakGlassStarted, (writes, context));
         self.record_with(written, kind, target, asker, summary).await?;
         Ok(elevation)
@@ -89,9 +92,68 @@ impl Access {
             return Err(unknown("broken glass of", &name));
         }
         let summary = format!("{} ended what {name} held by broken glass", asker.name);
-        let target = ("platform_user", user_id.to_string(), name);
+        let target = (PERSON_TARGET, user_id.to_string(), name);
         let write = AccessWrite::EndElevations { user_id, at };
         self.record(write, EventType::BreakGlassEnded, target, asker, summary).await
+    }
+
+    /// Records the end of broken glass whose time is over: once for each, however many agents look.
+    /// Returns how long until the next look.
+    ///
+    /// # Errors
+    /// When the store does not answer or take it.
+    pub async fn end_elapsed(&self) -> Result<Duration, StoreError> {
+        let now = self.ambient.now();
+        let known = self.directory().await?;
+        let mut next = after(now, GLASS_LOOK_INTERVAL);
+        for elevation in known.elevations.iter().filter(|it| it.ended_at.is_none()) {
+            if elevation.expires_at <= now {
+                self.end(elevation, &known).await?;
+            } else {
+                next = next.min(elevation.expires_at);
+            }
+        }
+        Ok(between(now, next))
+    }
+
+    async fn end(&self, elevation: &Elevation, known: &Directory) -> Result<(), StoreError> {
+        let user = known.users.iter().find(|it| it.id == elevation.user_id);
+        let user_id = elevation.user_id.to_string();
+        let name = user.map_or_else(|| user_id.clone(), |it| it.name.clone());
+        let home = self.store.scope().workspace_id;
+        let workspace_id = known.platform().unwrap_or(home);
+        let summary = format!("The time was over for which {name} held everything by broken glass");
+        let event = AuditEvent {
+            id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),
+            workspace_id,
+            tenant_id: None,
+            event_type: EventType::BreakGlassEnded,
+            summary: SafeText::new(summary),
+            outcome: Outcome::Success,
+            actor: Actor::agent(),
+            target: Some(Target {
+                target_type: PERSON_TARGET.to_owned(),
+                target_id: user_id,
+                target_label: name,
+                workspace_id,
+                tenant_id: None,
+            }),
+            operation_run_id: None,
+            context: EventContext {
+                platform_user_id: Some(elevation.user_id),
+                ..EventContext::default()
+            },
+            occurred_at: elevation.expires_at,
+        };
+        let at = self.ambient.now();
+        let write = Write::Access(AccessWrite::EndElapsed { id: elevation.id, at });
+        let committed = self.store.commit(vec![write], event.into()).await;
+        self.forget();
+        match committed {
+            // Another agent, or a command, was faster.
+            Err(StoreError::Conflict(Conflict::Missing { .. })) => Ok(()),
+            committed => committed,
+        }
     }
 
     /// Records that a platform user came in: once an hour for each, and not for each request.

@@ -132,10 +132,11 @@ impl Runbooks {
     ) -> Result<Admitted, RunbookError> {
         let ask = self.ask(wish)?;
         let is_elevated = asker.platform.is_some_and(|it| it.is_elevated);
-        ask.check_reason(reason.as_ref(), is_elevated).map_err(RunbookError::Ask)?;
+        let is_foreign = is_elevated || asker.is_above;
+        ask.check_reason(reason.as_ref(), is_foreign).map_err(RunbookError::Ask)?;
         let scope = self.within.scope.clone();
         let preflight = self.look(&ask).await?;
-        let platform_initiator = asker.platform.map(|it| PlatformInitiator {
+        let platform_initiator = asker.above().map(|it| PlatformInitiator {
             platform_user_id: it.user_id,
             email: asker.email.clone(),
             name: asker.name.clone(),
@@ -146,7 +147,6 @@ impl Runbooks {
         let mut event = self.event(EventType::RunbookStart, &ask, &preflight, asker, &summary);
         event.operation_run_id = Some(run_id);
         event.context.reason = reason.as_ref().map(|reason| reason.reason_text.clone());
-        event.context.platform_user_id = asker.platform.map(|it| it.user_id);
         let start = Start {
             definition: ask.key.entry().digest().map_err(RunbookError::Digest)?,
             preflight,
@@ -228,6 +228,8 @@ impl Runbooks {
                 runbook: Some(ask.key),
                 scope: Some(ask.scope),
                 affected_count: Some(preflight.affected_count),
+                platform_user_id: asker.above().map(|it| it.user_id),
+                platform_user_email: asker.above().and(asker.email.clone()),
                 ..asker.context()
             },
             occurred_at: self.ambient.now(),

@@ -37,7 +37,8 @@ const OPERATOR: UserId = UserId::from_u128(0x0b);
 fn operator() -> Asker {
     let user_id = OPERATOR;
     let platform = PlatformIdentity { user_id, is_break_glass: false, is_elevated: false };
-    Asker { platform: Some(platform), ..asker() }
+    let email = Some("ada@example.org".to_owned());
+    Asker { platform: Some(platform), is_above: true, user_id: Some(OPERATOR), email, ..asker() }
 }
 
 async fn insert(agent: &Agent, tenants: u64, findings: u64) -> Legacy {
@@ -147,6 +148,8 @@ async fn a_backfill_of_all_tenants_counts_exactly_and_changes_nothing_a_second_t
         (completed.outcome, completed.context.affected_count),
         (audit::Outcome::Success, Some(lacking))
     );
+    assert_eq!(completed.context.platform_user_id, Some(OPERATOR));
+    assert_eq!(completed.context.platform_user_email.as_deref(), Some("ada@example.org"));
     assert_eq!(events(&agent, EventType::RunbookFailed).await, []);
 }
 

@@ -49,6 +49,10 @@ pub(super) async fn write(session: &Session, write: &AccessWrite) -> Result<(), 
             one(session, Sql::DropCertificate, &[&id], ("certificate", &id)).await?;
         }
         AccessWrite::InsertElevation(new) => insert_elevation(session, new).await?,
+        AccessWrite::EndElapsed { id, at } => {
+            let (id, at) = (id.to_string(), nanos(*at));
+            one(session, Sql::EndElapsed, &[&id, &at], ("elevation", &id)).await?;
+        }
         AccessWrite::EndElevations { user_id, at } => {
             let (id, at) = (user_id.to_string(), nanos(*at));
             one(session, Sql::EndElevations, &[&id, &at], ("elevation", &id)).await?;

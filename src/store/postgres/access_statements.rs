@@ -72,6 +72,9 @@ macro_rules! access_statements {
             InsertElevation = "INSERT INTO elevations (id, user_id, reason_code, reason_text, started_at,
                     expires_at, ended_at)
                 VALUES ($1, $2, $3, $4, $5, $6, $7)";
+            /// Its time was over. Of several who look at once, one finds it.
+            EndElapsed = "UPDATE elevations SET ended_at = expires_at WHERE id = $1
+                AND ended_at IS NULL AND expires_at <= $2 RETURNING id";
             /// It is whole again.
             EndElevations = "UPDATE elevations SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL
                 AND expires_at > $2 RETURNING id";

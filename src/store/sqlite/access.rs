@@ -43,6 +43,13 @@ pub(super) fn write(connection: &Connection, write: &AccessWrite) -> Result<(), 
             one(gone, "certificate", id)
         }
         AccessWrite::InsertElevation(elevation) => insert_elevation(connection, elevation),
+        AccessWrite::EndElapsed { id, at } => {
+            let sql = "UPDATE elevations SET ended_at = expires_at WHERE id = ?
+                AND ended_at IS NULL AND expires_at <= ?";
+            let id = id.to_string();
+            let ended = execute(connection, sql, params![id, nanos(*at)])?;
+            one(ended, "elevation", id)
+        }
         AccessWrite::EndElevations { user_id, at } => {
             let sql = "UPDATE elevations SET ended_at = ?1 WHERE user_id = ?2
                 AND ended_at IS NULL AND expires_at > ?1";

@@ -229,6 +229,35 @@ pub(crate) async fn a_workspace_keeps_an_owner_who_reaches_everything(fixture: F
     is_last(write(&fixture, AccessWrite::DropMember { workspace_id, user_id: sam.id }).await);
 }
 
+pub(crate) async fn that_the_time_of_broken_glass_is_over_is_recorded_once(fixture: Fixture) {
+    let id = ElevationId::from_u128(0xe1);
+    let expires_at = after(fixture.now(), Duration::from_secs(600));
+    let sam = user(&fixture, 0xb1, "sam");
+    let elevation = Elevation {
+        id,
+        user_id: sam.id,
+        reason: Reason {
+            reason_code: ReasonKind::Incident,
+            reason_text: SafeText::new("the disk is full"),
+        },
+        started_at: fixture.now(),
+        expires_at,
+        ended_at: None,
+    };
+    write(&fixture, AccessWrite::PutUser(Box::new(sam))).await.unwrap();
+    write(&fixture, AccessWrite::InsertElevation(Box::new(elevation))).await.unwrap();
+    let end = |at| write(&fixture, AccessWrite::EndElapsed { id, at });
+    let is_refused = |refused: Result<(), StoreError>| {
+        assert!(matches!(conflict(refused), Conflict::Missing { noun: "elevation", .. }));
+    };
+    is_refused(end(after(fixture.now(), Duration::from_secs(599))).await);
+    assert_eq!(read(&fixture).await.elevations[0].ended_at, None);
+    let late = after(expires_at, Duration::from_secs(60));
+    end(late).await.unwrap();
+    is_refused(end(late).await);
+    assert_eq!(read(&fixture).await.elevations[0].ended_at, Some(expires_at));
+}
+
 pub(crate) async fn a_revoked_token_stays_revoked(fixture: Fixture) {
     let first = token(&fixture, 0xf1);
     write(&fixture, AccessWrite::InsertToken(Box::new(first.clone()))).await.unwrap();

@@ -150,6 +150,7 @@ macro_rules! conformance {
                 names_are_unique_and_what_is_referred_to_exists
                 a_workspace_keeps_an_owner_who_reaches_everything
                 a_revoked_token_stays_revoked
+                that_the_time_of_broken_glass_is_over_is_recorded_once
             }
         }
     };
