@@ -82,8 +82,8 @@ pub(super) fn audit(marks: Marks, filter: &AuditFilter) -> Restriction {
         .equals("workspace_id", filter.workspace_id.to_string())
         .within("tenant_id", &filter.reach)
         .equals_if("tenant_id", filter.tenant_id.as_ref())
-        .any_of("event_type", &all_keys(&filter.event_types, |it| it.keys()))
-        .any_of("outcome", &all_keys(&filter.outcomes, |it| it.keys()))
+        .any_of("event_type", &filter.event_types)
+        .any_of("outcome", &filter.outcomes)
         .equals_if("actor_type", filter.actor_type.as_ref())
         .equals_if("actor_label", filter.actor_label.as_ref())
         .equals_if("target_type", filter.target_type.as_ref())
@@ -92,11 +92,6 @@ pub(super) fn audit(marks: Marks, filter: &AuditFilter) -> Restriction {
         .at_least("occurred_at", filter.date_from.map(nanos))
         .less_than("occurred_at", filter.date_until.map(nanos))
         .contains("summary", filter.search.as_deref())
-}
-
-/// Older records carry what the keys were then.
-fn all_keys<T: Copy>(members: &[T], keys: fn(T) -> &'static [&'static str]) -> Vec<&'static str> {
-    members.iter().flat_map(|member| keys(*member)).copied().collect()
 }
 
 /// Counts the newest records that pass the filter by what one can filter by, in a dialect's `order`.

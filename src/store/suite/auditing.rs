@@ -137,23 +137,3 @@ pub(crate) async fn the_options_of_the_filters_are_what_a_viewer_can_see(fixture
     let nothing = AuditFilter { reach: Reach::Some([].into()), ..all };
     assert_eq!(read(nothing).await.unwrap(), AuditOptions::default());
 }
-
-pub(crate) async fn records_with_the_words_of_their_time_are_found(fixture: Fixture) {
-    let mut event = fixture.event(EventType::AgentStarted, "The agent started");
-    event.outcome = Outcome::Failed;
-    fixture.store.commit(Vec::new(), event.clone().into()).await.unwrap();
-    fixture.base.tamper(fixture.base.unlock_audit()).await.unwrap();
-    // As an agent wrote it whose word for this was another one.
-    fixture
-        .base
-        .tamper("UPDATE audit_events SET outcome = 'failure' WHERE outcome = 'failed'")
-        .await
-        .unwrap();
-    let failed = AuditFilter {
-        outcomes: vec![Outcome::Failed],
-        ..AuditFilter::workspace(event.workspace_id)
-    };
-    let found = fixture.store.audit(failed, PageRequest::default()).await.unwrap();
-    assert_eq!(found.items.len(), 1);
-    assert_eq!(found.items[0].event.outcome, Outcome::Failed);
-}

@@ -96,7 +96,6 @@ macro_rules! conformance {
             auditing {
                 the_log_refuses_every_way_to_change_it
                 damage_behind_the_triggers_is_found
-                records_with_the_words_of_their_time_are_found
                 records_are_found_by_what_the_filters_say
                 the_options_of_the_filters_are_what_a_viewer_can_see
             }
