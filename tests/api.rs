@@ -46,6 +46,7 @@ use wharfinger::world::content_files::FilesInMemory;
 use wharfinger::world::contexts::{self, Contexts};
 use wharfinger::world::docker::fake::{Behaviour, FakeEngine};
 use wharfinger::world::host::SystemEntropy;
+use wharfinger::world::runbook_files::Folder;
 use wharfinger::world::tasks::Supervisor;
 
 const WEB: &str = "services:\n  web: {image: 'web:1', command: [serve]}\n";
@@ -115,7 +116,12 @@ impl Fixture {
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
-            runbooks: Runbooks::new(Arc::clone(&store), runner.door(), ambient.clone()),
+            runbooks: Runbooks::new(
+                Arc::clone(&store),
+                runner.door(),
+                ambient.clone(),
+                Folder::default(),
+            ),
             backups: Backups::new(Arc::clone(&store), ambient.clone()),
             engine: engine.clone(),
             ambient: ambient.clone(),

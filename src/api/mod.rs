@@ -176,8 +176,8 @@ fn documented_routes() -> Builder {
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
         PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
         PlatformWorkspaces, ProjectsDeploy, ProjectsLogs, ProjectsRemove, ProjectsRestart,
-        ProjectsView, QueueControl, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost,
-        RunsView, SchedulesManage, SchedulesView,
+        ProjectsView, QueueControl, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
+        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -231,6 +231,7 @@ fn documented_routes() -> Builder {
         .add(Member(RunbooksView), SMALL, routes!(runbooks::show))
         .add(Member(RunbooksRun), SMALL, routes!(runbooks::preflight))
         .add(Member(RunbooksRun), SMALL, routes!(runbooks::start))
+        .add(Member(RunbooksApprove), SMALL, routes!(runbooks::decide))
         .add(Whole(AlertsView), SMALL, routes!(alerts::rules))
         .add(Whole(AlertsManage), SMALL, routes!(alerts::put_rule))
         .add(Whole(AlertsManage), SMALL, routes!(alerts::remove_rule))

@@ -137,6 +137,8 @@ impl From<CancelError> for Problem {
             CancelError::Ended(_) | CancelError::NotAsking(_) | CancelError::Busy(_) => {
                 Self::new(ProblemCode::Conflict, error.to_string())
             }
+            CancelError::Own(_) => Self::new(ProblemCode::Forbidden, error.to_string())
+                .hint("ask somebody else who may approve runbooks"),
         }
     }
 }

@@ -308,3 +308,33 @@ pub const GLASS_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 pub const BROKEN_GLASS_MAX: Duration = Duration::from_secs(8 * 3600);
 /// Largest file that holds a token.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 4 << 10;
+/// Bytes of a runbook's file.
+pub const RUNBOOK_BYTES_MAX: usize = 32 << 10;
+/// Files in the folder of runbooks.
+pub const RUNBOOK_FILES_MAX: usize = 200;
+/// Steps of a runbook, and operations of its preflight.
+pub const RUNBOOK_STEPS_MAX: usize = 50;
+/// Parameters of a runbook, and words that one of them may be.
+pub const RUNBOOK_PARAMETERS_MAX: usize = 20;
+/// Characters of a text that a runbook is told or makes.
+pub const RUNBOOK_TEXT_CHARS_MAX: usize = 500;
+/// Characters of an expression in a runbook.
+pub const RUNBOOK_EXPRESSION_CHARS_MAX: usize = 500;
+/// Brackets within brackets in such an expression.
+pub const RUNBOOK_EXPRESSION_DEPTH_MAX: usize = 16;
+/// Tries of a runbook's step.
+pub const RUNBOOK_TRIES_MAX: u64 = 10;
+/// Longest pause between two tries, and longest time of a step.
+pub const RUNBOOK_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Time of a step that says nothing of it.
+pub const RUNBOOK_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Longest time that an approval may be waited for.
+pub const RUNBOOK_APPROVAL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+/// Time that an approval is waited for when the runbook says nothing of it.
+pub const RUNBOOK_APPROVAL: Duration = Duration::from_secs(24 * 3600);
+/// How often a runbook looks at a run that it asked for although nobody told of its end.
+pub const RUNBOOK_LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// Pause before a run is looked at again that is about to wait.
+pub const RUNBOOK_WAKE_PAUSE: Duration = Duration::from_millis(50);
+/// How often whoever looks after a run that a runbook waits for sees whether the agent stops.
+pub const RUNBOOK_OPEN_INTERVAL: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ pub(super) use access::{
 };
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
-pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb};
+pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
 pub(super) use store::{StoreBackup, StoreMove, StorePlant, StoreRestore, StoreVerb};
 

@@ -72,6 +72,7 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, CliError> {
             let file = verify.file.clone().unwrap_or_default();
             audit::offline(&verify, &file, output)
         }
+        Verb::Runbook(grammar::RunbookVerb::Validate { file }) => runbooks::validate(&file, output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);

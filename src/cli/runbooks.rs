@@ -1,15 +1,19 @@
 //! The verbs of runbooks: `runbook …`. Owns their text. Face: `runbooks`. Never starts one without a
 //! preflight: its digest is given, or `--yes` looks first and shows what it found.
 
+use std::path::Path;
+
 use super::client::{Client, encode};
 use super::exit::{CliError, Exit};
 use super::follow::follow;
-use super::grammar::{RunbookAsk as Asked, RunbookStart as Started, RunbookVerb};
+use super::grammar::{RunbookAsk as Asked, RunbookStart as Started, RunbookVerb, RunbookWord};
 use super::output::{Output, Table};
 use super::records::end;
 use crate::api::wire::{
-    Page, PreflightView, ReasonView, RunAccepted, RunbookAsk, RunbookStart, RunbookView,
+    PreflightView, ReasonView, RunAccepted, RunDecision, RunView, RunbookAsk, RunbookList,
+    RunbookStart, RunbookView,
 };
+use crate::domain::runbooks::file::read;
 use crate::domain::runbooks::{Argument, Arguments, Scope};
 
 /// `wharf runbook …`.
@@ -32,7 +36,65 @@ pub(super) async fn runbooks(
             Ok(Exit::Success)
         }
         RunbookVerb::Start(wanted) => start(client, *wanted, output).await,
+        RunbookVerb::Approve { word } => decide(client, word, true, output).await,
+        RunbookVerb::Refuse { word } => decide(client, word, false, output).await,
+        RunbookVerb::Validate { file } => validate(&file, output),
     }
+}
+
+/// `wharf runbook validate FILE`: every problem of the file, with its place.
+pub(super) fn validate(file: &Path, output: &mut Output) -> Result<Exit, CliError> {
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let exit = match error.kind() {
+            std::io::ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::SystemFile,
+        };
+        CliError::new(exit, format!("cannot read {shown}: {error}"))
+    })?;
+    match read(&shown, &text) {
+        Ok(runbook) => {
+            if output.is_json() {
+                output.json(&serde_json::json!({
+                    "key": runbook.name,
+                    "definition": runbook.digest,
+                    "problems": [],
+                }))?;
+            } else {
+                output.line(format!(
+                    "{shown}: runbook {} of {} steps, {}",
+                    runbook.name,
+                    runbook.steps.len(),
+                    runbook.digest.short()
+                ))?;
+            }
+            Ok(Exit::Success)
+        }
+        Err(diagnostics) => {
+            if output.is_json() {
+                output.json(&serde_json::json!({ "problems": diagnostics }))?;
+                return Ok(Exit::Data);
+            }
+            Err(CliError::new(Exit::Data, diagnostics.to_string()))
+        }
+    }
+}
+
+async fn decide(
+    client: &Client,
+    word: RunbookWord,
+    approve: bool,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    let path = format!("/v1/runs/{}/decision", encode(&word.run));
+    let run: RunView = client.post(&path, &RunDecision { approve, reason: word.reason }).await?;
+    if output.is_json() {
+        output.json(&run)?;
+    } else {
+        let verb = if approve { "approved" } else { "refused" };
+        output.line(format!("run {}: {verb}", run.id))?;
+    }
+    Ok(Exit::Success)
 }
 
 fn path(key: &str, rest: &str) -> String {
@@ -121,7 +183,7 @@ async fn start(client: &Client, wanted: Started, output: &mut Output) -> Result<
 }
 
 async fn list(client: &Client, output: &mut Output) -> Result<Exit, CliError> {
-    let page: Page<RunbookView> = client.get("/v1/runbooks").await?;
+    let page: RunbookList = client.get("/v1/runbooks").await?;
     if output.is_json() {
         output.json(&page)?;
         return Ok(Exit::Success);
@@ -136,6 +198,9 @@ async fn list(client: &Client, output: &mut Output) -> Result<Exit, CliError> {
         ]);
     }
     output.text(&table.render())?;
+    for problem in &page.problems {
+        output.note(format!("warning: {problem}"));
+    }
     Ok(Exit::Success)
 }
 
@@ -153,7 +218,11 @@ async fn show(client: &Client, key: &str, output: &mut Output) -> Result<Exit, C
     output.line(format!("{}: {}", runbook.key, runbook.label))?;
     output.line(&runbook.description)?;
     output.line(format!("Scopes: {}", scopes(&runbook)))?;
-    output.line(format!("Needs: {}", runbook.capability))?;
+    let needs = match runbook.needs.is_empty() {
+        true => runbook.capability.clone(),
+        false => runbook.needs.join(", "),
+    };
+    output.line(format!("Needs: {needs}"))?;
     output.line(format!("Usually takes: {} s", runbook.estimated_seconds))?;
     for parameter in &runbook.parameters {
         let default = match &parameter.default {
@@ -163,6 +232,14 @@ async fn show(client: &Client, key: &str, output: &mut Output) -> Result<Exit, C
         let line =
             format!("  {} ({}{default}): {}", parameter.name, parameter.kind, parameter.label);
         output.line(line)?;
+    }
+    for (index, step) in runbook.steps.iter().enumerate() {
+        let does = step.call.as_deref().unwrap_or("waits for an approval");
+        let undo = match &step.undo {
+            Some(undo) => format!(", taken back by {undo}"),
+            None => String::new(),
+        };
+        output.line(format!("  {}. {}: {does}{undo}", index + 1, step.label))?;
     }
     Ok(Exit::Success)
 }

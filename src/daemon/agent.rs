@@ -45,6 +45,7 @@ use crate::world::docker::{
 use crate::world::groups;
 use crate::world::host::{self, SystemEntropy};
 use crate::world::notify::HttpNotify;
+use crate::world::runbook_files::Folder;
 use crate::world::tasks::{Spawn as _, Supervisor, TaskHandle};
 
 /// Everything that lives as long as the process.
@@ -139,7 +140,12 @@ impl Agent {
         let api = Api {
             schedules: schedules.clone(),
             alerts,
-            runbooks: Runbooks::new(Arc::clone(&store), runner.door(), ambient.clone()),
+            runbooks: Runbooks::new(
+                Arc::clone(&store),
+                runner.door(),
+                ambient.clone(),
+                Folder::new(config.runbooks.clone()),
+            ),
             backups: Backups::new(Arc::clone(&store), ambient.clone()),
             store: Arc::clone(&store),
             door: runner.door(),

@@ -111,6 +111,9 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
         "agent started"
     );
     let mut runner = agent.spawn("runner", Arc::clone(&agent.runner).serve());
+    if let Err(error) = agent.api.runbooks.look_after_waiting().await {
+        tracing::warn!(error = %chain(&error), "runbooks that wait for runs wake later");
+    }
     if let Some(news) = agent.news.take() {
         let (runner, schedules) = (Arc::clone(&agent.runner), agent.api.schedules.clone());
         let alerts = agent.api.alerts.changed();

@@ -16,6 +16,7 @@ use crate::domain::runs::{
 };
 use crate::store::{RunProgress, Store, StoreError};
 
+use super::Door;
 use super::signals::{Happened, Signals};
 
 /// What this attempt is for.
@@ -80,6 +81,7 @@ pub(super) struct Inner {
     pub(super) purpose: Purpose,
     pub(super) earlier_steps: Vec<StepRecord>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) door: Door,
     pub(super) ambient: Ambient,
     pub(super) signals: Arc<Signals>,
     pub(super) cancel: CancellationToken,
@@ -119,6 +121,16 @@ impl RunContext {
     /// The steps of earlier attempts; those with status `unknown` may or may not have acted.
     pub fn earlier_steps(&self) -> &[StepRecord] {
         &self.inner.earlier_steps
+    }
+
+    /// The agent's memory.
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// Where this run asks for others.
+    pub(super) fn door(&self) -> &Door {
+        &self.inner.door
     }
 
     /// The time, randomness and crash points of the process.
@@ -233,6 +245,20 @@ impl RunContext {
     /// The details that the run tells by now.
     pub fn details(&self) -> Details {
         self.inner.details.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes what was told by now, without waiting for a step's end.
+    ///
+    /// # Errors
+    /// When the store does not take it; it goes with what is written next then.
+    pub(super) async fn save(&self) -> Result<(), StoreError> {
+        let progress = self.take_progress();
+        let (run, attempt) = (self.inner.run.id, self.attempt());
+        let saved = self.inner.store.add_progress(run, attempt, progress.clone()).await;
+        if saved.is_err() {
+            self.put_back(progress);
+        }
+        saved
     }
 
     /// Tells followers what the run is doing. Not kept.

@@ -1,6 +1,7 @@
 //! The one door through which everything asks for a run. Owns admission: identity, audit, locks by
 //! subject, closed at shutdown. Face: `Door`. Never executes anything.
 
+mod decisions;
 mod queue;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ use super::definitions::Definitions;
 use super::events::{describe, notice_event, run_event, teller};
 use super::signals::{Alarm, Follower, Happened, Signals};
 
+pub use decisions::Word;
 pub use queue::QueueError;
 
 /// What somebody asks for.
@@ -149,6 +151,9 @@ pub enum CancelError {
     /// It does not wait for an answer.
     #[error("run {0} does not wait for an answer")]
     NotAsking(RunId),
+    /// Whoever started it cannot approve it.
+    #[error("run {0} waits for somebody else than who started it")]
+    Own(RunId),
     /// It changed again and again while it was tried.
     #[error("run {0} changes too fast")]
     Busy(RunId),

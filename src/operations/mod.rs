@@ -40,7 +40,7 @@ use rollout::Rollout;
 use runbooks::RunRunbook;
 
 pub use context::{Purpose, RunContext, Step, StepError, Stop};
-pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitError};
+pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitError, Word};
 pub use events::{notice_event, run_event, teller};
 pub use runner::{JobContext, Operations, Recovered, Runner, RunnerOptions};
 pub use signals::{Alarm, Followed, Follower, Happened, RunNews};
@@ -71,7 +71,7 @@ impl Operations {
             .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
             .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
             .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
-            .with(RunType::RunRunbook, Arc::new(RunRunbook::new(Arc::clone(&rollout.store))))
+            .with(RunType::RunRunbook, Arc::new(RunRunbook::new(rollout.clone())))
     }
 }
 

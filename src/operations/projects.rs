@@ -293,6 +293,17 @@ impl Projects {
         volumes: bool,
         asker: &Asker,
     ) -> Result<Admitted, ProjectError> {
+        let request = self.removal(name, volumes, asker).await?;
+        self.door.submit(request).await.map_err(ProjectError::Submit)
+    }
+
+    /// The request of a removal.
+    pub(super) async fn removal(
+        &self,
+        name: &str,
+        volumes: bool,
+        asker: &Asker,
+    ) -> Result<Request, ProjectError> {
         if !is_project_name(name) {
             return Err(ProjectError::Name(name.to_owned()));
         }
@@ -304,7 +315,7 @@ impl Projects {
         let inputs = Inputs::RemoveProject(RemoveProject { project: name.to_owned(), volumes });
         let mut request = asker.request(&scope, inputs);
         request.writes.push(keep(&scope, name, Desired::Removed, self.ambient.now()));
-        self.door.submit(request).await.map_err(ProjectError::Submit)
+        Ok(request)
     }
 
     /// Asks for a restart of a project's containers.
@@ -317,6 +328,17 @@ impl Projects {
         services: Vec<String>,
         asker: &Asker,
     ) -> Result<Admitted, ProjectError> {
+        let request = self.restarting(name, services, asker).await?;
+        self.door.submit(request).await.map_err(ProjectError::Submit)
+    }
+
+    /// The request of a restart.
+    pub(super) async fn restarting(
+        &self,
+        name: &str,
+        services: Vec<String>,
+        asker: &Asker,
+    ) -> Result<Request, ProjectError> {
         let scope = self.within.scope.clone();
         let known = self.known_project(&scope, name).await?;
         if !services.is_empty() {
@@ -326,8 +348,7 @@ impl Projects {
         }
         let project = name.to_owned();
         let inputs = Inputs::RestartProject(RestartProject { project, services });
-        let request = asker.request(&scope, inputs);
-        self.door.submit(request).await.map_err(ProjectError::Submit)
+        Ok(asker.request(&scope, inputs))
     }
 
     /// Leaves a project alone from now on.

@@ -417,6 +417,7 @@ impl Runner {
             purpose,
             earlier_steps,
             store: Arc::clone(&self.store),
+            door: self.door(),
             ambient: self.ambient.clone(),
             signals: Arc::clone(&self.signals),
             cancel,

@@ -258,11 +258,15 @@ impl Schedules {
     /// # Errors
     /// When there is none, or the run is not accepted.
     pub async fn run_now(&self, name: &str, asker: &Asker) -> Result<Admitted, ScheduleError> {
+        let request = self.firing(name, asker).await?;
+        self.door.submit(request).await.map_err(ScheduleError::Submit)
+    }
+
+    /// The request of a schedule's run.
+    pub(super) async fn firing(&self, name: &str, asker: &Asker) -> Result<Request, ScheduleError> {
         let schedule = self.find(name).await?;
         let inputs = self.inputs(&schedule.task).await?;
-        let request =
-            Request { tenant_id: schedule.tenant_id, ..asker.request(&self.within.scope, inputs) };
-        self.door.submit(request).await.map_err(ScheduleError::Submit)
+        Ok(Request { tenant_id: schedule.tenant_id, ..asker.request(&self.within.scope, inputs) })
     }
 
     /// The run that a schedule's firing would meet: one that asks for the same, or the one that it

@@ -79,6 +79,15 @@ pub enum Write {
         /// The run.
         run_id: RunId,
     },
+    /// Somebody decided what a run waits for, and it goes on with that.
+    DecideRun {
+        /// The run.
+        run_id: RunId,
+        /// The attempt that put it aside.
+        attempt: u32,
+        /// What it tells from now on; the decision is in it.
+        details: Box<Details>,
+    },
     /// Somebody asked for the run to be cancelled.
     RequestCancel {
         /// The run.

@@ -12,4 +12,5 @@ pub mod groups;
 pub mod host;
 pub mod host_paths;
 pub mod notify;
+pub mod runbook_files;
 pub mod tasks;

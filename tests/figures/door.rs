@@ -30,6 +30,7 @@ use wharfinger::store::keys::Keys;
 use wharfinger::world::content_files::FilesInMemory;
 use wharfinger::world::contexts::Contexts;
 use wharfinger::world::docker::fake::FakeEngine;
+use wharfinger::world::runbook_files::Folder;
 use wharfinger::world::tasks::Supervisor;
 
 use crate::load::MEASURED;
@@ -101,7 +102,12 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         hosted: runner.hosted(),
         projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
         schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
-        runbooks: Runbooks::new(Arc::clone(&store), runner.door(), ambient.clone()),
+        runbooks: Runbooks::new(
+            Arc::clone(&store),
+            runner.door(),
+            ambient.clone(),
+            Folder::default(),
+        ),
         backups: Backups::new(Arc::clone(&store), ambient.clone()),
         alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
         engine,

@@ -51,6 +51,11 @@ impl Agent {
         Self::prepared(dir.to_owned(), None, "")
     }
 
+    /// The same, with settings of the test's.
+    pub(crate) fn prepared_with(dir: &Path, settings: &str) -> Self {
+        Self::prepared(dir.to_owned(), None, settings)
+    }
+
     /// The same, with its socket elsewhere.
     pub(crate) fn prepared_at(dir: &Path, socket: &Path) -> Self {
         let settings = format!("socket: {{path: '{}'}}\n", socket.display());
@@ -200,7 +205,7 @@ impl Drop for Agent {
 }
 
 /// The setting that leads to a database.
-fn shared_store(server: &postgres::Server, database: &str) -> String {
+pub(crate) fn shared_store(server: &postgres::Server, database: &str) -> String {
     format!(
         "store: {{postgres: {{host: '{}', database: {database}, readers: 2}}}}\n",
         server.socket().display()

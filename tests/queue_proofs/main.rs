@@ -24,6 +24,7 @@ mod outage;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod processes;
+mod runbook_files;
 mod runbooks;
 
 use std::time::{Duration, Instant};

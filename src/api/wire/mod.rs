@@ -46,8 +46,8 @@ pub use queue::{
     ControlView, DepthView, Parts, PutControl, QueueAgentView, QueueView, Retry, WaitingWorker,
 };
 pub use runbooks::{
-    ParameterView, PlatformInitiatorView, PreflightView, ReasonView, RunbookAsk, RunbookOfRun,
-    RunbookStart, RunbookView,
+    ApprovalView, ParameterView, PlatformInitiatorView, PreflightView, ReasonView, RunDecision,
+    RunbookAsk, RunbookList, RunbookOfRun, RunbookStart, RunbookStep, RunbookView, StepOfRunbook,
 };
 pub use runs::{
     AttemptView, FailureView, RunAccepted, RunDetail, RunEvent, RunView, ServiceEnd, StepView,

@@ -124,7 +124,9 @@ impl From<&OperationRun> for RunView {
             run_type: run.run_type(),
             subject: run.subject.as_ref().map(ToString::to_string),
             project: run.context.inputs.project().map(str::to_owned),
-            runbook: run.context.inputs.runbook().map(|it| RunbookOfRun::of(it, run.source)),
+            runbook: run.context.inputs.runbook().map(|start| {
+                RunbookOfRun::of(start, run.source, run.context.details.journal.as_deref())
+            }),
             status: run.status(),
             outcome: run.outcome(),
             waiting: run.waiting().map(WaitingView::from),

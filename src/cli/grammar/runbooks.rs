@@ -1,6 +1,8 @@
 //! The words of `wharf runbook`. Owns its options and their help. Face: `RunbookVerb`. Never knows a
 //! runbook: the agent tells which there are and what they take.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +21,30 @@ pub(in crate::cli) enum RunbookVerb {
     },
     /// Start a runbook as it was looked at
     Start(Box<RunbookStart>),
+    /// Approve what a run waits for, or let one go on that asks after a crash
+    Approve {
+        #[command(flatten)]
+        word: RunbookWord,
+    },
+    /// Refuse what a run waits for: what it did is taken back
+    Refuse {
+        #[command(flatten)]
+        word: RunbookWord,
+    },
+    /// Check a runbook's file, without an agent
+    Validate {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RunbookWord {
+    /// The run's id
+    pub run: String,
+    /// Why, in words
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -64,6 +64,8 @@ pub struct Config {
     pub alerts_run_url: String,
     /// How the audit log is kept.
     pub audit: Audit,
+    /// The folder of runbooks.
+    pub runbooks: Option<PathBuf>,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
 }
@@ -213,6 +215,10 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     let host_path_roots = section(&root, "host_paths", &mut problems, read_roots);
     let alerts_run_url = section(&root, "alerts", &mut problems, read_run_url);
     let audit = section(&root, "audit", &mut problems, read_audit);
+    let runbooks = section(&root, "runbooks", &mut problems, |f| match f.node("directory") {
+        Some(node) => absolute_path(f, "directory", node),
+        None => None,
+    });
     let contexts_bytes_max = section(&root, "contexts", &mut problems, |f| {
         bounded_size(f, "size_max", 1 << 20, 1 << 40).unwrap_or(2 << 30)
     });
@@ -237,6 +243,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         host_path_roots,
         alerts_run_url,
         audit,
+        runbooks,
         contexts_bytes_max,
     })
 }
@@ -527,6 +534,10 @@ impl Config {
             ("alerts.run_url", self.alerts_run_url.clone()),
             ("audit.anchors", self.audit.anchors_text()),
             ("audit.retention_days", self.audit.retention_text()),
+            (
+                "runbooks.directory",
+                self.runbooks.as_ref().map(|it| it.display().to_string()).unwrap_or_default(),
+            ),
             ("contexts.size_max", self.contexts_bytes_max.to_string()),
         ]);
         values.extend(listen::values(self.tcp.as_ref()));

@@ -291,6 +291,14 @@ pub const KEYS: &[Key] = &[
          their place, and what is left verifies.",
     ),
     key(
+        "runbooks.directory",
+        "absolute path",
+        "(none)",
+        Reload::Restart,
+        "Folder with runbooks of your own, one per `*.yaml`: see runbooks.md. Files that others than \
+         their owner may change do not count.",
+    ),
+    key(
         "contexts.size_max",
         "size, 1m to 1t",
         "2g",

@@ -30,6 +30,10 @@ keyed! {
         RunWoken = "operation_run.woken",
         /// An operator answered a waiting run.
         RunAnswered = "operation_run.answered",
+        /// Somebody approved what a run waited for.
+        RunApproved = "operation_run.approved",
+        /// Somebody refused it.
+        RunRefused = "operation_run.refused",
         /// Somebody asked for a run to be cancelled.
         RunCancelRequested = "operation_run.cancel_requested",
         /// A run ended as cancelled.

@@ -1,6 +1,7 @@
-//! Lists the runbooks that the agent brings. Owns the catalog. Face: `RunbookKey::entry`. Never
+//! Lists the runbooks that the agent brings. Owns the catalog. Face: `RunbookKey::built_in`. Never
 //! knows how one is executed.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,12 +9,12 @@ use serde::Serialize;
 use super::parameters::{Kind, Parameter};
 use super::{Argument, Scope};
 use crate::base::keyed::keyed;
-use crate::base::{CanonicalError, Digest, canonical};
+use crate::base::{CanonicalError, Digest, Name, canonical};
 use crate::domain::access::Capability;
 
 keyed! {
-    /// The runbooks there are.
-    pub enum RunbookKey: "runbook" {
+    /// The runbooks there are: the agent's own, and those of files.
+    pub enum RunbookKey: "runbook", or File if Name::is_dotted, like "<the key of a file>" {
         /// Gives old findings their lifecycle, and makes one of those that are the same.
         FindingsLifecycleBackfill = "findings.lifecycle.backfill",
         /// Tries dead letters again.
@@ -47,13 +48,15 @@ keyed! {
         Audit = "audit",
         /// The database.
         Store = "store",
+        /// A runbook of a file: it runs once at a time, whatever its operations lock themselves.
+        Runbook = "runbook",
     }
 }
 
 impl Locks {
     /// Whether it is a thing of one host: only its agent can do it.
     pub const fn is_of_host(self) -> bool {
-        matches!(self, Self::Audit | Self::Store)
+        matches!(self, Self::Audit | Self::Store | Self::Runbook)
     }
 }
 
@@ -63,17 +66,17 @@ pub struct Entry {
     /// Its key.
     pub key: RunbookKey,
     /// For people: its name.
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     /// For people: what it does.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// What whoever starts it must be allowed.
     pub capability: Capability,
     /// How long it usually takes, in seconds.
     pub estimated_seconds: u64,
     /// How far it can reach.
-    pub scopes: &'static [Scope],
+    pub scopes: Cow<'static, [Scope]>,
     /// What it can be told.
-    pub parameters: &'static [Parameter],
+    pub parameters: Cow<'static, [Parameter]>,
     /// When it needs a reason.
     pub reason: ReasonRule,
     /// What it locks.
@@ -100,84 +103,101 @@ const ALL: &[Scope] = &[Scope::AllTenants];
 
 static BACKFILL: Entry = Entry {
     key: RunbookKey::FindingsLifecycleBackfill,
-    label: "Backfill the lifecycle of findings",
-    description: "Gives findings of the form before lifecycles what they lack (first and last seen, \
+    label: Cow::Borrowed("Backfill the lifecycle of findings"),
+    description: Cow::Borrowed(
+        "Gives findings of the form before lifecycles what they lack (first and last seen, \
                   times seen, due date, recurrence key) and makes one finding of those that are the \
                   same. Done a second time, it changes nothing.",
+    ),
     capability: Capability::RunbooksRun,
     estimated_seconds: 300,
-    scopes: BOTH,
-    parameters: &[],
+    scopes: Cow::Borrowed(BOTH),
+    parameters: Cow::Borrowed(&[]),
     reason: ReasonRule::AllTenants,
     locks: Locks::Findings,
 };
 
 static RETRY_FAILED: Entry = Entry {
     key: RunbookKey::RunsRetryFailed,
-    label: "Try failed runs again",
-    description: "Tries dead letters again, each as a new run: all of it, or only the jobs that \
+    label: Cow::Borrowed("Try failed runs again"),
+    description: Cow::Borrowed(
+        "Tries dead letters again, each as a new run: all of it, or only the jobs that \
                   were not done.",
+    ),
     capability: Capability::RunbooksRun,
     estimated_seconds: 60,
-    scopes: BOTH,
-    parameters: &[
+    scopes: Cow::Borrowed(BOTH),
+    parameters: Cow::Borrowed(&[
         Parameter {
-            name: "run_type",
-            label: "Only runs of this type",
+            name: Cow::Borrowed("run_type"),
+            label: Cow::Borrowed("Only runs of this type"),
             kind: Kind::Text { chars_max: 40 },
             default: None,
+            is_needed: false,
         },
         Parameter {
-            name: "limit",
-            label: "At most so many of each tenant",
+            name: Cow::Borrowed("limit"),
+            label: Cow::Borrowed("At most so many of each tenant"),
             kind: Kind::Whole { min: 1, max: 10_000 },
             default: Some(Argument::Whole(1_000)),
+            is_needed: false,
         },
         Parameter {
-            name: "failed_jobs_only",
-            label: "Of bulk runs, only the jobs that were not done",
+            name: Cow::Borrowed("failed_jobs_only"),
+            label: Cow::Borrowed("Of bulk runs, only the jobs that were not done"),
             kind: Kind::YesNo,
             default: Some(Argument::YesNo(true)),
+            is_needed: false,
         },
-    ],
+    ]),
     reason: ReasonRule::AllTenants,
     locks: Locks::DeadLetters,
 };
 
 static VERIFY: Entry = Entry {
     key: RunbookKey::AuditVerify,
-    label: "Verify the audit log",
-    description: "Follows this host's audit log from its first record to its last and compares each \
+    label: Cow::Borrowed("Verify the audit log"),
+    description: Cow::Borrowed(
+        "Follows this host's audit log from its first record to its last and compares each \
                   with the columns that serve the filters. Changes nothing.",
+    ),
     capability: Capability::RunbooksRun,
     estimated_seconds: 60,
-    scopes: ALL,
-    parameters: &[],
+    scopes: Cow::Borrowed(ALL),
+    parameters: Cow::Borrowed(&[]),
     reason: ReasonRule::AllTenants,
     locks: Locks::Audit,
 };
 
 static MAINTENANCE: Entry = Entry {
     key: RunbookKey::StoreMaintenance,
-    label: "Maintain the database",
-    description: "Checks the database for damage, and renews the statistics that its plans are made \
+    label: Cow::Borrowed("Maintain the database"),
+    description: Cow::Borrowed(
+        "Checks the database for damage, and renews the statistics that its plans are made \
                   from.",
+    ),
     capability: Capability::RunbooksRun,
     estimated_seconds: 60,
-    scopes: ALL,
-    parameters: &[],
+    scopes: Cow::Borrowed(ALL),
+    parameters: Cow::Borrowed(&[]),
     reason: ReasonRule::AllTenants,
     locks: Locks::Store,
 };
 
 impl RunbookKey {
-    /// What is fixed about it.
-    pub const fn entry(self) -> &'static Entry {
+    /// What is fixed about one of the agent's own; none for one of a file, whose entry is read.
+    pub const fn built_in(self) -> Option<&'static Entry> {
         match self {
-            Self::FindingsLifecycleBackfill => &BACKFILL,
-            Self::RunsRetryFailed => &RETRY_FAILED,
-            Self::AuditVerify => &VERIFY,
-            Self::StoreMaintenance => &MAINTENANCE,
+            Self::FindingsLifecycleBackfill => Some(&BACKFILL),
+            Self::RunsRetryFailed => Some(&RETRY_FAILED),
+            Self::AuditVerify => Some(&VERIFY),
+            Self::StoreMaintenance => Some(&MAINTENANCE),
+            Self::File(_) => None,
         }
+    }
+
+    /// What its runs lock.
+    pub fn locks(self) -> Locks {
+        self.built_in().map_or(Locks::Runbook, |entry| entry.locks)
     }
 }

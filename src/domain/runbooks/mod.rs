@@ -1,8 +1,9 @@
 //! Says what a runbook is, whom it is good for and what is known before it starts. Owns the catalog,
-//! parameters and preflights. Face: `RunbookKey::entry`, `Ask`, `Preflight`, `Start`. Never executes
+//! parameters and preflights. Face: `Entry`, `Ask`, `Preflight`, `Start`. Never executes
 //! one, and never lets one start without a preflight.
 
 mod catalog;
+pub mod file;
 mod parameters;
 mod preflight;
 #[cfg(test)]
@@ -75,6 +76,14 @@ pub struct Start {
     /// The platform user who started it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform_initiator: Option<PlatformInitiator>,
+    /// The number of the operating system's user who started one of a file: its steps ask in their
+    /// name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asker_uid: Option<u32>,
+    /// The content of its file when it was started: what the run does, whatever the file says
+    /// later. None for one of the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// Why a runbook cannot start so.
@@ -110,12 +119,12 @@ impl Ask {
     /// # Errors
     /// When the runbook has no such scope or parameter, or the tenant is missing or too much.
     pub fn new(
-        key: RunbookKey,
+        entry: &Entry,
         scope: Scope,
         target_tenant_id: Option<TenantId>,
         arguments: &Arguments,
     ) -> Result<Self, AskError> {
-        let entry = key.entry();
+        let key = entry.key;
         if !entry.scopes.contains(&scope) {
             let known: Vec<&str> = entry.scopes.iter().map(|scope| scope.key()).collect();
             return Err(AskError::Scope { key, scope, known: known.join(", ") });
@@ -126,7 +135,7 @@ impl Ask {
             _ => {}
         }
         let arguments =
-            parameters::complete(entry.parameters, arguments).map_err(AskError::Parameter)?;
+            parameters::complete(&entry.parameters, arguments).map_err(AskError::Parameter)?;
         Ok(Self { key, scope, target_tenant_id, arguments })
     }
 
@@ -136,10 +145,11 @@ impl Ask {
     /// When it needs one.
     pub fn check_reason(
         &self,
+        entry: &Entry,
         reason: Option<&Reason>,
         is_from_above: bool,
     ) -> Result<(), AskError> {
-        let always = self.key.entry().reason == ReasonRule::Always;
+        let always = entry.reason == ReasonRule::Always;
         let is_needed = always || is_from_above || self.scope == Scope::AllTenants;
         let is_given = reason.is_some_and(|reason| !reason.reason_text.as_str().trim().is_empty());
         if is_needed && !is_given { Err(AskError::NoReason) } else { Ok(()) }

@@ -28,14 +28,14 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// Stands for the runbook as it is now, what is asked of it and all that was found. A start
-    /// that carries another one is stale.
+    /// Stands for the runbook as it is now (`definition`), what is asked of it and all that was
+    /// found. A start that carries another one is stale.
     ///
     /// # Errors
     /// When a number is past 2^53.
-    pub fn digest(&self, ask: &Ask) -> Result<Digest, CanonicalError> {
+    pub fn digest(&self, ask: &Ask, definition: Digest) -> Result<Digest, CanonicalError> {
         let found = json!({ "ask": ask, "found": self });
-        let definition = ask.key.entry().digest()?.to_string();
+        let definition = definition.to_string();
         Ok(Digest::of_parts(&[VERSION, definition.as_bytes(), &canonical::to_bytes(&found)?]))
     }
 }

@@ -6,6 +6,10 @@ use crate::domain::redaction::SafeText;
 
 const TENANT: TenantId = TenantId::from_u128(7);
 
+fn definition() -> Digest {
+    Digest::of(b"a runbook")
+}
+
 fn arguments(pairs: &[(&str, &str)]) -> Arguments {
     let text =
         |(name, value): &(&str, &str)| ((*name).to_owned(), Argument::Text((*value).to_owned()));
@@ -20,15 +24,15 @@ fn reason(text: &str) -> Reason {
 fn every_runbook_has_an_entry_that_an_operator_can_choose_by() {
     let mut digests = BTreeSet::new();
     for key in RunbookKey::ALL {
-        let entry = key.entry();
+        let entry = key.built_in().unwrap();
         assert_eq!(entry.key, *key);
         assert!(!entry.label.is_empty() && entry.description.ends_with('.'), "{key}");
         assert!(!entry.scopes.is_empty() && entry.estimated_duration().as_secs() > 0, "{key}");
         assert!(BuiltInRole::Operator.capabilities().has(entry.capability), "{key}");
         assert!(digests.insert(entry.digest().unwrap()), "{key}");
-        for scope in entry.scopes {
+        for scope in entry.scopes.iter() {
             let tenant = (*scope == Scope::SingleTenant).then_some(TENANT);
-            Ask::new(*key, *scope, tenant, &Arguments::new()).unwrap();
+            Ask::new(key.built_in().unwrap(), *scope, tenant, &Arguments::new()).unwrap();
         }
     }
 }
@@ -42,7 +46,7 @@ fn what_is_asked_is_checked_against_the_catalog() {
         given: &[(&str, &str)],
         expect: Result<&str, &str>,
     ) {
-        let asked = Ask::new(key, scope, tenant, &arguments(given));
+        let asked = Ask::new(key.built_in().unwrap(), scope, tenant, &arguments(given));
         let told = asked.map(|ask| serde_json::to_string(&ask.arguments).unwrap());
         let told = told.map_err(|error| error.to_string());
         assert_eq!(told.as_deref().map_err(String::as_str), expect);
@@ -114,8 +118,11 @@ fn a_reason_is_needed_for_all_tenants_and_with_the_glass_broken() {
     fn check(scope: Scope, is_break_glass: bool, reason: Option<Reason>, expect: bool) {
         let tenant = (scope == Scope::SingleTenant).then_some(TENANT);
         let key = RunbookKey::FindingsLifecycleBackfill;
-        let ask = Ask::new(key, scope, tenant, &Arguments::new()).unwrap();
-        assert_eq!(ask.check_reason(reason.as_ref(), is_break_glass).is_ok(), expect);
+        let ask = Ask::new(key.built_in().unwrap(), scope, tenant, &Arguments::new()).unwrap();
+        assert_eq!(
+            ask.check_reason(key.built_in().unwrap(), reason.as_ref(), is_break_glass).is_ok(),
+            expect
+        );
     }
     check(Scope::SingleTenant, false, None, true);
     check(Scope::SingleTenant, true, None, false);
@@ -130,38 +137,45 @@ fn a_digest_changes_with_everything_that_an_operator_was_told() {
     let key = RunbookKey::RunsRetryFailed;
     let ask = |tenant: Option<TenantId>, given: &[(&str, &str)]| {
         let scope = if tenant.is_none() { Scope::AllTenants } else { Scope::SingleTenant };
-        Ask::new(key, scope, tenant, &arguments(given)).unwrap()
+        Ask::new(key.built_in().unwrap(), scope, tenant, &arguments(given)).unwrap()
     };
     let found = Preflight { affected_count: 3, total_count: 5, ..Preflight::default() };
     let mut fact = found.clone();
     fact.facts.insert("types".to_owned(), "shop.mail".to_owned());
     let backfill = RunbookKey::FindingsLifecycleBackfill;
-    let other = Ask::new(backfill, Scope::AllTenants, None, &Arguments::new()).unwrap();
+    let other =
+        Ask::new(backfill.built_in().unwrap(), Scope::AllTenants, None, &Arguments::new()).unwrap();
     let digests = [
-        found.digest(&ask(None, &[])),
-        found.digest(&ask(Some(TENANT), &[])),
-        found.digest(&ask(Some(TenantId::from_u128(8)), &[])),
-        found.digest(&ask(None, &[("limit", "7")])),
-        found.digest(&other),
-        Preflight { affected_count: 4, ..found.clone() }.digest(&ask(None, &[])),
-        Preflight { total_count: 6, ..found.clone() }.digest(&ask(None, &[])),
-        Preflight { estimated_tenants: Some(1), ..found.clone() }.digest(&ask(None, &[])),
-        fact.digest(&ask(None, &[])),
+        found.digest(&ask(None, &[]), definition()),
+        found.digest(&ask(Some(TENANT), &[]), definition()),
+        found.digest(&ask(Some(TenantId::from_u128(8)), &[]), definition()),
+        found.digest(&ask(None, &[("limit", "7")]), definition()),
+        found.digest(&other, definition()),
+        Preflight { affected_count: 4, ..found.clone() }.digest(&ask(None, &[]), definition()),
+        Preflight { total_count: 6, ..found.clone() }.digest(&ask(None, &[]), definition()),
+        Preflight { estimated_tenants: Some(1), ..found.clone() }
+            .digest(&ask(None, &[]), definition()),
+        fact.digest(&ask(None, &[]), definition()),
     ];
     let different: BTreeSet<Digest> = digests.into_iter().map(Result::unwrap).collect();
     assert_eq!(different.len(), 9);
-    let again = found.digest(&ask(None, &[("limit", "1000")])).unwrap();
-    assert_eq!(again, found.digest(&ask(None, &[])).unwrap(), "the default, said or not");
+    let again = found.digest(&ask(None, &[("limit", "1000")]), definition()).unwrap();
+    assert_eq!(
+        again,
+        found.digest(&ask(None, &[]), definition()).unwrap(),
+        "the default, said or not"
+    );
 }
 
 #[test]
 fn a_start_reads_back() {
     let key = RunbookKey::FindingsLifecycleBackfill;
-    let runbook = Ask::new(key, Scope::AllTenants, None, &Arguments::new()).unwrap();
+    let runbook =
+        Ask::new(key.built_in().unwrap(), Scope::AllTenants, None, &Arguments::new()).unwrap();
     let preflight = Preflight { estimated_tenants: Some(2), ..Preflight::default() };
     let start = Start {
-        preflight_digest: preflight.digest(&runbook).unwrap(),
-        definition: key.entry().digest().unwrap(),
+        preflight_digest: preflight.digest(&runbook, definition()).unwrap(),
+        definition: definition(),
         runbook,
         preflight,
         reason: Some(reason("rows of last year")),
@@ -171,6 +185,8 @@ fn a_start_reads_back() {
             name: "ada".to_owned(),
             is_break_glass: true,
         }),
+        asker_uid: Some(1000),
+        file: Some("key: shop.drain".to_owned()),
     };
     let text = serde_json::to_string(&start).unwrap();
     assert_eq!(serde_json::from_str::<Start>(&text).unwrap(), start);

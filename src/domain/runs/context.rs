@@ -10,7 +10,8 @@ use crate::base::Digest;
 use crate::base::ids::{ConnectionId, RevisionId, TenantId};
 use crate::base::keyed::keyed;
 use crate::domain::redaction::SafeText;
-use crate::domain::runbooks::{Scope, Start};
+use crate::domain::runbooks::file::Journal;
+use crate::domain::runbooks::{RunbookKey, Scope, Start};
 
 /// What was asked, and the details of what was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +141,7 @@ impl Inputs {
     pub fn is_of_host(&self) -> bool {
         match self {
             Self::Hosted(_) => false,
-            Self::RunRunbook(start) => start.runbook.key.entry().locks.is_of_host(),
+            Self::RunRunbook(start) => start.runbook.key.locks().is_of_host(),
             _ => true,
         }
     }
@@ -149,7 +150,7 @@ impl Inputs {
     /// tenant is locked while somebody works on it.
     pub fn job_subject(&self, tenant: Option<TenantId>) -> Option<Subject> {
         let ask = &self.runbook()?.runbook;
-        let locks = ask.key.entry().locks;
+        let locks = ask.key.locks();
         let is_part = ask.scope == Scope::AllTenants && !locks.is_of_host();
         tenant.filter(|_| is_part).map(|tenant| Subject::tenant(locks, tenant))
     }
@@ -159,10 +160,11 @@ impl Inputs {
         match self {
             Self::Hosted(inputs) => inputs.subject.clone(),
             Self::RunRunbook(start) => {
-                let locks = start.runbook.key.entry().locks;
-                Some(match start.runbook.target_tenant_id {
-                    Some(tenant) => Subject::tenant(locks, tenant),
-                    None => Subject::all(locks),
+                let locks = start.runbook.key.locks();
+                Some(match (start.runbook.key, start.runbook.target_tenant_id) {
+                    (RunbookKey::File(name), _) => Subject::runbook(name),
+                    (_, Some(tenant)) => Subject::tenant(locks, tenant),
+                    (_, None) => Subject::all(locks),
                 })
             }
             _ => self.project().map(Subject::project),
@@ -180,6 +182,9 @@ pub struct Details {
     /// The digest of the plan that the run began with; a later round plans anew what is left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<Digest>,
+    /// How far the run of a runbook's file has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Box<Journal>>,
     /// How each service stands at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceDetail>,

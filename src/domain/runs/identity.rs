@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Hosted, Inputs};
 use crate::base::canonical::{CanonicalError, to_bytes};
 use crate::base::ids::{TenantId, WorkspaceId};
-use crate::base::{Digest, keyed::UnknownKey};
+use crate::base::{Digest, Name, keyed::UnknownKey};
 use crate::domain::runbooks::Locks;
 
 /// Changes when the hashed form changes, so that old and new hashes are never confused.
@@ -63,7 +63,12 @@ fn normalised(inputs: &Inputs) -> Value {
             "services": sorted(&restart.services),
         }),
         // What was found and why it is done do not change what is asked for.
-        Inputs::RunRunbook(start) => json!({ "runbook": start.runbook }),
+        Inputs::RunRunbook(start) if start.file.is_none() => json!({ "runbook": start.runbook }),
+        // What another content of the file asks for is something else.
+        Inputs::RunRunbook(start) => json!({
+            "runbook": start.runbook,
+            "definition": start.definition,
+        }),
         Inputs::Hosted(hosted) => json!({ "payload": hosted.payload.as_str() }),
     }
 }
@@ -117,6 +122,11 @@ impl Subject {
     /// What it locks when it reaches all tenants: `findings:all`.
     pub fn all(locks: Locks) -> Self {
         Self(format!("{locks}:all"))
+    }
+
+    /// A runbook of a file: `runbook:<key>`.
+    pub fn runbook(key: Name) -> Self {
+        Self(format!("{}:{key}", Locks::Runbook))
     }
 
     /// Reads the form `kind:name`.

@@ -1,41 +1,56 @@
 //! Executes a runbook's run: looks again, then makes a job per tenant, then does each. Owns the
 //! order. Face: `RunRunbook`. Never makes a job when what is found is not what somebody looked at.
 
-use std::sync::Arc;
-
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use super::steps::FileRun;
 use super::survey::survey;
 use super::{backfill, host_checks, retry_failed};
 use crate::base::chain;
 use crate::domain::runbooks::{Preflight, RunbookKey, Start};
 use crate::domain::runs::{CountKey, End, Failure, JobEnd, ReasonCode, Undo};
+use crate::operations::rollout::Rollout;
 use crate::operations::{
     JobContext, Operation, RunContext, RunEnd, Step, StepError, store_failure,
 };
-use crate::store::Store;
 
 /// What executes runs of runbooks.
 pub struct RunRunbook {
-    store: Arc<dyn Store>,
+    rollout: Rollout,
 }
 
 impl RunRunbook {
-    /// On this store.
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+    /// On this engine and store.
+    pub fn new(rollout: Rollout) -> Self {
+        Self { rollout }
+    }
+
+    /// The run of a file goes its own way.
+    async fn of_file(&self, run: &RunContext, start: &Start, text: &str) -> RunEnd {
+        match FileRun::new(run, start, text, &self.rollout) {
+            Ok(file_run) => file_run.go().await,
+            Err(diagnostics) => {
+                let message =
+                    format!("this version of the agent does not take the runbook: {diagnostics}");
+                run.fail(Failure::new(ReasonCode::InputInvalid, "runbook", message));
+                RunEnd::ended(End::Failed)
+            }
+        }
     }
 
     async fn begin(&self, run: &RunContext) -> RunEnd {
         let Some(start) = run.run().context.inputs.runbook() else { return not_a_runbook(run) };
+        if let Some(text) = &start.file {
+            return self.of_file(run, start, text).await;
+        }
         let step = Step {
             key: "preflight".to_owned(),
             description: "look again at what the runbook would do".to_owned(),
             cause: "a preflight is good for what it found".to_owned(),
             undo: Undo::Nothing,
         };
-        let look = survey(&*self.store, run.run().workspace_id, &start.runbook);
+        let look = survey(&*self.rollout.store, run.run().workspace_id, &start.runbook);
         let survey = match run.step(step, look).await {
             Ok(survey) => survey,
             Err(StepError::Stopped(stop)) => return RunEnd::stopped(stop),
@@ -67,11 +82,11 @@ impl RunRunbook {
 
 /// Why what somebody looked at is not what is found now.
 fn stale(start: &Start, found: &Preflight) -> Option<String> {
-    let entry = start.runbook.key.entry().digest();
-    if entry.map_or(true, |digest| digest != start.definition) {
+    let entry = start.runbook.key.built_in().and_then(|entry| entry.digest().ok());
+    if entry != Some(start.definition) {
         return Some("the runbook is another one than when it was started; look again".to_owned());
     }
-    match found.digest(&start.runbook) {
+    match found.digest(&start.runbook, start.definition) {
         Ok(digest) if digest == start.preflight_digest => None,
         _ => Some(format!(
             "what the runbook would do is not what was looked at: {} of {} would change by now; \
@@ -100,6 +115,8 @@ impl Operation for RunRunbook {
                 RunbookKey::RunsRetryFailed => retry_failed::work(&job, &start.runbook).await,
                 RunbookKey::AuditVerify => host_checks::verify(&job).await,
                 RunbookKey::StoreMaintenance => host_checks::maintain(&job).await,
+                // It makes no jobs.
+                RunbookKey::File(_) => JobEnd::Failed,
             }
         }
         .boxed()

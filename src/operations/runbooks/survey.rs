@@ -28,7 +28,10 @@ pub(super) async fn survey(
     match ask.key {
         RunbookKey::FindingsLifecycleBackfill => findings(store, workspace, ask).await,
         RunbookKey::RunsRetryFailed => dead_letters(store, workspace, ask).await,
-        RunbookKey::AuditVerify | RunbookKey::StoreMaintenance => Ok(of_host()),
+        // What a file would do is planned from the file.
+        RunbookKey::AuditVerify | RunbookKey::StoreMaintenance | RunbookKey::File(_) => {
+            Ok(of_host())
+        }
     }
 }
 

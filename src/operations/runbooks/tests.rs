@@ -15,9 +15,11 @@ use crate::store::{
     AuditFilter, FailAttempt, FindingChange, FindingWrite, PageRequest, RunProgress, StartAttempt,
     Write,
 };
+use crate::world::runbook_files::Folder;
 
 fn runbooks(agent: &Agent) -> Runbooks {
-    Runbooks::new(Arc::clone(&agent.store), agent.door.clone(), agent.ambient.clone())
+    let folder = Folder::default();
+    Runbooks::new(Arc::clone(&agent.store), agent.door.clone(), agent.ambient.clone(), folder)
 }
 
 fn wish(key: RunbookKey) -> Wish {
@@ -55,9 +57,11 @@ async fn insert(agent: &Agent, tenants: u64, findings: u64) -> Legacy {
 
 /// A change beside the one that a test is about, with an event of any kind.
 async fn commit(agent: &Agent, write: Write) {
-    let ask = Ask::new(BACKFILL, Scope::AllTenants, None, &Arguments::new()).unwrap();
+    let found = runbooks(agent).find(BACKFILL).unwrap();
+    let ask = Ask::new(found.entry(), Scope::AllTenants, None, &Arguments::new()).unwrap();
     let kind = EventType::RunbookPreflight;
-    let event = runbooks(agent).event(kind, &ask, &Preflight::default(), &asker(), "a test");
+    let event =
+        runbooks(agent).event(kind, &found, &ask, &Preflight::default(), &asker(), "a test");
     agent.store.commit(vec![write], event.into()).await.unwrap();
 }
 

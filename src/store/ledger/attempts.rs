@@ -6,7 +6,7 @@ use crate::base::ids::RunId;
 use crate::base::limits::WAITING_LOCK;
 use crate::base::time::after;
 use crate::domain::runs::{
-    Attempt, AttemptEnd, Holder, OperationRun, RunEvent, RunState, Waiting, WaitsFor,
+    Attempt, AttemptEnd, Details, Holder, OperationRun, RunEvent, RunState, Waiting, WaitsFor,
 };
 use crate::store::{Claimant, Conflict, Heard, Noticed, RunProgress, SignOfLife, StartAttempt};
 
@@ -187,6 +187,19 @@ impl Ledger {
     /// What the run waited for has happened.
     pub(super) fn wake(&mut self, run_id: RunId) -> Result<(), Conflict> {
         self.transit(run_id, RunEvent::Wake).map(drop)
+    }
+
+    /// The same with what was decided. Whoever decided saw the run as this attempt left it.
+    pub(super) fn decide(
+        &mut self,
+        run_id: RunId,
+        attempt: u32,
+        details: &Details,
+    ) -> Result<(), Conflict> {
+        self.fenced(run_id, attempt)?;
+        let details = Some(details.clone());
+        self.add(run_id, &RunProgress { details, ..RunProgress::default() })?;
+        self.wake(run_id)
     }
 
     /// Ends the open attempt.

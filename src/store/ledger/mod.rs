@@ -169,6 +169,9 @@ impl Ledger {
                 self.wait(*run_id, *attempt, *waiting, *at, progress)
             }
             Write::WakeRun { run_id } => self.wake(*run_id),
+            Write::DecideRun { run_id, attempt, details } => {
+                self.decide(*run_id, *attempt, details)
+            }
             Write::RequestCancel { run_id, at } => self.request_cancel(*run_id, *at),
             Write::CompleteRun(complete) => self.complete(complete),
             Write::FailAttempt(fail) => self.fail(fail),

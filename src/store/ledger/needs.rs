@@ -113,6 +113,7 @@ impl Ledger {
             | Write::DismissRun { run_id } => {
                 let _ = self.need_run(*run_id, needs);
             }
+            Write::DecideRun { run_id, .. } => self.need_definition(*run_id, needs),
             Write::CompleteRun(complete) => {
                 self.need_progress(complete.run_id, &complete.progress, needs);
                 self.need_lock(complete.run_id, needs);

@@ -150,6 +150,7 @@ fn writes(run_id: RunId) -> Vec<(&'static str, Write)> {
         ),
         ("wait", Write::WaitRun { run_id, attempt: 1, waiting, at: AT, progress: progress() }),
         ("wake", Write::WakeRun { run_id }),
+        ("decide", Write::DecideRun { run_id, attempt: 1, details: Box::default() }),
         ("succeed", Write::CompleteRun(end(End::Succeeded))),
         (
             "fail",
@@ -248,13 +249,13 @@ fn what_each_write_makes_of_each_state() {
     }
     let table = table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(table, @"
-              start      interrupt  wait       wake       succeed    fail       cancel     fan out    end job    job lost   dismiss
-    queued    fenced     fenced     fenced     -          fenced     fenced     cancelled  fenced     -          -          -
-    running   -          ready      answer     -          succeeded  back_off   running!   jobs       -          -          -
-    back_off  -          -          -          ready      -          fenced     cancelled  fenced     -          -          -
-    jobs      -          -          -          -          fenced     fenced     jobs!      fenced     jobs       jobs       -
-    ready     running    -          answer     -          -          fenced     cancelled  fenced     -          -          -
-    completed -          -          -          -          -          fenced     -          fenced     -          -          -
+              start      interrupt  wait       wake       decide     succeed    fail       cancel     fan out    end job    job lost   dismiss
+    queued    fenced     fenced     fenced     -          fenced     fenced     fenced     cancelled  fenced     -          -          -
+    running   -          ready      answer     -          -          succeeded  back_off   running!   jobs       -          -          -
+    back_off  -          -          -          ready      ready      -          fenced     cancelled  fenced     -          -          -
+    jobs      -          -          -          -          -          fenced     fenced     jobs!      fenced     jobs       jobs       -
+    ready     running    -          answer     -          -          -          fenced     cancelled  fenced     -          -          -
+    completed -          -          -          -          -          -          fenced     -          fenced     -          -          -
     ");
 }
 
@@ -272,7 +273,8 @@ fn a_second_failure_ends_the_run_as_a_dead_letter() {
     let mut failed_once = run(7, RunState::Running);
     failed_once.failures = 1;
     let mut ledger = ledger(&failed_once);
-    let (_, fail) = writes(failed_once.id).remove(5);
+    let mut writes = writes(failed_once.id).into_iter();
+    let (_, fail) = writes.find(|(name, _)| *name == "fail").unwrap();
     ledger.apply(&fail).unwrap();
     let run = ledger.run(failed_once.id).unwrap();
     assert_eq!((run.state, run.is_dead_letter), (RunState::Completed(End::Failed), true));

@@ -138,15 +138,18 @@ pub(crate) async fn a_finding_changes_only_from_the_version_that_was_read(fixtur
 async fn queue(fixture: &Fixture, tenant: Option<TenantId>) -> OperationRun {
     let scope = if tenant.is_none() { Scope::AllTenants } else { Scope::SingleTenant };
     let key = RunbookKey::FindingsLifecycleBackfill;
-    let runbook = Ask::new(key, scope, tenant, &Arguments::new()).unwrap();
+    let definition = key.built_in().unwrap().digest().unwrap();
+    let runbook = Ask::new(key.built_in().unwrap(), scope, tenant, &Arguments::new()).unwrap();
     let preflight = Preflight::default();
     let start = Start {
-        preflight_digest: preflight.digest(&runbook).unwrap(),
-        definition: key.entry().digest().unwrap(),
+        preflight_digest: preflight.digest(&runbook, definition).unwrap(),
+        definition,
         runbook,
         preflight,
         reason: None,
         platform_initiator: None,
+        asker_uid: None,
+        file: None,
     };
     let run = fixture.run_of(Inputs::RunRunbook(Box::new(start)));
     let run = OperationRun { tenant_id: tenant, host_id: None, ..run };

@@ -48,6 +48,7 @@ macro_rules! conformance {
                 a_sign_of_life_keeps_the_lock
                 an_interrupted_attempt_leaves_its_steps_unknown_and_is_fenced_by_the_next
                 a_waiting_run_keeps_its_lock_and_wakes_when_it_is_due
+                what_was_decided_of_a_wait_counts_once_and_for_that_wait
                 a_refused_change_leaves_neither_record_nor_event
                 pages_meet_without_gap_or_overlap_while_runs_are_added
                 a_cursor_that_no_list_made_is_refused

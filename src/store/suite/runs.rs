@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Fixture;
-use crate::base::Entropy as _;
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::{RunId, TenantId};
+use crate::base::{Digest, Entropy as _};
 use crate::domain::runs::{
     AttemptEnd, CountKey, Details, End, Failure, OperationRun, ReasonCode, RunState, ServiceDetail,
     Status, StepRecord, StepStatus, Undo, Waiting, WaitsFor,
@@ -174,6 +174,38 @@ pub(crate) async fn a_waiting_run_keeps_its_lock_and_wakes_when_it_is_due(fixtur
     assert_eq!(fixture.claim(9).await, [run.id]);
     let read = fixture.store.run(run.id).await.unwrap().unwrap();
     assert_eq!((read.state, read.attempt), (RunState::Running, 2));
+}
+
+pub(crate) async fn what_was_decided_of_a_wait_counts_once_and_for_that_wait(fixture: Fixture) {
+    let run = fixture.queue("shop", "a").await;
+    fixture.start(&run, 1).await.unwrap();
+    let decide = |attempt| Write::DecideRun {
+        run_id: run.id,
+        attempt,
+        details: Box::new(Details { plan_digest: Some(Digest::of(&[7])), ..Details::default() }),
+    };
+    let early = conflict(fixture.commit(decide(1)).await);
+    assert!(matches!(early, Conflict::Illegal { .. }), "it does not wait: {early}");
+    let wait = |attempt| Write::WaitRun {
+        run_id: run.id,
+        attempt,
+        waiting: Waiting { waits_for: WaitsFor::Approval, until: None },
+        at: fixture.now(),
+        progress: no_progress(),
+    };
+    fixture.commit(wait(1)).await.unwrap();
+    fixture.commit(decide(1)).await.unwrap();
+    let twice = conflict(fixture.commit(decide(1)).await);
+    assert!(matches!(twice, Conflict::Illegal { .. }), "{twice}");
+    let read = fixture.store.run(run.id).await.unwrap().unwrap();
+    assert_eq!(read.state, RunState::Ready);
+    assert_eq!(read.context.details.plan_digest, Some(Digest::of(&[7])));
+    // It goes on and waits again: a word of the wait before does not count for this one.
+    fixture.start(&run, 2).await.unwrap();
+    fixture.commit(wait(2)).await.unwrap();
+    let late = conflict(fixture.commit(decide(1)).await);
+    assert!(matches!(late, Conflict::Fenced { attempt: 1, .. }), "{late}");
+    fixture.commit(decide(2)).await.unwrap();
 }
 
 pub(crate) async fn a_refused_change_leaves_neither_record_nor_event(fixture: Fixture) {
