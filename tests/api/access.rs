@@ -126,6 +126,7 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
             }
             of(named("default").replace("{key}", RUNBOOK), Some(body), false)
         }
+        ("POST", "/v1/runs/{id}/decision") => of(run(), Some(json!({"approve": true})), true),
         ("GET", "/v1/runbooks/{key}") => of(route.path.replace("{key}", RUNBOOK), None, false),
         ("POST", path) if path.starts_with("/v1/runbooks/{key}/") => {
             let mut body = json!({"scope": "single_tenant", "tenant_id": things.tenant});

@@ -114,6 +114,7 @@ impl<'a> FileRun<'a> {
             asker: Asker {
                 user_id: run.run().user_id,
                 platform,
+                is_above: platform.is_some(),
                 ..Asker::local(
                     start.asker_uid.unwrap_or_default(),
                     &run.run().initiator_name,
