@@ -183,13 +183,13 @@ pub(crate) const TYPE: &str = "shop.mail";
 pub(crate) fn ask(socket: &Path, method: &str, path: &str, body: &Value) -> Option<Value> {
     let mut stream = UnixStream::connect(socket).ok()?;
     let body = body.to_string();
-    write!(
-        stream,
+    let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
-    )
-    .ok()?;
+    );
+    // At once: who answers by the head alone closes on what comes after it, and the answer is lost.
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     let answer = text(&answer);

@@ -27,9 +27,8 @@ pub fn ask(agent: &Agent, method: &str, path: &str, headers: &str, body: &str) -
         "{method} {path} HTTP/1.1\r\nhost: wharf\r\nconnection: close\r\n{headers}\
          content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).unwrap();
-    // It may refuse by the head alone, and close.
-    let _ = stream.write_all(body.as_bytes());
+    // At once: who refuses by the head alone closes on what comes after it.
+    stream.write_all([head, body.to_owned()].concat().as_bytes()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     answer
