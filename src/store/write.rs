@@ -8,7 +8,9 @@ use crate::domain::runs::{
     QueueControl, QueueScope, Waiting, Wanted,
 };
 
-use super::{AccessWrite, Adoption, AlertWrite, AuditWrite, Desired, FindingWrite, ScheduleWrite};
+use super::{
+    AccessWrite, Adoption, AlertWrite, AttemptRef, AuditWrite, Desired, FindingWrite, ScheduleWrite,
+};
 
 /// One change of records, or a condition: what must hold for the others of the transaction.
 ///
@@ -20,6 +22,14 @@ pub enum Write {
     ExpectActive {
         /// The run.
         run_id: RunId,
+    },
+    /// A condition: the attempt is open, and its lease is still the one that was read. Refused when
+    /// its worker gave a sign of life meanwhile.
+    ExpectLease {
+        /// The attempt.
+        attempt: AttemptRef,
+        /// When its lease ended, as it was read.
+        lease_until: Timestamp,
     },
     /// A condition: the project is still kept at this, with these services of these files.
     ExpectProject {
@@ -239,8 +249,9 @@ pub enum Write {
 impl Write {
     /// Whether it changes nothing.
     pub fn is_condition(&self) -> bool {
-        use Write::{ExpectActive, ExpectNoProject, ExpectProject};
-        matches!(self, ExpectActive { .. } | ExpectProject { .. } | ExpectNoProject { .. })
+        use Write::{ExpectActive, ExpectLease, ExpectNoProject, ExpectProject};
+        let is_of_run = matches!(self, ExpectActive { .. } | ExpectLease { .. });
+        is_of_run || matches!(self, ExpectProject { .. } | ExpectNoProject { .. })
     }
 }
 

@@ -10,7 +10,7 @@ use wharfinger::facts::{ContainerFacts, labels};
 use wharfinger::operations::{Operation, RunContext, RunEnd};
 use wharfinger::world::docker::{ContainerFilter, NewContainer, RemoveContainer, SharedEngine};
 
-/// What is wrong with the simulated agent. The first and the last four lie in its link to the store.
+/// What is wrong with the simulated agent. The first and the last five lie in its link to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// It never sees what lost its worker, so it never recovers it.
@@ -31,6 +31,8 @@ pub(crate) enum Flaw {
     ForgetsRetries,
     /// It locks nothing.
     IgnoresLocks,
+    /// It takes over what lost its worker also when that worker spoke up since.
+    Impatient,
 }
 
 /// An operation that does something wrong after it has done everything right.
@@ -64,7 +66,8 @@ impl Flawed {
             | Flaw::Unfenced
             | Flaw::CountsTwice
             | Flaw::ForgetsRetries
-            | Flaw::IgnoresLocks => {}
+            | Flaw::IgnoresLocks
+            | Flaw::Impatient => {}
             Flaw::MakesTwice => {
                 let twin = twin(container);
                 drop(self.engine.create_container(&twin).await);

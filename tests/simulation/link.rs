@@ -101,7 +101,10 @@ impl Link {
     }
 
     /// What a defect makes of writes.
-    async fn spoil(&self, writes: &mut [Write]) -> Result<(), StoreError> {
+    async fn spoil(&self, writes: &mut Vec<Write>) -> Result<(), StoreError> {
+        if self.flaw == Some(Flaw::Impatient) {
+            writes.retain(|write| !matches!(write, Write::ExpectLease { .. }));
+        }
         for write in writes {
             match (self.flaw, write) {
                 (Some(Flaw::Unfenced), write) => self.renumber(write).await?,

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use crate::base::Timestamp;
 use crate::base::chain;
 use crate::base::ids::RunId;
 use crate::base::limits::STORE_RETRY_INTERVAL;
 use crate::base::time::between;
 use crate::domain::audit::{self, Actor, AuditEvents, EventType, Outcome};
 use crate::domain::runs::{
-    Agent, AttemptEnd, Disposition, End, Failure, Holder, Job, OnCrash, OperationRun, ReasonCode,
-    after_crash,
+    Agent, Attempt, AttemptEnd, Disposition, End, Failure, Holder, Job, OnCrash, OperationRun,
+    ReasonCode, after_crash,
 };
 use crate::operations::events::{describe, describe_end, run_event, teller};
-use crate::store::{Change, CompleteRun, OpenAttempt, RunProgress, StoreError, Write};
+use crate::store::{AttemptRef, Change, CompleteRun, OpenAttempt, RunProgress, StoreError, Write};
 
 use super::Runner;
 
@@ -126,7 +127,11 @@ impl Runner {
     /// A job that lost its worker wants another one.
     pub(super) async fn give_back(&self, job: &Job) -> Result<(), StoreError> {
         warn!(run_id = %job.run_id, job = job.key, "job was interrupted");
-        let write = Write::InterruptJob {
+        let attempt =
+            AttemptRef { run_id: job.run_id, job: Some(job.key.clone()), attempt: job.attempt };
+        let held = job.holder.as_ref().zip(job.lease_until);
+        let unrenewed = held.and_then(|(holder, until)| self.unrenewed(attempt, holder, until));
+        let interrupt = Write::InterruptJob {
             run_id: job.run_id,
             key: job.key.clone(),
             attempt: job.attempt,
@@ -134,18 +139,33 @@ impl Runner {
             at: self.ambient.now(),
         };
         let teller = teller(&self.ambient, Actor::agent());
-        match self.store.change(Change { writes: vec![write], events: Vec::new(), teller }).await {
+        let writes = unrenewed.into_iter().chain([interrupt]).collect();
+        match self.store.change(Change { writes, events: Vec::new(), teller }).await {
             Ok(notices) => {
                 self.tell(notices);
                 Ok(())
             }
-            // It ended meanwhile, or another agent was faster.
+            // It ended meanwhile, or is alive after all, or another agent was faster.
             Err(StoreError::Conflict(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// What becomes of an attempt without a worker; none when it ended meanwhile.
+    /// The condition that a worker is taken for lost only as long as it says nothing: what a late
+    /// sign of life has renewed stays with its worker. This process renews by itself whatever it
+    /// holds, so that a renewal says nothing then.
+    fn unrenewed(
+        &self,
+        attempt: AttemptRef,
+        holder: &Holder,
+        lease_until: Timestamp,
+    ) -> Option<Write> {
+        let is_own = holder.is_process(&self.agent());
+        (!is_own).then_some(Write::ExpectLease { attempt, lease_until })
+    }
+
+    /// What becomes of an attempt without a worker; none when it ended meanwhile, or its worker is
+    /// alive after all.
     async fn settle(&self, open: &OpenAttempt) -> Result<Option<Settled>, StoreError> {
         let run = &open.run;
         let on_crash = match run.run_type().is_hosted() {
@@ -159,6 +179,10 @@ impl Runner {
         };
         warn!(run_id = %run.id, attempt = run.attempt, ?disposition, "run was interrupted");
         let (writes, events, settled) = self.settlement(run, disposition);
+        let attempt = AttemptRef { run_id: run.id, job: None, attempt: run.attempt };
+        let Attempt { holder, lease_until, .. } = &open.attempt;
+        let unrenewed = self.unrenewed(attempt, holder, *lease_until);
+        let writes = unrenewed.into_iter().chain(writes).collect();
         match self.store.commit(writes, events).await {
             Ok(()) => {}
             Err(StoreError::Conflict(_)) => return Ok(None),

@@ -8,9 +8,12 @@ use crate::base::time::after;
 use crate::domain::runs::{
     Attempt, AttemptEnd, Details, Holder, OperationRun, RunEvent, RunState, Waiting, WaitsFor,
 };
-use crate::store::{Claimant, Conflict, Heard, Noticed, RunProgress, SignOfLife, StartAttempt};
+use crate::store::{
+    AttemptRef, Claimant, Conflict, Heard, Noticed, RunProgress, SignOfLife, StartAttempt,
+};
 
 use super::changes::Renewal;
+use super::jobs::working_job;
 use super::{Ledger, Lock, LockKey, illegal, lock_key, working};
 
 impl Ledger {
@@ -214,6 +217,30 @@ impl Ledger {
         self.attempts.insert(run_id, None);
     }
 
+    /// The lease of an open attempt is still the one that somebody read.
+    pub(super) fn expect_lease(
+        &self,
+        attempt: &AttemptRef,
+        lease_until: Timestamp,
+    ) -> Result<(), Conflict> {
+        let AttemptRef { run_id, job, attempt: number } = attempt;
+        let now = match job {
+            Some(key) => {
+                let job = self.job(*run_id, key)?;
+                working_job(job, *number)?;
+                job.lease_until
+            }
+            None => {
+                working(self.run(*run_id)?, *number)?;
+                self.attempts.get(run_id).and_then(Option::as_ref).map(|open| open.lease_until)
+            }
+        };
+        match now == Some(lease_until) {
+            true => Ok(()),
+            false => Err(Conflict::Changed { noun: "lease of run", id: run_id.to_string() }),
+        }
+    }
+
     /// A hosted worker is alive. Its lease and the lock last longer from then on, but never past
     /// the longest time of an attempt.
     pub(in crate::store) fn sign_of_life(&mut self, sign: &SignOfLife) -> Result<Heard, Conflict> {
@@ -231,6 +258,9 @@ impl Ledger {
         let longest = definition.timeout.map_or(Timestamp::MAX, |timeout| after(began, timeout));
         let lease_until = after(sign.at, definition.lease).min(longest);
         self.add(run_id, &sign.progress)?;
+        if let Some(Some(open)) = self.attempts.get_mut(&run_id) {
+            (open.heartbeat_at, open.lease_until) = (sign.at, lease_until);
+        }
         let renewal = Renewal { at: sign.at, lease_until };
         self.changes.renewals.insert((run_id, number), renewal);
         if let Some(key) = key

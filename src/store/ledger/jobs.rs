@@ -242,7 +242,7 @@ impl Ledger {
 }
 
 /// The job is executed by this attempt.
-fn working_job(job: &Job, attempt: u32) -> Result<(), Conflict> {
+pub(super) fn working_job(job: &Job, attempt: u32) -> Result<(), Conflict> {
     match job.attempt == attempt && job.state == JobState::Running {
         true => Ok(()),
         false => Err(Conflict::Fenced { run_id: job.run_id, attempt }),

@@ -159,6 +159,7 @@ impl Ledger {
                 true => Err(Conflict::Ended(*run_id)),
                 false => Ok(()),
             },
+            Write::ExpectLease { attempt, lease_until } => self.expect_lease(attempt, *lease_until),
             Write::InsertRun(run) => self.insert(run, false),
             Write::InsertBulk(bulk) => self.insert_bulk(bulk),
             Write::StartAttempt(start) => self.start_attempt(start),

@@ -4,7 +4,7 @@
 use crate::base::ids::{RevisionId, RunId, WorkspaceId};
 use crate::base::{Digest, Name};
 use crate::domain::runs::{End, Inputs, OperationRun, QueueScope, RunType};
-use crate::store::{RunProgress, SignOfLife, Write};
+use crate::store::{AttemptRef, RunProgress, SignOfLife, Write};
 
 use super::{Ledger, Lock, LockKey, job_lock_key, lock_key};
 
@@ -113,6 +113,7 @@ impl Ledger {
             | Write::DismissRun { run_id } => {
                 let _ = self.need_run(*run_id, needs);
             }
+            Write::ExpectLease { attempt, .. } => self.need_lease(attempt, needs),
             Write::DecideRun { run_id, .. } => self.need_definition(*run_id, needs),
             Write::CompleteRun(complete) => {
                 self.need_progress(complete.run_id, &complete.progress, needs);
@@ -208,14 +209,9 @@ impl Ledger {
     fn needs_of_sign(&self, sign: &SignOfLife, needs: &mut Vec<Need>) {
         let run_id = sign.attempt.run_id;
         self.need_definition(run_id, needs);
-        match &sign.attempt.job {
-            Some(key) => self.need_job(run_id, key, needs),
-            None => {
-                self.need_lock(run_id, needs);
-                if !self.attempts.contains_key(&run_id) {
-                    needs.push(Need::Attempt(run_id));
-                }
-            }
+        self.need_lease(&sign.attempt, needs);
+        if sign.attempt.job.is_none() {
+            self.need_lock(run_id, needs);
         }
     }
 
@@ -257,6 +253,19 @@ impl Ledger {
         self.need_run(run_id, needs);
         if !self.jobs.contains_key(&(run_id, key.to_owned())) {
             needs.push(Need::Job(run_id, key.to_owned()));
+        }
+    }
+
+    fn need_lease(&self, attempt: &AttemptRef, needs: &mut Vec<Need>) {
+        let run_id = attempt.run_id;
+        match &attempt.job {
+            Some(key) => self.need_job(run_id, key, needs),
+            None => {
+                self.need_run(run_id, needs);
+                if !self.attempts.contains_key(&run_id) {
+                    needs.push(Need::Attempt(run_id));
+                }
+            }
         }
     }
 

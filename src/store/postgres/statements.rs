@@ -211,7 +211,7 @@ access_statements! {
         WHERE r.id = ANY($1) ORDER BY l.scope, l.subject FOR UPDATE OF l";
     /// The open attempts of runs.
     OpenAttemptsOf = "SELECT ", attempt!(), " FROM run_attempts a
-        WHERE a.run_id = ANY($1) AND a.ended_at IS NULL";
+        WHERE a.run_id = ANY($1) AND a.ended_at IS NULL ORDER BY a.run_id FOR UPDATE OF a";
     /// Jobs, for their change.
     LockJobs = job!(), " JOIN unnest($1::text[], $2::text[]) AS w (run_id, key)
             ON j.run_id = w.run_id AND j.key = w.key

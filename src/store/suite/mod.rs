@@ -67,6 +67,7 @@ macro_rules! conformance {
                 a_dead_letter_is_tried_again_or_dismissed_once
                 a_newer_run_takes_the_place_of_older_ones
                 a_worker_that_lost_its_attempt_cannot_write
+                a_worker_that_spoke_up_is_not_taken_for_lost
                 a_lost_worker_is_known_by_host_boot_and_lease
                 a_hosted_type_is_registered_and_bounds_its_runs
                 a_hosted_type_that_is_used_is_not_forgotten

@@ -457,6 +457,49 @@ pub(crate) async fn a_worker_that_lost_its_attempt_cannot_write(fixture: Fixture
     assert_eq!(queue.read(&run).await.summary_counts.get(mails), 5);
 }
 
+pub(crate) async fn a_worker_that_spoke_up_is_not_taken_for_lost(fixture: Fixture) {
+    let queue = Queue(&fixture);
+    queue.register("shop.mail", definition()).await;
+    let bulk = queue.enqueue(queue.run("shop.mail", "b", None)).await;
+    queue.claim(&["shop.mail"], 1).await;
+    queue.fan_out(&bulk, &["x"]).await;
+    let run = queue.enqueue(queue.run("shop.mail", "a", None)).await;
+    let begun = queue.claim(&["shop.mail"], 2).await;
+    assert_eq!(begun.len(), 2);
+    for Claimed { run: claimed, job, lease_until: read } in begun {
+        let key = job.map(|job| job.key);
+        let attempt = AttemptRef { run_id: claimed.id, job: key.clone(), attempt: 1 };
+        let (run_id, at, end) = (claimed.id, fixture.now(), AttemptEnd::Interrupted);
+        let interrupt = match key {
+            Some(key) => Write::InterruptJob { run_id, key, attempt: 1, end, at },
+            None => {
+                let progress = RunProgress::default();
+                Write::InterruptAttempt { run_id, attempt: 1, end, at, progress }
+            }
+        };
+        let interrupt_when = |lease_until| {
+            let expect = Write::ExpectLease { attempt: attempt.clone(), lease_until };
+            fixture.store.commit(vec![expect, interrupt.clone()], fixture.events())
+        };
+        queue.advance(31);
+        // Its lease was over when it was read, and renewed before it was written.
+        let progress = RunProgress::default();
+        let sign = SignOfLife { attempt: attempt.clone(), at: fixture.now(), progress };
+        let renewed = fixture.store.sign_of_life(sign).await.unwrap().lease_until;
+        let before = fixture.records().await;
+        let refused = conflict(interrupt_when(read).await);
+        assert!(matches!(refused, Conflict::Changed { .. }), "{refused}");
+        assert_eq!(fixture.records().await, before, "nothing of it is recorded");
+        assert_eq!(queue.claim_ids(&["shop.mail"], 1).await, []);
+        // The same once it says no more.
+        interrupt_when(renewed).await.unwrap();
+        assert_eq!(queue.claim_ids(&["shop.mail"], 1).await, [claimed.id]);
+        // And when the attempt is another one.
+        assert!(matches!(conflict(interrupt_when(renewed).await), Conflict::Fenced { .. }));
+    }
+    assert_eq!(queue.read(&run).await.attempt, 2);
+}
+
 pub(crate) async fn a_lost_worker_is_known_by_host_boot_and_lease(fixture: Fixture) {
     let queue = Queue(&fixture);
     queue.register("shop.mail", definition()).await;
