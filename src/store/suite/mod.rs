@@ -7,6 +7,7 @@ pub(crate) mod alerts;
 pub(crate) mod auditing;
 pub(crate) mod findings;
 pub(crate) mod jobs;
+pub(crate) mod leases;
 pub(crate) mod opening;
 pub(crate) mod projects;
 pub(crate) mod queue;
@@ -66,12 +67,14 @@ macro_rules! conformance {
                 a_failed_attempt_is_tried_again_after_its_pause_until_the_run_is_a_dead_letter
                 a_dead_letter_is_tried_again_or_dismissed_once
                 a_newer_run_takes_the_place_of_older_ones
-                a_worker_that_lost_its_attempt_cannot_write
-                a_worker_that_spoke_up_is_not_taken_for_lost
-                a_lost_worker_is_known_by_host_boot_and_lease
                 a_hosted_type_is_registered_and_bounds_its_runs
                 a_hosted_type_that_is_used_is_not_forgotten
                 the_depth_of_the_queue_is_told_by_type
+            }
+            leases {
+                a_worker_that_lost_its_attempt_cannot_write
+                a_worker_that_spoke_up_is_not_taken_for_lost
+                a_lost_worker_is_known_by_host_boot_and_lease
             }
             routing {
                 every_beginning_is_recorded_in_its_transaction
