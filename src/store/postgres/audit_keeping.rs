@@ -157,6 +157,7 @@ async fn erase_next(session: &Session, host: &str, at: Timestamp) -> Result<bool
     }
     if next == 0 {
         session.query(Sql::ForgetInRuns, &[&sought.id, &sought.pseudonym]).await?;
+        session.query(Sql::ForgetInPlatformRuns, &[&sought.id, &sought.pseudonym]).await?;
         session.query(Sql::ForgetInUsers, &[&sought.id, &sought.pseudonym]).await?;
     }
     match rows.last().filter(|_| rows.len() == AUDIT_ERASE_RECORDS) {

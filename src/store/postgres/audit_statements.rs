@@ -84,6 +84,12 @@ macro_rules! audit_statements {
                 WHERE host_id = $1 AND seq = $2";
             /// Erases them in runs.
             ForgetInRuns = "UPDATE runs SET initiator_name = $2 WHERE user_id = $1";
+            /// Erases them in runs that they started from above workspaces, which have no user.
+            ForgetInPlatformRuns = "UPDATE runs SET initiator_name = $2, context = jsonb_set(
+                    context::jsonb #- '{inputs,platform_initiator,email}',
+                    '{inputs,platform_initiator,name}', to_jsonb($2::text))::text
+                WHERE user_id IS NULL AND CASE WHEN strpos(context, $1) > 0 THEN
+                    context::jsonb #>> '{inputs,platform_initiator,platform_user_id}' END = $1";
             /// Erases their name, unless a host is theirs.
             ForgetInUsers = "UPDATE users SET name = $2
                 WHERE id = $1 AND id NOT IN (SELECT owner_id FROM hosts)";

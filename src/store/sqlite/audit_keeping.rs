@@ -259,6 +259,13 @@ fn erase_next(connection: &Connection, at: Timestamp) -> Result<bool, Fault> {
 fn forget_name(connection: &Connection, sought: &Sought) -> Result<(), Fault> {
     let values = params![sought.pseudonym, sought.id];
     connection.execute("UPDATE runs SET initiator_name = ?1 WHERE user_id = ?2", values)?;
+    // Runs that somebody above workspaces started have no user.
+    let sql = "UPDATE runs SET initiator_name = ?1, context = json_set(
+            json_remove(context, '$.inputs.platform_initiator.email'),
+            '$.inputs.platform_initiator.name', ?1)
+        WHERE user_id IS NULL
+            AND json_extract(context, '$.inputs.platform_initiator.platform_user_id') = ?2";
+    connection.execute(sql, values)?;
     let sql = "UPDATE users SET name = ?1 WHERE id = ?2 AND id NOT IN (SELECT owner_id FROM host)";
     connection.execute(sql, values)?;
     Ok(())

@@ -8,7 +8,9 @@ use crate::base::time::after;
 use crate::domain::findings::{
     ExceptionStatus, Finding, FindingException, FindingStatus, Legacy, backfill, wanted_keys,
 };
-use crate::domain::runbooks::{Arguments, Ask, Preflight, RunbookKey, Scope, Start};
+use crate::domain::runbooks::{
+    Arguments, Ask, PlatformInitiator, Preflight, RunbookKey, Scope, Start,
+};
 use crate::domain::runs::{AttemptEnd, CountKey, JobEnd, JobState, Payload};
 use crate::store::{
     AdvanceJob, Change, Claimed, Conflict, EndJob, FanOut, FindingChange, FindingTotals,
@@ -136,6 +138,15 @@ pub(crate) async fn a_finding_changes_only_from_the_version_that_was_read(fixtur
 
 /// A run of the backfill, in the queue.
 async fn queue(fixture: &Fixture, tenant: Option<TenantId>) -> OperationRun {
+    queue_by(fixture, tenant, None).await
+}
+
+/// The same, of somebody above workspaces.
+pub(super) async fn queue_by(
+    fixture: &Fixture,
+    tenant: Option<TenantId>,
+    platform_initiator: Option<PlatformInitiator>,
+) -> OperationRun {
     let scope = if tenant.is_none() { Scope::AllTenants } else { Scope::SingleTenant };
     let key = RunbookKey::FindingsLifecycleBackfill;
     let definition = key.built_in().unwrap().digest().unwrap();
@@ -147,12 +158,19 @@ async fn queue(fixture: &Fixture, tenant: Option<TenantId>) -> OperationRun {
         runbook,
         preflight,
         reason: None,
-        platform_initiator: None,
+        platform_initiator,
         asker_uid: None,
         file: None,
     };
     let run = fixture.run_of(Inputs::RunRunbook(Box::new(start)));
     let run = OperationRun { tenant_id: tenant, host_id: None, ..run };
+    let by = |it: &PlatformInitiator| OperationRun {
+        user_id: None,
+        initiator_name: it.name.clone(),
+        ..run.clone()
+    };
+    let above = run.context.inputs.runbook().and_then(|it| it.platform_initiator.as_ref());
+    let run = above.map(by).unwrap_or(run);
     fixture.commit(Write::InsertRun(Box::new(run.clone()))).await.unwrap();
     run
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Fixture;
+use super::findings::queue_by;
 use crate::base::ids::HostId;
 use crate::base::limits::AUDIT_ERASE_RECORDS;
 use crate::domain::audit::chain::{GENESIS, link};
@@ -11,6 +12,7 @@ use crate::domain::audit::person::{Person, pseudonym};
 use crate::domain::audit::proof::{Break, Verdict};
 use crate::domain::audit::seal::{Checkpoint, PurgeCause};
 use crate::domain::audit::{Actor, EventType};
+use crate::domain::runbooks::PlatformInitiator;
 use crate::store::{AuditFilter, AuditWrite, Conflict, Erasure, PageRequest, StoreError, Write};
 
 /// Seals all that is there; the checkpoints, as somebody outside has them.
@@ -224,6 +226,13 @@ pub(crate) async fn an_erasure_that_was_interrupted_goes_on(fixture: Fixture) {
         events = events.and(say(ada, "ada lovelace")).and(say(kim, "kim"));
     }
     fixture.store.commit(Vec::new(), events).await.unwrap();
+    let above = |id: &str, name: &str| PlatformInitiator {
+        platform_user_id: id.parse().unwrap(),
+        email: Some(format!("{name}@example.org")),
+        name: name.to_owned(),
+        is_break_glass: true,
+    };
+    let started = queue_by(&fixture, None, Some(above(ada, "ada lovelace"))).await;
     let outside = seal(&fixture).await;
     assert!(fixture.base.holds(b"ada lovelace").await);
     let pseudonym = pseudonym(ada);
@@ -255,6 +264,10 @@ pub(crate) async fn an_erasure_that_was_interrupted_goes_on(fixture: Fixture) {
         named += u64::from(beside.contains("kim@example.org"));
     }
     assert_eq!(named, AUDIT_ERASE_RECORDS as u64, "others stay");
+    let run = fixture.store.run(started.id).await.unwrap().unwrap();
+    let initiator = run.context.inputs.runbook().unwrap().platform_initiator.clone().unwrap();
+    assert_eq!((&run.initiator_name, &initiator.name), (&pseudonym, &pseudonym));
+    assert_eq!((initiator.email, initiator.is_break_glass), (None, true));
     let mut filter = AuditFilter::workspace(fixture.store.scope().workspace_id);
     filter.search = Some("lovelace".to_owned());
     let page = PageRequest::default();
