@@ -11,6 +11,8 @@ mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
 mod openapi;
+mod round_trip;
+mod samples;
 mod secrets;
 mod support;
 mod wanted;

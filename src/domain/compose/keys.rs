@@ -143,6 +143,11 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("working_dir", Text),
 ]);
 
+/// Every key that a service may have, extensions aside.
+pub fn service_keys() -> impl Iterator<Item = &'static str> {
+    SERVICE.known.iter().map(|field| field.name)
+}
+
 const ULIMITS: Shape = Map(&Shape::Short(Form::Ulimit, &Object(&ULIMIT)));
 
 static ULIMIT: Fields = Fields {

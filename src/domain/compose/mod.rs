@@ -28,6 +28,7 @@ mod unique;
 mod words;
 
 pub use bundle::{Bundle, BundleFile, ContextRef, load_bundle};
+pub use keys::service_keys;
 pub use load::{Answer, Files, Loaded, Options, PROJECT_NAMES, is_project_name, load};
 pub use lower::{Inputs, lower};
 pub use print::canonical;

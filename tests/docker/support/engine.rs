@@ -64,7 +64,12 @@ pub fn remove_project(project: &str) {
 
 /// The image that every test container runs: a static busybox.
 pub fn busybox() -> String {
-    std::env::var("WHARF_TEST_BUSYBOX_IMAGE").unwrap_or_else(|_| {
-        panic!("WHARF_TEST_BUSYBOX_IMAGE names no image: run the tests through `make test`")
-    })
+    image("BUSYBOX_IMAGE")
+}
+
+/// One of the images that were made for the tests, such as `REDIS_IMAGE`.
+pub fn image(variable: &str) -> String {
+    let variable = format!("WHARF_TEST_{variable}");
+    std::env::var(&variable)
+        .unwrap_or_else(|_| panic!("{variable} names no image: run the tests through `make test`"))
 }
