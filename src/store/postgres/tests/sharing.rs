@@ -200,6 +200,8 @@ async fn whoever_did_not_listen_for_a_while_looks_everywhere() {
 async fn two_agents_for_one_host_are_never_at_work() {
     let database = Database::new().await;
     let fixture = Fixture::on(Arc::clone(&database) as _).await;
+    // The host is whose writer connects first: this one.
+    fixture.store.check().await.unwrap();
     // A copy of the state directory, as on a cloned machine.
     let copy = database.on_another_host();
     for file in ["host_id", "keys/store.key"] {
