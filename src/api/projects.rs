@@ -24,6 +24,7 @@ impl From<ApplyOptions> for DeployChoices {
         Self {
             services: options.services,
             force_recreate: options.force_recreate,
+            recreate_volumes: options.recreate_volumes,
             keep_orphans: options.keep_orphans,
             rebuild: options.rebuild,
             adopt: options.adopt,

@@ -73,6 +73,9 @@ pub const DEPLOY_PARALLEL_CALLS_MAX: usize = 8;
 /// Rounds in one attempt. Each round after the first has a reason: images that were fetched, an
 /// engine that went away, somebody else's change.
 pub const DEPLOY_ROUNDS_MAX: usize = 12;
+/// Latest runs of a project that are asked which replacements failed, before the agent makes one by
+/// itself.
+pub const FAILED_ATTEMPTS_RUNS_MAX: usize = 50;
 /// How often the same plan may end in errors of the engine's own while it answers all the same: an
 /// engine that goes down does so, and one that always refuses says the same for ever.
 pub const DEPLOY_REFUSALS_MAX: u32 = 3;

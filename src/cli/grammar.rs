@@ -176,6 +176,13 @@ pub(super) struct Named {
     pub files: Files,
 }
 
+/// `SERVICE=N` of `--scale`.
+fn scale(text: &str) -> Result<(String, u32), String> {
+    let (service, number) = text.split_once('=').ok_or("it is SERVICE=N, such as `web=3`")?;
+    let number = number.parse().map_err(|_| format!("`{number}` is no number of containers"))?;
+    Ok((service.to_owned(), number))
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Up {
     #[command(flatten)]
@@ -192,6 +199,12 @@ pub(super) struct Up {
     /// Replace containers even when nothing changed
     #[arg(long)]
     pub force_recreate: bool,
+    /// Make this volume anew if it is declared differently: ITS DATA IS LOST. By its key in the file
+    #[arg(long = "recreate-volume", value_name = "VOLUME")]
+    pub recreate_volumes: Vec<String>,
+    /// Run so many containers of a service, whatever the files say, until the next `up`
+    #[arg(long, value_name = "SERVICE=N", value_parser = scale)]
+    pub scale: Vec<(String, u32)>,
     /// Build images even when one of the same files exists
     #[arg(long)]
     pub build: bool,
@@ -213,9 +226,15 @@ pub(super) struct Plan {
     /// Only these services and what they depend on
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+    /// Plan for so many containers of a service, whatever the files say
+    #[arg(long, value_name = "SERVICE=N", value_parser = scale)]
+    pub scale: Vec<(String, u32)>,
     /// Plan as if containers had to be replaced
     #[arg(long)]
     pub force_recreate: bool,
+    /// Plan to make this volume anew if it is declared differently
+    #[arg(long = "recreate-volume", value_name = "VOLUME")]
+    pub recreate_volumes: Vec<String>,
     /// Plan to take the project over from another agent on this engine
     #[arg(long)]
     pub adopt: bool,

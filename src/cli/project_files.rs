@@ -12,20 +12,22 @@ use crate::base::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, YAML_BYTES_MAX};
 use crate::base::{Diagnostic, Diagnostics, Digest};
 use crate::domain::compose::dockerignore::{ContextEntry, ContextKind, Ignore, context_digest};
 use crate::domain::compose::{
-    Answer, Bundle, BundleFile, ContextRef, Files, Loaded, LocalContext, Options, Project, load,
+    Answer, Bundle, BundleFile, ContextRef, Files, Loaded, LocalContext, Options, Project,
+    canonical, load,
 };
 
 /// The name of the compose file that is read from standard input. Its folder is the present one.
 const STANDARD_INPUT: &str = "-";
+
+/// The name of the compose file that stands for `--scale`.
+const SCALE_FILE: &str = "--scale";
 
 /// Loads a project from this machine's files and environment.
 ///
 /// # Errors
 /// Every problem in the files.
 pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let environment = environment();
     let mut files = Files::new();
     if options.files.iter().any(|file| file == STANDARD_INPUT) {
         let path = format!("{}/{STANDARD_INPUT}", options.directory.trim_end_matches('/'));
@@ -49,12 +51,59 @@ pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> 
     }
 }
 
+/// The variables of this process whose names and values are text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Numbers of containers that the command line asks for, by service.
+pub(super) type Scale = BTreeMap<String, u32>;
+
+/// The project with other numbers of containers: as if one more file declared them, so that what
+/// the agent keeps says so, too.
+fn scaled(
+    options: &mut Options,
+    project: Project,
+    files: &mut Files,
+    scale: &Scale,
+) -> Result<Project, Diagnostics> {
+    if scale.is_empty() {
+        return Ok(project);
+    }
+    let model = canonical(&project);
+    let is_known = |service: &String| model.pointer(&format!("/services/{service}")).is_some();
+    if let Some(unknown) = scale.keys().find(|service| !is_known(service)) {
+        let message = format!("`{SCALE_FILE} {unknown}=…` names no service of the project");
+        return Err(Diagnostic::new("compose.unknown_service", message).into());
+    }
+    let each = scale.iter().map(|(service, number)| {
+        let declared = serde_json::json!({"scale": number, "deploy": {"replicas": number}});
+        (service.clone(), declared)
+    });
+    let services: serde_json::Map<String, serde_json::Value> = each.collect();
+    let text = serde_json::json!({ "services": services }).to_string();
+    let path = format!("{}/{SCALE_FILE}", options.directory.trim_end_matches('/'));
+    files.insert(path, Answer::Content(text.into_bytes()));
+    options.files.push(SCALE_FILE.to_owned());
+    match load(options, &environment(), files)? {
+        Loaded::Done(project) => Ok(*project),
+        Loaded::Needs(paths) => {
+            let message = format!("numbers of containers lead to further files: {paths:?}");
+            Err(Diagnostic::new("compose.file", message).into())
+        }
+    }
+}
+
 /// Collects everything that the agent needs to deploy a project.
 ///
 /// # Errors
 /// Every problem in the files; a config, secret or build context that cannot be read; a limit.
-pub(super) fn read_bundle(options: &Options) -> Result<Bundle, Diagnostics> {
+pub(super) fn read_bundle(options: &Options, scale: &Scale) -> Result<Bundle, Diagnostics> {
     let (project, mut files) = read_project(options)?;
+    let mut options = options.clone();
+    let project = scaled(&mut options, project, &mut files, scale)?;
     for path in project.content_files().into_values() {
         files.entry(path.clone()).or_insert_with(|| read_file(Path::new(&path)));
     }
@@ -82,7 +131,7 @@ pub(super) fn read_bundle(options: &Options) -> Result<Bundle, Diagnostics> {
         .filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)))
         .collect();
     let files = files.iter().map(|(path, answer)| (path.clone(), BundleFile::of(answer))).collect();
-    let bundle = Bundle { options: options.clone(), environment, files, build_contexts };
+    let bundle = Bundle { options, environment, files, build_contexts };
     bundle.check_limits()?;
     Ok(bundle)
 }

@@ -85,11 +85,12 @@ fn wrong_files(Diagnostics(found): Diagnostics) -> CliError {
 /// A service that is named brings its profiles with it.
 fn bundle_of(
     files: &Files,
-    services: &[String],
+    (services, scale): (&[String], &[(String, u32)]),
     output: &mut Output,
 ) -> Result<(String, Bundle), CliError> {
     let options = Options { services: services.to_vec(), ..files.options()? };
-    let bundle = read_bundle(&options).map_err(wrong_files)?;
+    let scale = scale.iter().cloned().collect();
+    let bundle = read_bundle(&options, &scale).map_err(wrong_files)?;
     let project = load_bundle(&bundle).map_err(wrong_files)?;
     for warning in &project.warnings {
         output.note(format!("warning: {warning}"));
@@ -117,10 +118,11 @@ pub(super) fn print_model(files: &Files, output: &mut Output) -> Result<Exit, Cl
 
 /// `wharf up`.
 pub(super) async fn up(client: &Client, up: Up, output: &mut Output) -> Result<Exit, CliError> {
-    let (name, bundle) = bundle_of(&up.files, &up.services, output)?;
+    let (name, bundle) = bundle_of(&up.files, (&up.services, &up.scale), output)?;
     let options = ApplyOptions {
         services: up.services,
         force_recreate: up.force_recreate,
+        recreate_volumes: up.recreate_volumes,
         keep_orphans: up.keep_orphans,
         rebuild: up.build,
         adopt: up.adopt,
@@ -143,10 +145,11 @@ pub(super) async fn plan(
     plan: Plan,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let (name, bundle) = bundle_of(&plan.files, &plan.services, output)?;
+    let (name, bundle) = bundle_of(&plan.files, (&plan.services, &plan.scale), output)?;
     let options = ApplyOptions {
         services: plan.services,
         force_recreate: plan.force_recreate,
+        recreate_volumes: plan.recreate_volumes,
         keep_orphans: plan.keep_orphans,
         adopt: plan.adopt,
         ..ApplyOptions::default()

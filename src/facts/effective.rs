@@ -313,7 +313,7 @@ fn normalise_attachment(attachment: &mut Attachment, hostname: Option<&str>) {
     attachment.mac_address = mac.map(|mac| mac.to_ascii_lowercase().replace('-', ":"));
 }
 
-fn normalise_resources(spec: &mut ServiceSpec) {
+pub(super) fn normalise_resources(spec: &mut ServiceSpec) {
     let resources = &mut spec.resources;
     for size in [
         &mut resources.memory_bytes,

@@ -31,7 +31,7 @@ pub const COMPOSE_NETWORK: &str = "com.docker.compose.network";
 /// A volume's key in the compose file.
 pub const COMPOSE_VOLUME: &str = "com.docker.compose.volume";
 
-/// Our versioned hash over the contract: `v1:` and 64 hexadecimal digits.
+/// Our versioned hash over the contract: `v2:` and 64 hexadecimal digits.
 pub const CONTRACT: &str = "wharfinger.contract";
 /// The project, on every object of ours: with it, an object may be removed by us.
 pub const PROJECT: &str = "wharfinger.project";

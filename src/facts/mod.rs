@@ -7,6 +7,7 @@ mod container;
 mod differences;
 mod effective;
 pub mod labels;
+mod live;
 mod project;
 mod service;
 
@@ -16,9 +17,10 @@ pub use container::{
 };
 pub use differences::{FieldDifference, differences};
 pub use effective::{container_side, effective, exposed_ports, normalise, resolve_namespaces};
+pub use live::{LiveSettings, is_left_out, is_live, is_never_taken_away};
 pub use project::{
     BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, ProjectSpec,
-    PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, VolumeSpec,
+    PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, UpdateOrder, Updates, VolumeSpec,
 };
 pub use service::{
     Attachment, BlkioLimits, DeviceMapping, HealthProbe, Healthcheck, Logging, Mount, MountKind,

@@ -40,6 +40,40 @@ pub struct ServiceUnit {
     pub pull_policy: PullPolicy,
     /// Configs and secrets that appear as files, by target path.
     pub files: BTreeMap<String, ContentFile>,
+    /// How its containers are replaced.
+    pub updates: Updates,
+}
+
+/// How the containers of a service are replaced by new ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Updates {
+    /// How many are replaced at once; 0 is all of them.
+    pub parallelism: u32,
+    /// Pause between one and the next.
+    pub delay: Duration,
+    /// Which of the two runs first; `None` leaves the choice to the agent.
+    pub order: Option<UpdateOrder>,
+    /// The others are replaced although one could not be.
+    pub goes_on: bool,
+    /// How long a new one has to last after it proved itself.
+    pub monitor: Duration,
+}
+
+impl Default for Updates {
+    fn default() -> Self {
+        let (delay, monitor) = (Duration::ZERO, Duration::ZERO);
+        Self { parallelism: 1, delay, order: None, goes_on: false, monitor }
+    }
+}
+
+/// Which of an old and a new container runs first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// The new one starts, then the old one stops.
+    StartFirst,
+    /// The old one stops, then the new one starts.
+    StopFirst,
 }
 
 /// One edge of the dependency graph.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use futures_util::future::BoxFuture;
 
 use super::rollout::{Carried, Declared, Rollout, carry_out, failures_of};
-use super::{Operation, RunContext, RunEnd};
+use super::{Operation, RunContext, RunEnd, store_failure};
 use crate::base::chain;
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{Observed, PlanOptions, plan};
@@ -47,7 +47,17 @@ impl DeployProject {
         let make = |observed: &Observed, options: &PlanOptions| {
             plan(&declared.spec, observed, options, &self.rollout.key)
         };
-        let options = options_of(&inputs, &declared);
+        let mut options = options_of(&inputs, &declared);
+        if inputs.cause == DeployCause::Convergence {
+            let failed = self.rollout.failed_attempts(run.run().workspace_id, &inputs.project);
+            match failed.await {
+                Ok(failed) => options.failed_attempts = failed,
+                Err(error) => {
+                    run.fail(store_failure(&error));
+                    return RunEnd::ended(End::Failed);
+                }
+            }
+        }
         let carried = carry_out(&run, &self.rollout, &declared, options, &make).await;
         let observed = match carried {
             Carried::Stopped(stop) => return RunEnd::stopped(stop),
@@ -107,6 +117,7 @@ pub fn options_of(inputs: &DeployInputs, declared: &Declared) -> PlanOptions {
         remove_orphans,
         take_over: choices.adopt,
         force_recreate: choices.force_recreate,
+        recreate_volumes: choices.recreate_volumes.iter().cloned().collect(),
         rebuild: choices.rebuild,
         ..base
     }

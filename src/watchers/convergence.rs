@@ -346,7 +346,9 @@ impl Convergence {
         let newest = declared.map_err(LookError::Preview)?;
         let declared = self.rollout.layered(newest, &inputs.wanted).await;
         let declared = declared.map_err(LookError::Preview)?;
-        let options = options_of(inputs, &declared);
+        let mut options = options_of(inputs, &declared);
+        let failed = self.rollout.failed_attempts(workspace, &inputs.project).await;
+        options.failed_attempts = failed.map_err(LookError::Store)?;
         let preview = self.rollout.preview(workspace, &declared, &options).await;
         let preview = preview.map_err(LookError::Preview)?;
         let containers = preview.observed.containers.iter();

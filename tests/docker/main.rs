@@ -10,7 +10,9 @@ mod desired_state;
 mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
+mod in_place;
 mod openapi;
+mod replacing;
 mod round_trip;
 mod samples;
 mod secrets;

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use wharfinger::facts::{
-    ContainerState, Health, HealthProbe, Healthcheck, Mount, MountKind, NetworkMode, PortBinding,
-    Protocol, RestartPolicy,
+    ContainerState, Health, HealthProbe, Healthcheck, LiveSettings, Mount, MountKind, NetworkMode,
+    PortBinding, Protocol, RestartPolicy,
 };
 use wharfinger::world::docker::fake::{Behaviour, HealthCourse};
 use wharfinger::world::docker::{ContainerFilter, EngineErrorKind, RemoveContainer};
@@ -61,6 +61,8 @@ pub async fn calls_about_missing_containers_say_so(bench: &Bench) {
     assert_fails(engine.stop_container(&name, None).await, missing);
     assert_fails(engine.restart_container(&name, None).await, missing);
     assert_fails(engine.unpause_container(&name).await, missing);
+    let settings = LiveSettings::default();
+    assert_fails(engine.update_container(&name, &settings).await, missing);
     assert_fails(engine.remove_container(&name, BY_FORCE).await, missing);
     assert_fails(engine.rename_container(&name, &bench.name("other")).await, missing);
 }
@@ -166,6 +168,65 @@ pub async fn exit_status_is_kept_and_policy_obeyed(bench: &Bench) {
     };
     let facts = bench.wait_until(&id, "the last end", given_up).await;
     assert_eq!(facts.exit_code, 3);
+}
+
+/// Limits, as an engine of two processors enforces them.
+fn limits(memory_bytes: i64) -> LiveSettings {
+    LiveSettings {
+        memory_bytes: Some(memory_bytes),
+        memory_reservation_bytes: Some(memory_bytes / 2),
+        cpu_shares: Some(512),
+        cpuset_cpus: Some("0".to_owned()),
+        pids_max: Some(50),
+        restart: RestartPolicy::OnFailure { retries_max: 2 },
+        ..LiveSettings::default()
+    }
+}
+
+pub async fn settings_change_while_a_container_goes_on(bench: &Bench) {
+    let engine = &bench.engine;
+    let image = bench.image("").await;
+    let mut new = bench.container("one", &image);
+    limits(64 << 20).write_to(&mut new.spec);
+    let id = bench.run(&new).await;
+    let before = bench.look(&id).await;
+    assert_eq!(limits(64 << 20).differences(&LiveSettings::of(&before.spec)), []);
+
+    let cpus = Some(500_000_000);
+    let other = LiveSettings { nano_cpus: cpus, pids_max: None, ..limits(128 << 20) };
+    engine.update_container(&id, &other).await.unwrap();
+    let after = bench.look(&id).await;
+    assert_eq!(other.differences(&LiveSettings::of(&after.spec)), []);
+    assert_eq!((after.state, after.started_at), (ContainerState::Running, before.started_at));
+    assert_eq!(after.restart_count, 0);
+
+    // A limit that is not given stays.
+    engine.update_container(&id, &LiveSettings::default()).await.unwrap();
+    let kept = LiveSettings { restart: RestartPolicy::No, ..other };
+    assert_eq!(kept.differences(&LiveSettings::of(&bench.look(&id).await.spec)), []);
+
+    // One that does not run has them from its next start on.
+    engine.stop_container(&id, AT_ONCE).await.unwrap();
+    let last = LiveSettings { memory_bytes: Some(96 << 20), ..kept };
+    engine.update_container(&id, &last).await.unwrap();
+    let ended = bench.look(&id).await;
+    assert_eq!(ended.state, ContainerState::Exited);
+    assert_eq!(last.differences(&LiveSettings::of(&ended.spec)), []);
+}
+
+pub async fn impossible_changes_are_refused(bench: &Bench) {
+    let engine = &bench.engine;
+    let image = bench.image("").await;
+    let mut new = bench.container("one", &image);
+    new.spec.resources.cpu_quota_micros = Some(50_000);
+    new.spec.resources.cpu_period_micros = Some(100_000);
+    let id = bench.run(&new).await;
+    let before = LiveSettings::of(&bench.look(&id).await.spec);
+    let cpus = LiveSettings { nano_cpus: Some(500_000_000), ..LiveSettings::default() };
+    assert_fails(engine.update_container(&id, &cpus).await, EngineErrorKind::Conflict);
+    let little = LiveSettings { memory_bytes: Some(1 << 20), ..LiveSettings::default() };
+    assert_fails(engine.update_container(&id, &little).await, EngineErrorKind::Invalid);
+    assert_eq!(LiveSettings::of(&bench.look(&id).await.spec), before);
 }
 
 pub async fn filter_takes_all_labels(bench: &Bench) {

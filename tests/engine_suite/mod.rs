@@ -53,6 +53,8 @@ macro_rules! engine_suite {
             containers::port_is_taken_once;
             containers::health_is_found_out;
             containers::exit_status_is_kept_and_policy_obeyed;
+            containers::settings_change_while_a_container_goes_on;
+            containers::impossible_changes_are_refused;
             containers::filter_takes_all_labels;
             containers::anonymous_volume_survives_its_container_when_kept;
             images::image_is_built_inspected_and_removed;

@@ -36,7 +36,7 @@ pub use hosted::{
     FanOut, HeardView, JobView, Progress, RetryRule, StandingView, StepProgress, TypeDefinition,
     TypeView, WorkFailure, WorkItem,
 };
-pub use plans::{CauseView, NoticeView, PlanView, PlannedStep};
+pub use plans::{CauseView, ChangeView, FieldChangeView, NoticeView, PlanView, PlannedStep};
 pub use platform::{WorkspacePut, WorkspaceView};
 pub use projects::{
     Apply, ApplyOptions, ContainerView, ContextsMissing, ContextsWanted, DownOptions, LogRecord,

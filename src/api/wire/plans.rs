@@ -1,11 +1,13 @@
 //! The wire form of plans. Owns the shape. Face: `PlanView`. Never shows a value that may be
 //! secret: plans name fields, not contents.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::base::CanonicalError;
-use crate::domain::rollout::{Notice, Plan, Step};
+use crate::domain::rollout::{Change, FieldChange, Notice, Plan, Step};
 
 /// What would be done to make a project as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,8 +23,46 @@ pub struct PlanView {
     pub steps: Vec<PlannedStep>,
     /// What the operator should know, although nothing is done about it.
     pub notices: Vec<NoticeView>,
-    /// The plan as a table, for people.
+    /// What becomes of each container, network, volume and image.
+    pub changes: Vec<ChangeView>,
+    /// How many of them become what, such as `{"update": 2}`.
+    pub summary: BTreeMap<String, u64>,
+    /// The changes and the steps, for people.
     pub text: String,
+}
+
+/// What becomes of one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeView {
+    /// The service that it belongs to; else `networks`, `volumes` or `images`.
+    pub group: String,
+    /// Its name.
+    pub subject: String,
+    /// `create`, `update`, `replace`, `take back`, `finish`, `start`, `restart`, `adopt`, `connect`,
+    /// `remove` or `fetch`.
+    #[schema(example = "update")]
+    pub kind: String,
+    /// Why.
+    pub cause: CauseView,
+    /// How a container makes way for the one that replaces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<String>,
+    /// What changes of a container.
+    pub fields: Vec<FieldChangeView>,
+}
+
+/// One field of a container that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldChangeView {
+    /// Its name.
+    #[schema(example = "resources.memory_bytes")]
+    pub field: String,
+    /// What it is; null is nothing, or not shown.
+    pub before: Option<String>,
+    /// What it becomes; null is nothing, or not shown.
+    pub after: Option<String>,
+    /// Whether the values are shown: those that may be secret never are.
+    pub is_shown: bool,
 }
 
 /// One atomic effect.
@@ -78,8 +118,35 @@ impl TryFrom<&Plan> for PlanView {
             has_changes: plan.has_changes(),
             steps: plan.steps.iter().map(PlannedStep::from).collect(),
             notices: plan.notices.iter().map(NoticeView::from).collect(),
-            text: plan.to_string(),
+            changes: plan.changes().iter().map(ChangeView::from).collect(),
+            summary: plan
+                .summary()
+                .into_iter()
+                .map(|(kind, count)| (kind.word().to_owned(), count as u64))
+                .collect(),
+            text: plan.diff(),
         })
+    }
+}
+
+impl From<&Change<'_>> for ChangeView {
+    fn from(change: &Change<'_>) -> Self {
+        let field = |field: &FieldChange| FieldChangeView {
+            field: field.field.clone(),
+            before: field.before.clone(),
+            after: field.after.clone(),
+            is_shown: field.is_shown,
+        };
+        let cause =
+            CauseView { code: change.cause.code().to_owned(), text: change.cause.to_string() };
+        Self {
+            group: change.group.to_owned(),
+            subject: change.subject.to_owned(),
+            kind: change.kind.word().to_owned(),
+            cause,
+            way: change.way.map(str::to_owned),
+            fields: change.fields.iter().map(field).collect(),
+        }
     }
 }
 

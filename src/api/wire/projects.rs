@@ -218,6 +218,9 @@ pub struct ApplyOptions {
     pub services: Vec<String>,
     /// Replace containers even when nothing changed.
     pub force_recreate: bool,
+    /// Make these volumes anew when they are declared differently, by their keys in the file: THEIR
+    /// DATA IS LOST.
+    pub recreate_volumes: Vec<String>,
     /// Keep containers of services that the files no longer declare.
     pub keep_orphans: bool,
     /// Build images even when one of the same files exists.

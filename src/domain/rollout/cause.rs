@@ -39,6 +39,13 @@ pub enum Cause {
         /// Names of the differing fields.
         fields: Vec<String>,
     },
+    /// The volume's declaration differs from the volume, and it was asked to make it anew.
+    VolumeChanged {
+        /// Its name.
+        volume: String,
+        /// Names of the differing fields.
+        fields: Vec<String>,
+    },
     /// The project has several networks of this name, which no container can tell apart.
     NetworkDoubled {
         /// Their name.
@@ -75,6 +82,8 @@ pub enum Cause {
     ReplacementInterrupted,
     /// It replaces, or is replaced by, another container; the cause is named at the creation.
     Replacement,
+    /// The container that was to replace it did not come to be as it has to.
+    ReplacementFailed,
     /// The container was made and never started.
     NeverStarted,
     /// The container has ended.
@@ -113,6 +122,7 @@ impl Cause {
             Self::ContextChanged => "context_changed",
             Self::PullAlways => "pull_always",
             Self::NetworkChanged { .. } => "network_changed",
+            Self::VolumeChanged { .. } => "volume_changed",
             Self::NetworkDoubled { .. } => "network_doubled",
             Self::NetworkReplaced { .. } => "network_replaced",
             Self::NotConnected { .. } => "not_connected",
@@ -122,6 +132,7 @@ impl Cause {
             Self::OtherAgent { .. } => "other_agent",
             Self::ReplacementInterrupted => "replacement_interrupted",
             Self::Replacement => "replacement",
+            Self::ReplacementFailed => "replacement_failed",
             Self::NeverStarted => "never_started",
             Self::Exited { .. } => "exited",
             Self::Paused => "paused",
@@ -150,6 +161,9 @@ impl fmt::Display for Cause {
             Self::NetworkChanged { network, fields } => {
                 write!(f, "network {network} changed: {}", Fields(fields))
             }
+            Self::VolumeChanged { volume, fields } => {
+                write!(f, "volume {volume} is made anew without its data: {}", Fields(fields))
+            }
             Self::NetworkDoubled { network } => {
                 write!(f, "network {network} exists more than once")
             }
@@ -165,6 +179,7 @@ impl fmt::Display for Cause {
             Self::OtherAgent { agent } => write!(f, "taken over from agent {agent}"),
             Self::ReplacementInterrupted => f.write_str("an earlier replacement was interrupted"),
             Self::Replacement => f.write_str("part of the replacement"),
+            Self::ReplacementFailed => f.write_str("its replacement failed"),
             Self::NeverStarted => f.write_str("not started yet"),
             Self::Exited { exit_code } => write!(f, "exited with status {exit_code}"),
             Self::Paused => f.write_str("frozen"),

@@ -1,9 +1,9 @@
 //! Collects steps in any order and puts them into one that respects what they wait for. Owns
 //! `Draft`. Face: `Draft::add`, `need`, `finish`. Never yields a plan with a cycle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Cause, Notice, Plan, Step, StepId};
+use super::{Action, Cause, FieldChange, Notice, Plan, Step, StepId};
 
 /// A step that has no place yet; copies are cheap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,7 @@ struct Entry {
 pub(super) struct Draft {
     entries: Vec<Entry>,
     notices: BTreeSet<Notice>,
+    fields: BTreeMap<String, Vec<FieldChange>>,
 }
 
 impl Draft {
@@ -58,6 +59,11 @@ impl Draft {
     pub(super) fn notice(&mut self, code: &str, subject: &str, message: impl Into<String>) {
         let (code, subject, message) = (code.to_owned(), subject.to_owned(), message.into());
         self.notices.insert(Notice { code, subject, message });
+    }
+
+    /// What changes of the container of this name.
+    pub(super) fn tell(&mut self, name: &str, fields: Vec<FieldChange>) {
+        self.fields.insert(name.to_owned(), fields);
     }
 
     fn waits_for(&self, step: Drafted, before: Drafted) -> bool {
@@ -112,6 +118,7 @@ impl Draft {
             project: project.to_owned(),
             steps: steps.collect(),
             notices: self.notices.into_iter().collect(),
+            fields: self.fields,
         }
     }
 

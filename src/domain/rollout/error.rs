@@ -46,6 +46,20 @@ pub enum PlanError {
         /// A container that is not to be touched.
         container: String,
     },
+    /// A volume was asked to be made anew that the project does not declare, or does not own.
+    #[error("the project makes no volume {volume:?}, so that it cannot make it anew")]
+    UnknownVolume {
+        /// Its key in the project.
+        volume: String,
+    },
+    /// A changed volume cannot be made again.
+    #[error("volume {volume:?} cannot be made anew, for container {container:?} mounts it")]
+    VolumeInUse {
+        /// Its name.
+        volume: String,
+        /// A container that is not to be touched.
+        container: String,
+    },
     /// Another container has the name.
     #[error("the name {name:?} belongs to another container")]
     NameTaken {
@@ -98,6 +112,8 @@ impl PlanError {
             Self::ExternalVolumeMissing { .. } => "external_volume_missing",
             Self::ForeignNetwork { .. } => "foreign_network",
             Self::NetworkInUse { .. } => "network_in_use",
+            Self::UnknownVolume { .. } => "unknown_volume",
+            Self::VolumeInUse { .. } => "volume_in_use",
             Self::NameTaken { .. } => "name_taken",
             Self::ImageMissing { .. } => "image_missing",
             Self::NameForSeveral { .. } => "name_for_several",
@@ -117,7 +133,9 @@ impl PlanError {
             Self::ExternalNetworkMissing { network }
             | Self::ForeignNetwork { network, .. }
             | Self::NetworkInUse { network, .. } => network.clone(),
-            Self::ExternalVolumeMissing { volume } => volume.clone(),
+            Self::ExternalVolumeMissing { volume }
+            | Self::UnknownVolume { volume }
+            | Self::VolumeInUse { volume, .. } => volume.clone(),
             Self::NameTaken { name } => name.clone(),
             Self::OtherAgent { containers, .. } => containers.join(", "),
         }
@@ -132,6 +150,8 @@ impl PlanError {
             Self::ExternalVolumeMissing { .. } => "create it, or remove `external: true`",
             Self::ForeignNetwork { .. } => "declare it `external: true`, or give another `name`",
             Self::NetworkInUse { .. } => "disconnect or remove that container",
+            Self::UnknownVolume { .. } => "name a volume by its key below `volumes:`",
+            Self::VolumeInUse { .. } => "remove that container, or bring its service up too",
             Self::NameTaken { .. } => "remove or rename that container",
             Self::ImageMissing { .. } => "load the image, or allow it to be pulled",
             Self::NameForSeveral { .. } => "remove container_name, or declare one container",

@@ -1,14 +1,18 @@
 //! Judges each instance of a service: kept, created, replaced or adopted, and why. Owns the causes
-//! of a replacement. Face: `Judge::instance`. Never judges health or drafts a step.
+//! of a replacement, and what is changed in place instead. Face: `Judge::service`. Never judges
+//! health or drafts a step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{self, Bond};
 use super::naming::{container_name, image_reference, is_replacement_name};
-use super::{CONTEXT_LABEL, Cause, Contract, Observed, PlanOptions};
+use super::replacing::is_kept_name;
+use super::{CONTEXT_LABEL, Cause, Contract, Observed, PlanOptions, Trigger};
+use crate::base::HashKey;
 use crate::facts::{
-    ContainerFacts, ContainerState, ImageFacts, Instance, NetworkMode, ProjectSpec, ServiceUnit,
-    differences, effective, resolve_namespaces,
+    ContainerFacts, ContainerState, FieldDifference, ImageFacts, Instance, LiveSettings, MountKind,
+    NetworkMode, ProjectSpec, ServiceUnit, differences, effective, is_left_out, is_live,
+    is_never_taken_away, resolve_namespaces,
 };
 
 /// What becomes of an instance.
@@ -32,8 +36,23 @@ pub(super) struct Judged<'a> {
     pub(super) instance: Instance,
     pub(super) name: String,
     pub(super) verdict: Verdict<'a>,
+    /// What is changed on the container that stays, without making it anew.
+    pub(super) update: Vec<FieldDifference>,
+    /// Settings that are not as declared and stay so.
+    pub(super) left: Vec<Left>,
     /// Further containers of the same instance, which an interrupted replacement left.
     pub(super) leftovers: Vec<&'a ContainerFacts>,
+}
+
+/// A setting that is not as declared, and why nothing is done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Left {
+    /// The engine cannot enforce it.
+    NotEnforced(String),
+    /// Nobody declared it, and it can only be taken away by making the container anew.
+    SetByOthers(String),
+    /// Its replacement failed, and only somebody who asks for it tries again.
+    Held,
 }
 
 impl<'a> Judged<'a> {
@@ -58,8 +77,12 @@ pub(super) struct Judge<'a> {
     pub(super) observed: &'a Observed,
     pub(super) options: &'a PlanOptions,
     pub(super) contracts: BTreeMap<&'a str, Contract>,
+    /// The host's key for digests of content.
+    pub(super) key: &'a HashKey,
     /// Differing fields of the networks that have to be made again, by name.
     pub(super) changed_networks: BTreeMap<String, Vec<String>>,
+    /// Differing fields of the volumes that are made again because somebody asked, by name.
+    pub(super) changed_volumes: BTreeMap<String, Vec<String>>,
     /// Instances of the services before, by service.
     pub(super) judged: BTreeMap<&'a str, Vec<Judged<'a>>>,
 }
@@ -87,7 +110,8 @@ impl<'a> Judge<'a> {
             .collect();
         // The one that fits comes first; among equals the one that works under its own name.
         found.sort_by_key(|container| {
-            let is_temporary = is_replacement_name(&container.name, &name);
+            let is_temporary =
+                is_replacement_name(&container.name, &name) || is_kept_name(&container.name, &name);
             let is_running = container.state == ContainerState::Running;
             let is_wrong = causes.get(container.id.as_str()).is_none_or(Option::is_some);
             (is_wrong, is_temporary, !is_running, container.id.as_str())
@@ -98,7 +122,8 @@ impl<'a> Judge<'a> {
             let has_siblings = instance.number > 1 || self.has_other_instance(&instance);
             let cause = if has_siblings { Cause::ScaledUp } else { Cause::Missing };
             let verdict = Verdict::Create(cause);
-            return Judged { instance, name, verdict, leftovers };
+            let (update, left) = (Vec::new(), Vec::new());
+            return Judged { instance, name, verdict, update, left, leftovers };
         };
         leftovers.extend(rest);
         let cause = causes.get(first.id.as_str()).cloned().flatten();
@@ -108,10 +133,71 @@ impl<'a> Judge<'a> {
             (None, None) => Verdict::Adopt(first),
             (Some(_), None) => Verdict::Keep(first),
         };
-        if matches!(verdict, Verdict::Leave(_)) {
-            leftovers.clear();
+        let (mut update, mut left) = (Vec::new(), Vec::new());
+        match verdict {
+            Verdict::Leave(_) => leftovers.clear(),
+            Verdict::Keep(kept) if self.is_held(unit, &instance, kept) => left.push(Left::Held),
+            Verdict::Keep(kept) | Verdict::Adopt(kept) => {
+                (update, left) = self.other_settings(unit, &instance, kept);
+            }
+            Verdict::Create(_) | Verdict::Replace(..) => {}
         }
-        Judged { instance, name, verdict, leftovers }
+        Judged { instance, name, verdict, update, left, leftovers }
+    }
+
+    /// Settings that are changed in place and are not as declared; and those of them that stay.
+    fn other_settings(
+        &self,
+        unit: &ServiceUnit,
+        instance: &Instance,
+        container: &ContainerFacts,
+    ) -> (Vec<FieldDifference>, Vec<Left>) {
+        let (declared, observed) =
+            (LiveSettings::of(&unit.spec), LiveSettings::of(&container.spec));
+        let differing = declared.differences(&observed);
+        if differing.is_empty() {
+            return (differing, Vec::new());
+        }
+        let made_from = self.observed.contract_of(container);
+        let contract = self.contracts.get(instance.service.as_str());
+        let is_made_so = |field: &str| match (&made_from, contract) {
+            (Some(made_from), Some(contract)) => made_from.is_alike(contract, field),
+            _ => false,
+        };
+        let was_declared =
+            |field: &str| made_from.as_ref().is_some_and(|made| made.parts.contains_key(field));
+        let (mut update, mut left) = (Vec::new(), Vec::new());
+        for found in differing {
+            let field = found.field.clone();
+            // The agent makes nothing anew by itself for what somebody set behind its back.
+            let is_others = is_never_taken_away(&found)
+                && !was_declared(&field)
+                && self.options.trigger == Trigger::Convergence;
+            if is_left_out(&found) && is_made_so(&field) {
+                left.push(Left::NotEnforced(field));
+            } else if is_others {
+                left.push(Left::SetByOthers(field));
+            } else {
+                update.push(found);
+            }
+        }
+        (update, left)
+    }
+
+    /// What has to be made anew for its settings' sake, by name.
+    fn settings_out_of_reach(
+        &self,
+        unit: &ServiceUnit,
+        instance: &Instance,
+        container: &ContainerFacts,
+    ) -> Vec<String> {
+        let (differing, _) = self.other_settings(unit, instance, container);
+        let (declared, observed) =
+            (LiveSettings::of(&unit.spec), LiveSettings::of(&container.spec));
+        if declared.can_be_reached_from(&observed, &differing) {
+            return Vec::new();
+        }
+        differing.into_iter().map(|found| found.field).collect()
     }
 
     fn has_other_instance(&self, instance: &Instance) -> bool {
@@ -126,12 +212,12 @@ impl<'a> Judge<'a> {
     /// digesting made is compared with what the engine reports, like one made by somebody else.
     fn contract_in_force(&self, container: &ContainerFacts) -> Option<Contract> {
         let contract = self.observed.contract_of(container)?;
-        // A record made under the current rules replaces the label of an older version.
-        if contract.is_current_version() {
+        // A record made under rules that are known here replaces the label of another version.
+        if contract.is_known_version() {
             return Some(contract);
         }
         let record = self.observed.adoptions.get(&container.id)?;
-        record.is_current_version().then(|| record.clone())
+        record.is_known_version().then(|| record.clone())
     }
 
     fn may_take(&self, container: &ContainerFacts) -> bool {
@@ -154,10 +240,41 @@ impl<'a> Judge<'a> {
             return Some(Cause::Requested);
         }
         let instance = container.instance.as_ref()?;
-        self.other_declaration(unit, instance, container)
-            .or_else(|| self.other_image(unit, instance, container))
+        let differs = self.other_version(unit, instance, container);
+        self.other_volume(container)
+            .or_else(|| differs.filter(|_| !self.has_failed_before(unit, instance)))
             .or_else(|| self.other_network(unit, container))
             .or_else(|| self.other_parent(unit, container))
+    }
+
+    /// What makes the container another one than is declared.
+    fn other_version(
+        &self,
+        unit: &ServiceUnit,
+        instance: &Instance,
+        container: &ContainerFacts,
+    ) -> Option<Cause> {
+        self.other_declaration(unit, instance, container)
+            .or_else(|| self.other_image(unit, instance, container))
+    }
+
+    /// Is it left as it is although it is not as declared?
+    fn is_held(&self, unit: &ServiceUnit, instance: &Instance, kept: &ContainerFacts) -> bool {
+        self.has_failed_before(unit, instance) && self.other_version(unit, instance, kept).is_some()
+    }
+
+    /// Was a container as it is declared tried and taken back, so that the agent does not try it
+    /// again by itself?
+    fn has_failed_before(&self, unit: &ServiceUnit, instance: &Instance) -> bool {
+        let Some(failed) = self.options.failed_attempts.get(&instance.service) else {
+            return false;
+        };
+        let reference = image_reference(self.desired, &instance.service, unit);
+        let image = self.observed.images.get(&reference);
+        let contract = self.contracts.get(instance.service.as_str());
+        let is_same =
+            |(contract, image): (&Contract, &ImageFacts)| contract.attempt(&image.id) == *failed;
+        self.options.trigger == Trigger::Convergence && contract.zip(image).is_some_and(is_same)
     }
 
     fn other_declaration(
@@ -166,21 +283,60 @@ impl<'a> Judge<'a> {
         instance: &Instance,
         container: &ContainerFacts,
     ) -> Option<Cause> {
-        let Some(contract) = self.contract_in_force(container) else {
-            let fields = self.adoption_differences(unit, instance, container);
-            return (!fields.is_empty()).then_some(Cause::AdoptionDiffers { fields });
+        let in_force = self.contract_in_force(container);
+        let mut fields = match &in_force {
+            None => self.adoption_differences(unit, instance, container),
+            Some(contract) => self.contract_differences(contract, unit, instance, container)?,
         };
-        let declared = self.contracts.get(instance.service.as_str())?;
-        let mut fields = contract.differences(declared);
-        if !fields.is_empty() && contract.parts.is_empty() {
-            // Only the whole digest of an adopted container is kept: its report has the names.
-            let named = self.adoption_differences(unit, instance, container);
-            fields = if named.is_empty() { vec!["declaration".to_owned()] } else { named };
+        if fields.is_empty() {
+            fields = self.settings_out_of_reach(unit, instance, container);
+        } else {
+            let (settings, _) = self.other_settings(unit, instance, container);
+            fields.extend(settings.into_iter().map(|found| found.field));
+            fields.sort();
         }
-        (!fields.is_empty()).then_some(Cause::ContractChanged { fields })
+        match in_force {
+            _ if fields.is_empty() => None,
+            None => Some(Cause::AdoptionDiffers { fields }),
+            Some(_) => Some(Cause::ContractChanged { fields }),
+        }
     }
 
-    /// Fields in which a container without our labels is not what we would have made.
+    /// Fields in which a container was made from, or adopted under, another declaration; those
+    /// aside that are changed in place. `None` for a service without a contract.
+    fn contract_differences(
+        &self,
+        contract: &Contract,
+        unit: &ServiceUnit,
+        instance: &Instance,
+        container: &ContainerFacts,
+    ) -> Option<Vec<String>> {
+        let declared = self.contracts.get(instance.service.as_str())?;
+        let digest = contract.digest();
+        let is_a_record = contract.parts.is_empty();
+        let is_former = |unit: &ServiceUnit| {
+            digest.is_some() && digest == Contract::former(unit, self.key).ok()
+        };
+        if digest == declared.digest() || ((is_a_record || contract.is_former()) && is_former(unit))
+        {
+            return Some(Vec::new());
+        }
+        if !is_a_record {
+            return Some(contract.differences(declared));
+        }
+        // The former version digested what is changed in place, too: as it still is, perhaps.
+        let mut as_it_is = unit.clone();
+        LiveSettings::of(&container.spec).write_to(&mut as_it_is.spec);
+        if is_former(&as_it_is) {
+            return Some(Vec::new());
+        }
+        // Only the whole digest of an adopted container is kept: its report has the names.
+        let named = self.adoption_differences(unit, instance, container);
+        Some(if named.is_empty() { vec!["declaration".to_owned()] } else { named })
+    }
+
+    /// Fields in which a container without our labels is not what we would have made, those aside
+    /// that are changed in place.
     fn adoption_differences(
         &self,
         unit: &ServiceUnit,
@@ -206,7 +362,7 @@ impl<'a> Judge<'a> {
             })
         };
         let fields = differences(&declared, &container.spec).into_iter().map(|found| found.field);
-        fields.filter(|field| !is_file(field)).collect()
+        fields.filter(|field| !is_file(field) && !is_live(field)).collect()
     }
 
     /// Ids of the containers whose namespaces are shared, by the spelling in the contract.
@@ -234,7 +390,21 @@ impl<'a> Judge<'a> {
             .then(|| Cause::ImageChanged { from: container.image_id.clone(), to: image.id.clone() })
     }
 
-    fn other_network(&self, unit: &ServiceUnit, container: &ContainerFacts) -> Option<Cause> {
+    /// A volume that is about to be removed holds on to every container that mounts it.
+    fn other_volume(&self, container: &ContainerFacts) -> Option<Cause> {
+        let mut mounts = container.spec.mounts.values();
+        mounts.find_map(|mount| {
+            let MountKind::Volume { name, .. } = &mount.kind else { return None };
+            let fields = self.changed_volumes.get(name)?.clone();
+            Some(Cause::VolumeChanged { volume: name.clone(), fields })
+        })
+    }
+
+    pub(super) fn other_network(
+        &self,
+        unit: &ServiceUnit,
+        container: &ContainerFacts,
+    ) -> Option<Cause> {
         let NetworkMode::Networks(declared) = &unit.spec.network_mode else { return None };
         for network in declared.keys() {
             if let Some(fields) = self.changed_networks.get(network) {

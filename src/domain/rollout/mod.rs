@@ -4,6 +4,7 @@
 
 mod cause;
 mod contract;
+mod diff;
 mod drafting;
 mod error;
 mod graph;
@@ -18,6 +19,7 @@ mod owners;
 mod plan;
 mod planner;
 mod removal;
+mod replacing;
 mod restarting;
 mod start;
 
@@ -28,6 +30,7 @@ mod tests;
 
 pub use cause::Cause;
 pub use contract::{CONTRACT_PARTS, Contract};
+pub use diff::{Change, ChangeKind, FieldChange};
 pub use error::{PlanError, PlanErrors};
 pub use graph::{Bond, parents};
 pub use host_paths::{Caller, HostPathPolicy, HostPathRefusal, HostPathUse, host_paths};

@@ -8,8 +8,9 @@ use super::naming::replacement_name;
 use super::*;
 use crate::base::{HashKey, Timestamp};
 use crate::facts::{
-    Condition, ContainerFacts, ContainerState, Health, ImageFacts, Instance, MountKind,
-    NetworkAddress, NetworkFacts, NetworkMode, ProjectSpec, ServiceSpec, VolumeFacts, labels,
+    Condition, ContainerFacts, ContainerState, Health, ImageFacts, Instance, LiveSettings,
+    MountKind, NetworkAddress, NetworkFacts, NetworkMode, ProjectSpec, ServiceSpec, VolumeFacts,
+    labels,
 };
 
 pub(super) fn key() -> HashKey {
@@ -98,13 +99,19 @@ impl World {
                 let volume = VolumeFacts {
                     name: name.clone(),
                     driver: "local".to_owned(),
-                    driver_options: Default::default(),
+                    driver_options: desired.volumes[key].driver_options.clone(),
                     labels: owned_by(&desired.name),
                     mountpoint: String::new(),
                 };
                 assert!(self.observed.volumes.insert(name, volume).is_none());
             }
-            Action::RemoveVolume => drop(self.observed.volumes.remove(&step.subject)),
+            Action::RemoveVolume => {
+                let is_it = |kind: &MountKind| matches!(kind, MountKind::Volume { name, .. } if *name == step.subject);
+                let mounts = |c: &ContainerFacts| c.spec.mounts.values().any(|m| is_it(&m.kind));
+                let user = self.observed.containers.iter().find(|found| mounts(found));
+                assert!(user.is_none(), "{user:?} mounts {}", step.subject);
+                self.observed.volumes.remove(&step.subject);
+            }
             Action::RemoveImage => drop(self.observed.images.remove(&step.subject)),
             Action::WriteFiles { service } => {
                 self.observed.files_missing.remove(service);
@@ -123,6 +130,16 @@ impl World {
                 assert!(!is_up(found), "{} is removed while it runs", found.name);
                 let id = found.id.clone();
                 self.observed.containers.retain(|container| container.id != id);
+            }
+            Action::UpdateContainer { container, fields } => {
+                let declared = &desired.services[&container.instance.service].spec;
+                let settings = LiveSettings::of(declared);
+                let found = self.find(desired, container);
+                let observed = LiveSettings::of(&found.spec);
+                let differing = settings.differences(&observed);
+                assert!(fields.iter().all(|field| differing.iter().any(|it| it.field == *field)));
+                assert!(settings.can_be_reached_from(&observed, &differing), "{}", found.name);
+                settings.write_to(&mut found.spec);
             }
             Action::RenameContainer { container, name } => {
                 self.assert_name_is_free(name);
@@ -150,7 +167,10 @@ impl World {
                 assert_eq!(found.state, ContainerState::Paused, "{} is not frozen", found.name);
                 found.state = ContainerState::Running;
             }
-            Action::WaitFor { container, condition } => self.check(desired, container, *condition),
+            Action::WaitFor { container, condition, .. } => {
+                self.check(desired, container, *condition);
+            }
+            Action::Pause { .. } => {}
         }
     }
 
@@ -194,8 +214,9 @@ impl World {
         let mut anonymous_volumes = std::collections::BTreeMap::new();
         if let Some(id) = replaces {
             name = replacement_name(id, &name);
+            // It may have gone before, with a volume that is made anew.
             let old = self.observed.containers.iter().find(|container| container.id == id);
-            anonymous_volumes = old.expect("what is replaced exists").anonymous_volumes.clone();
+            anonymous_volumes = old.map(|old| old.anonymous_volumes.clone()).unwrap_or_default();
         }
         self.assert_name_is_free(&name);
         let tick = self.tick();

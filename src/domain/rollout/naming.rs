@@ -28,7 +28,8 @@ pub fn is_replacement_name(candidate: &str, name: &str) -> bool {
     is_id && rest == name
 }
 
-const REPLACED_ID_DIGITS: usize = 12;
+/// Hexadecimal digits of an id in a temporary name.
+pub(super) const REPLACED_ID_DIGITS: usize = 12;
 
 /// The image of a service: the declared one, or for a build without a name `<project>-<service>`.
 pub fn image_reference(project: &ProjectSpec, service: &str, unit: &ServiceUnit) -> String {

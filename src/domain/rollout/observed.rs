@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Contract;
+use crate::base::Digest;
 use crate::base::keyed::keyed;
 use crate::facts::{ContainerFacts, ImageFacts, NetworkFacts, VolumeFacts};
 
@@ -75,6 +76,9 @@ pub struct PlanOptions {
     pub take_over: bool,
     /// Containers are replaced even when nothing changed.
     pub force_recreate: bool,
+    /// Volumes that are made anew when they are declared differently, by their keys in the project:
+    /// their data is lost.
+    pub recreate_volumes: BTreeSet<String>,
     /// Images are built even when one of the same files exists.
     pub rebuild: bool,
     /// End only when what was started is healthy.
@@ -85,6 +89,11 @@ pub struct PlanOptions {
     pub fresh_images: BTreeSet<String>,
     /// Containers made since the run began, by id: they are not replaced for `force_recreate`.
     pub fresh_containers: BTreeSet<String>,
+    /// Containers of which this run found that they do not come to be as they have to, by id.
+    pub given_up: BTreeSet<String>,
+    /// Replacements that failed and were taken back, by service: what [`Contract::attempt`] says of
+    /// them. The agent does not try them again by itself.
+    pub failed_attempts: BTreeMap<String, Digest>,
 }
 
 impl PlanOptions {
@@ -97,11 +106,14 @@ impl PlanOptions {
             adopt: true,
             take_over: false,
             force_recreate: false,
+            recreate_volumes: BTreeSet::new(),
             rebuild: false,
             wait_healthy: true,
             inactive_services: BTreeSet::new(),
             fresh_images: BTreeSet::new(),
             fresh_containers: BTreeSet::new(),
+            given_up: BTreeSet::new(),
+            failed_attempts: BTreeMap::new(),
         }
     }
 

@@ -2,11 +2,12 @@
 //! `Step` and `Action`, their digest and their text. Face: `Plan`. Never holds a secret value or a
 //! whole specification: it is shown, stored and compared, and the executor looks the rest up.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Cause;
+use super::{Cause, FieldChange};
 use crate::base::{CanonicalError, Digest, canonical};
 use crate::facts::{Condition, Instance};
 
@@ -19,6 +20,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What the operator should know, although nothing is done about it.
     pub notices: Vec<Notice>,
+    /// What changes of containers, by their names: for people, and no part of what is done.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, Vec<FieldChange>>,
 }
 
 /// The place of a step in its plan, from 1.
@@ -134,6 +138,13 @@ pub enum Action {
         /// The container.
         container: Target,
     },
+    /// Changes limits and the restart policy of a container, which goes on as it is.
+    UpdateContainer {
+        /// The container.
+        container: Target,
+        /// Names of the settings that change.
+        fields: Vec<String>,
+    },
     /// Gives a container its name.
     RenameContainer {
         /// The container.
@@ -157,7 +168,20 @@ pub enum Action {
         container: Target,
         /// What is waited for.
         condition: Condition,
+        /// How long it has to stay so, in seconds.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        steady_seconds: u64,
     },
+    /// Lets time pass between one replacement and the next.
+    Pause {
+        /// How much, in seconds.
+        seconds: u64,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(seconds: &u64) -> bool {
+    *seconds == 0
 }
 
 /// A container of the project: what it is for, and its id when it exists already.
@@ -189,9 +213,11 @@ impl Action {
             Self::StopContainer { .. } => "stop",
             Self::RestartContainer { .. } => "restart",
             Self::UnpauseContainer { .. } => "unpause",
+            Self::UpdateContainer { .. } => "update container",
             Self::RenameContainer { .. } => "rename",
             Self::RemoveContainer { .. } => "remove container",
             Self::AdoptContainer { .. } => "adopt",
+            Self::Pause { .. } => "pause before",
             Self::WaitFor { condition: Condition::ServiceStarted, .. } => "wait until running",
             Self::WaitFor { condition: Condition::ServiceHealthy, .. } => "wait until healthy",
             Self::WaitFor { condition: Condition::ServiceCompletedSuccessfully, .. } => {
@@ -216,8 +242,14 @@ impl Action {
             Self::DisconnectNetwork { .. } => "connect it",
             Self::StartContainer { .. } => "stop it",
             Self::StopContainer { .. } => "start it",
-            Self::RestartContainer { .. } | Self::WaitFor { .. } => "nothing to undo",
+            Self::RestartContainer { .. } | Self::WaitFor { .. } | Self::Pause { .. } => {
+                "nothing to undo"
+            }
             Self::UnpauseContainer { .. } => "pause it",
+            Self::UpdateContainer { .. } => {
+                "apply the former revision; a limit that was not there \
+                                             before goes only with the container"
+            }
             Self::RenameContainer { .. } => "give it its old name",
             Self::RemoveContainer { .. } => {
                 "apply the former revision; the volumes are still there"
@@ -231,7 +263,10 @@ impl Action {
     pub fn writes_to_engine(&self) -> bool {
         !matches!(
             self,
-            Self::WaitFor { .. } | Self::AdoptContainer { .. } | Self::WriteFiles { .. }
+            Self::WaitFor { .. }
+                | Self::Pause { .. }
+                | Self::AdoptContainer { .. }
+                | Self::WriteFiles { .. }
         )
     }
 
@@ -281,6 +316,25 @@ impl Plan {
         self.steps.iter().filter(|step| step.writes_to_engine()).count()
     }
 
+    /// The steps alone that take back a failed replacement; `None` without any. They wait for
+    /// nothing else.
+    pub fn returns(&self) -> Option<Self> {
+        let mut places = BTreeMap::new();
+        let mut steps = Vec::new();
+        for step in self.steps.iter().filter(|step| step.cause == Cause::ReplacementFailed) {
+            let mut step = step.clone();
+            let placed = |ids: &[StepId]| {
+                ids.iter().filter_map(|id| places.get(id).copied()).collect::<Vec<StepId>>()
+            };
+            (step.depends_on, step.after) = (placed(&step.depends_on), placed(&step.after));
+            let id = StepId(u32::try_from(steps.len() + 1).unwrap_or(u32::MAX));
+            places.insert(std::mem::replace(&mut step.id, id), id);
+            steps.push(step);
+        }
+        let project = self.project.clone();
+        (!steps.is_empty()).then(|| Self { project, steps, ..Self::default() })
+    }
+
     /// The step with this id.
     pub fn step(&self, id: StepId) -> Option<&Step> {
         self.steps.get(usize::try_from(id.0).ok()?.checked_sub(1)?)
@@ -296,6 +350,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The steps as a table.
+    pub(super) fn write_steps(&self, into: &mut impl fmt::Write) -> fmt::Result {
+        let widths = Widths::of(&self.steps);
+        self.steps.iter().try_for_each(|step| widths.write(into, step))
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -304,10 +366,7 @@ impl fmt::Display for Plan {
             let plural = if self.steps.len() == 1 { "" } else { "s" };
             writeln!(f, "{}: {} step{plural}", self.project, self.steps.len())?;
         }
-        let widths = Widths::of(&self.steps);
-        for step in &self.steps {
-            widths.write(f, step)?;
-        }
+        self.write_steps(f)?;
         for notice in &self.notices {
             writeln!(f, "note: {}: {}", notice.subject, notice.message)?;
         }
@@ -328,7 +387,7 @@ impl Widths {
         Self { id, what }
     }
 
-    fn write(&self, f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
+    fn write(&self, f: &mut impl fmt::Write, step: &Step) -> fmt::Result {
         let (id, what) = (step.id.to_string(), what(step));
         write!(f, "  {id:>0$}  {what:<1$}  {2}", self.id, self.what, step.cause_text)?;
         let mut before: Vec<_> = step.depends_on.iter().chain(&step.after).collect();

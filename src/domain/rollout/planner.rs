@@ -2,15 +2,15 @@
 //! Owns the order of a replacement. Face: `plan`. Never drafts a step against a container that is
 //! not ours, unless the caller asked to take over the project.
 //!
-//! A replacement is made in the order *create the new container under a temporary name, stop the
-//! old one, remove it, rename the new one, start it*. Killed between any two of them, the next
-//! plan finds at least one container of the instance. While the old one exists, its anonymous
-//! volumes are known by it; from the creation on, the new one holds them too. Two containers of an
-//! instance are told apart by their contracts: the one that fits stays, and because a temporary
-//! container never ran, it is started for certain. The old one works until the new one exists and
-//! everything that it waits for is ready.
+//! A replacement begins with a new container under a temporary name. Killed between any two of its
+//! steps, the next plan finds at least one container of the instance. While the old one exists, its
+//! anonymous volumes are known by it; from the creation on, the new one holds them too. Two
+//! containers of an instance are told apart by their contracts: the one that fits stays. The old
+//! one works until the new one exists and everything that it waits for is ready; `replacing` says
+//! how long it is there after that.
 
 mod containers;
+mod replacing;
 mod surroundings;
 
 pub use containers::networks_in_order;
@@ -23,7 +23,7 @@ use super::graph;
 use super::images::{ImageNeed, Subject, image_need};
 use super::judge::{Judge, Judged};
 use super::naming::image_reference;
-use super::networks::network_differences;
+use super::networks::{network_differences, volume_differences};
 use super::owners::refuse_others;
 use super::{Contract, Observed, Plan, PlanError, PlanErrors, PlanOptions};
 use crate::base::HashKey;
@@ -55,7 +55,17 @@ pub fn plan(
         !is_declared || (options.take_over && selected.contains(&instance.service))
     })?;
     let judged = BTreeMap::new();
-    let mut judge = Judge { desired, observed, options, contracts, changed_networks, judged };
+    let changed_volumes = changed_volumes(desired, observed, options);
+    let mut judge = Judge {
+        desired,
+        observed,
+        options,
+        contracts,
+        key,
+        changed_networks,
+        changed_volumes,
+        judged,
+    };
     let order: Vec<_> = order.into_iter().filter(|name| selected.contains(*name)).collect();
     for service in &order {
         judge.service(service, &desired.services[*service]);
@@ -115,6 +125,11 @@ fn check<'a>(
             _ => {}
         }
     }
+    for key in &options.recreate_volumes {
+        if desired.volumes.get(key).is_none_or(|volume| volume.external) {
+            errors.push(PlanError::UnknownVolume { volume: key.clone() });
+        }
+    }
     for volume in desired.volumes.values().filter(|volume| volume.external) {
         if !observed.volumes.contains_key(&volume.name) {
             let volume = volume.name.clone();
@@ -133,6 +148,20 @@ fn changed_networks(desired: &ProjectSpec, observed: &Observed) -> BTreeMap<Stri
     let own = desired.networks.values().filter(|network| !network.external);
     let compared = own.filter_map(|spec| {
         let fields = network_differences(spec, observed.networks.get(&spec.name)?);
+        (!fields.is_empty()).then(|| (spec.name.clone(), fields))
+    });
+    compared.collect()
+}
+
+/// Volumes that are made again: asked for, of this project, and not as declared.
+fn changed_volumes(
+    desired: &ProjectSpec,
+    observed: &Observed,
+    options: &PlanOptions,
+) -> BTreeMap<String, Vec<String>> {
+    let asked = options.recreate_volumes.iter().filter_map(|key| desired.volumes.get(key));
+    let compared = asked.filter(|volume| !volume.external).filter_map(|spec| {
+        let fields = volume_differences(spec, observed.volumes.get(&spec.name)?);
         (!fields.is_empty()).then(|| (spec.name.clone(), fields))
     });
     compared.collect()
@@ -183,6 +212,8 @@ struct Planner<'a> {
     created: BTreeMap<Instance, Drafted>,
     started: BTreeMap<Instance, Drafted>,
     waits: BTreeMap<(Instance, Condition), Drafted>,
+    /// Successors that have to last for so many seconds after they proved themselves.
+    monitored: BTreeMap<Instance, u64>,
     /// Steps that give a container its final name.
     names: Vec<(Drafted, &'a Judged<'a>)>,
     /// Steps that make a container bind its ports, and its service.
@@ -205,6 +236,7 @@ impl<'a> Planner<'a> {
             created: BTreeMap::new(),
             started: BTreeMap::new(),
             waits: BTreeMap::new(),
+            monitored: BTreeMap::new(),
             names: Vec::new(),
             binds: Vec::new(),
         }

@@ -2,10 +2,12 @@
 //! projects, crashes and perturbations.
 
 mod causes;
+mod in_place;
 mod layering;
 mod owning;
 mod printed;
 mod properties;
+mod replacing;
 mod starting;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,8 @@
 //! type. Face: `Inputs`, `Context`. Never holds a secret: files that may contain one are kept
 //! sealed, and a run only names their revision.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::payload::Hosted;
@@ -76,6 +78,9 @@ pub struct DeployChoices {
     pub services: Vec<String>,
     /// Replace containers even when nothing changed.
     pub force_recreate: bool,
+    /// Make these volumes anew when they are declared differently: their data is lost.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recreate_volumes: Vec<String>,
     /// Keep containers of services that the files no longer declare.
     pub keep_orphans: bool,
     /// Build images even when one with the context's hash exists.
@@ -188,6 +193,9 @@ pub struct Details {
     /// How each service stands at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceDetail>,
+    /// Replacements that failed and were taken back, by service: what was tried.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed_attempts: BTreeMap<String, Digest>,
 }
 
 /// How one service stands at the end of a run.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::create::{Making, keyed_labels};
 use super::report::ActError;
-use super::wait::wait_for;
+use super::wait::{Awaited, WaitError, pause, wait_for};
 use super::{Declared, Preview, Rollout};
 use crate::base::limits::HEALTHY_WAIT_TIMEOUT;
 use crate::domain::audit::{Actor, AuditEvents, EventType, Outcome};
 use crate::domain::rollout::{Action, CONTEXT_LABEL, Contract, Observed, Step, Target};
 use crate::domain::runs::Inputs;
-use crate::facts::{Instance, NetworkMode, ServiceUnit, labels};
+use crate::facts::{Instance, LiveSettings, NetworkMode, ServiceUnit, labels};
 use crate::operations::{RunContext, run_event};
 use crate::store::{Adoption, Write};
 use crate::world::content_files::name_of;
@@ -90,6 +90,7 @@ impl<'a> Acting<'a> {
             Action::UnpauseContainer { container } => {
                 plain(engine.unpause_container(&self.id(container)?).await)
             }
+            Action::UpdateContainer { container, fields } => self.update(container, fields).await,
             Action::RenameContainer { container, name } => {
                 plain(engine.rename_container(&self.id(container)?, name).await)
             }
@@ -98,10 +99,18 @@ impl<'a> Acting<'a> {
                 plain(engine.remove_container(&self.id(container)?, how).await)
             }
             Action::AdoptContainer { container } => self.adopt(container).await,
-            Action::WaitFor { container, condition } => {
+            Action::WaitFor { container, condition, steady_seconds } => {
                 let id = self.id(container)?;
-                let waited = wait_for(self.run, engine, &id, *condition, self.deadline()).await;
-                waited.map_err(ActError::Wait)
+                let wanted = Awaited {
+                    condition: *condition,
+                    deadline: self.deadline(),
+                    steady: Duration::from_secs(*steady_seconds),
+                };
+                wait_for(self.run, engine, &id, wanted).await.map_err(ActError::Wait)
+            }
+            Action::Pause { seconds } => {
+                let paused = pause(self.run, Duration::from_secs(*seconds)).await;
+                paused.map_err(ActError::Wait)
             }
         }
     }
@@ -111,7 +120,8 @@ impl<'a> Acting<'a> {
         unit.ok_or_else(|| ActError::Undeclared(format!("service {service}")))
     }
 
-    fn id(&self, target: &Target) -> Result<String, ActError> {
+    /// The engine's id of a container.
+    pub(super) fn id(&self, target: &Target) -> Result<String, ActError> {
         if let Some(id) = &target.id {
             return Ok(id.clone());
         }
@@ -171,6 +181,34 @@ impl<'a> Acting<'a> {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.insert(instance.clone(), id);
         Ok(())
+    }
+
+    /// Changes settings in place, and looks: an engine that cannot enforce one says yes all the same.
+    async fn update(&self, container: &Target, fields: &[String]) -> Result<(), ActError> {
+        let unit = self.unit(&container.instance.service)?;
+        let (engine, id) = (&*self.rollout.engine, self.id(container)?);
+        self.renew_adoption(container, &id).await?;
+        let declared = LiveSettings::of(&unit.spec);
+        engine.update_container(&id, &declared).await.map_err(ActError::Engine)?;
+        let found = engine.container(&id).await.map_err(ActError::Engine)?;
+        let Some(found) = found else { return Err(ActError::Wait(WaitError::Gone { name: id })) };
+        let mut not_taken = declared.differences(&LiveSettings::of(&found.spec));
+        not_taken.retain(|difference| fields.contains(&difference.field));
+        if not_taken.is_empty() {
+            return Ok(());
+        }
+        let service = container.instance.service.clone();
+        Err(ActError::NotTaken { name: found.name, service, not_taken })
+    }
+
+    /// A record of the former version knows an adopted container by the settings that are about to
+    /// change: it is made anew before they do.
+    async fn renew_adoption(&self, container: &Target, id: &str) -> Result<(), ActError> {
+        let unit = self.unit(&container.instance.service)?;
+        let Some(record) = self.observed.adoptions.get(id) else { return Ok(()) };
+        let contract = Contract::of(unit, &self.rollout.key).ok();
+        let is_current = contract.is_some_and(|contract| contract.digest() == record.digest());
+        if is_current { Ok(()) } else { self.adopt(container).await }
     }
 
     async fn create_network(&self, key: &str) -> Result<(), ActError> {

@@ -2,7 +2,7 @@
 //! further round helps. Face: `carry_out`, `Carried`. Never repeats a step whose outcome is
 //! unknown: it looks first and plans anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::engine_loss::{GivenUp, wait_for_engine};
 use super::execute::{Executed, How, count, execute};
@@ -10,7 +10,9 @@ use super::report::ActError;
 use super::wait::{WaitError, last_words};
 use super::{Declared, Preview, PreviewError, Rollout, failures_of};
 use crate::base::limits::{DEPLOY_REFUSALS_MAX, DEPLOY_ROUNDS_MAX};
-use crate::domain::rollout::{Action, Observed, Plan, PlanErrors, PlanOptions, Step, Target};
+use crate::domain::rollout::{
+    Action, Contract, Observed, Plan, PlanErrors, PlanOptions, Step, Target, image_reference,
+};
 use crate::domain::runs::{CountKey, Details, Failure, ReasonCode};
 use crate::facts::{ContainerState, labels};
 use crate::operations::{RunContext, Stop, store_failure};
@@ -45,8 +47,16 @@ pub async fn carry_out(
     make_plan: MakePlan<'_>,
 ) -> Carried {
     let options = PlanOptions { inactive_services: declared.inactive.clone(), ..options };
-    let mut rounds =
-        Rounds { run, rollout, declared, options, partly: false, last: None, refusals: 0 };
+    let mut rounds = Rounds {
+        run,
+        rollout,
+        declared,
+        options,
+        partly: false,
+        last: None,
+        refusals: 0,
+        failures: Vec::new(),
+    };
     for _ in 0..DEPLOY_ROUNDS_MAX {
         if let Some(carried) = rounds.next(make_plan).await {
             return carried;
@@ -66,6 +76,8 @@ struct Rounds<'a> {
     last: Option<(Plan, Executed)>,
     /// How often in a row the engine failed to carry out that plan.
     refusals: u32,
+    /// What failed before something was taken back.
+    failures: Vec<Failure>,
 }
 
 impl Rounds<'_> {
@@ -85,6 +97,13 @@ impl Rounds<'_> {
                 return Some(if is_refused && !self.partly { Carried::Refused } else { failed });
             }
         };
+        if let Some(returns) = preview.plan.returns() {
+            return self.take_back(preview, returns).await;
+        }
+        if !self.failures.is_empty() {
+            let failures = std::mem::take(&mut self.failures);
+            return Some(self.fail(failures));
+        }
         if preview.plan.is_empty() {
             return Some(Carried::Done(Box::new(preview.observed)));
         }
@@ -108,7 +127,13 @@ impl Rounds<'_> {
         self.options.fresh_images.extend(executed.fresh_images.iter().cloned());
         match executed.how {
             How::Stopped(stop) => Some(Carried::Stopped(stop)),
-            How::Failed => Some(self.fail(executed.failures)),
+            How::Failed if executed.given_up.is_empty() => Some(self.fail(executed.failures)),
+            // A look tells whether one of them was to replace another, which is still there.
+            How::Failed => {
+                self.options.given_up.extend(executed.given_up);
+                self.failures = executed.failures;
+                None
+            }
             How::Wholly | How::ImagesOnly | How::Outrun => {
                 self.last = Some((preview.plan, executed));
                 self.refusals = 0;
@@ -122,6 +147,47 @@ impl Rounds<'_> {
                 self.engine_returns().await
             }
         }
+    }
+
+    /// Replacements that failed are taken back, and the run ends there: tried again, they would
+    /// fail again.
+    async fn take_back(&mut self, preview: Preview, returns: Plan) -> Option<Carried> {
+        self.note_attempts(&preview.observed, &returns);
+        self.run.log(returns.to_string().trim_end());
+        if self.failures.is_empty() {
+            // It failed in an earlier life of this run, or of another one.
+            self.failures = returns.steps.iter().filter_map(failed_replacement).collect();
+        }
+        let preview = Preview { plan: returns, ..preview };
+        let executed = execute(self.run, self.rollout, self.declared, &preview).await;
+        match executed.how {
+            How::Stopped(stop) => Some(Carried::Stopped(stop)),
+            How::EngineLost => self.engine_returns().await,
+            How::Outrun => None,
+            How::Failed | How::ImagesOnly | How::Wholly => {
+                self.partly = false;
+                let mut failures = std::mem::take(&mut self.failures);
+                failures.extend(executed.failures);
+                Some(self.fail(failures))
+            }
+        }
+    }
+
+    /// Tells the run what was tried in vain, so that the agent does not try it again by itself.
+    fn note_attempts(&self, observed: &Observed, returns: &Plan) {
+        let removed = returns.steps.iter().filter_map(|step| match &step.action {
+            Action::RemoveContainer { container } => Some(container.instance.service.clone()),
+            _ => None,
+        });
+        let spec = &self.declared.spec;
+        let attempts = removed.filter_map(|service| {
+            let unit = spec.services.get(&service)?;
+            let image = observed.images.get(&image_reference(spec, &service, unit))?;
+            let contract = Contract::of(unit, &self.rollout.key).ok()?;
+            Some((service, contract.attempt(&image.id)))
+        });
+        let attempts: BTreeMap<_, _> = attempts.collect();
+        self.run.describe(|told| told.failed_attempts.extend(attempts));
     }
 
     async fn look(&mut self, make_plan: MakePlan<'_>) -> Result<Preview, PreviewError> {
@@ -230,6 +296,14 @@ impl Rounds<'_> {
         failures.extend(self.last.iter().flat_map(|(_, executed)| executed.failures.clone()));
         self.fail(failures)
     }
+}
+
+/// What is told of a replacement that failed before this run looked.
+fn failed_replacement(step: &Step) -> Option<Failure> {
+    let Action::RemoveContainer { .. } = &step.action else { return None };
+    let message = "the container that was to replace another one did not come to be as it has to, \
+                   and the other one works again; look at the run that made it";
+    Some(Failure::new(ReasonCode::ContainerUnhealthy, &step.subject, message))
 }
 
 fn still_needed(plan: &Plan) -> Vec<Failure> {

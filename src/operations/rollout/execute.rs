@@ -11,7 +11,7 @@ use super::act::Acting;
 use super::report::{ActError, failure_of};
 use super::{Declared, Preview, Rollout};
 use crate::base::limits::DEPLOY_PARALLEL_CALLS_MAX;
-use crate::domain::rollout::{Action, Plan, Step, StepId};
+use crate::domain::rollout::{Action, Plan, Step, StepId, Target};
 use crate::domain::runs::{CountKey, Failure, Undo};
 use crate::operations::{RunContext, StepError, Stop, store_failure};
 
@@ -24,6 +24,8 @@ pub(super) struct Executed {
     pub(super) failures: Vec<Failure>,
     /// References of the images that were built or pulled.
     pub(super) fresh_images: BTreeSet<String>,
+    /// Containers that did not start or did not come to be as they have to, by id.
+    pub(super) given_up: BTreeSet<String>,
 }
 
 /// How an execution ended; the first that applies.
@@ -73,9 +75,22 @@ pub(super) async fn execute(
             in_flight.push(one_step(run, &acting, step));
         }
         let Some((step, result)) = in_flight.next().await else { break };
+        if let (Err(StepError::Failed(error)), Some(target)) = (&result, proved(&step.action))
+            && !error.loses_engine()
+        {
+            execution.given_up.extend(acting.id(target).ok());
+        }
         execution.note(run, step, result);
     }
     execution.ended(run)
+}
+
+/// The container that a step starts or waits for.
+fn proved(action: &Action) -> Option<&Target> {
+    match action {
+        Action::StartContainer { container } | Action::WaitFor { container, .. } => Some(container),
+        _ => None,
+    }
 }
 
 async fn one_step<'a>(
@@ -102,6 +117,7 @@ struct Execution<'a> {
     is_outrun: bool,
     failures: Vec<Failure>,
     fresh_images: BTreeSet<String>,
+    given_up: BTreeSet<String>,
 }
 
 impl<'a> Execution<'a> {
@@ -116,6 +132,7 @@ impl<'a> Execution<'a> {
             is_outrun: false,
             failures: Vec::new(),
             fresh_images: BTreeSet::new(),
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -198,8 +215,8 @@ impl<'a> Execution<'a> {
             count(run, CountKey::Failed, in_state(Progress::Failed));
             count(run, CountKey::Skipped, in_state(Progress::Skipped));
         }
-        let (failures, fresh_images) = (self.failures, self.fresh_images);
-        Executed { how, succeeded, failures, fresh_images }
+        let Self { failures, fresh_images, given_up, .. } = self;
+        Executed { how, succeeded, failures, fresh_images, given_up }
     }
 }
 
@@ -214,7 +231,9 @@ pub(super) fn count(run: &RunContext, key: CountKey, by: usize) {
 
 fn undo(step: &Step) -> Undo {
     match step.action {
-        Action::WaitFor { .. } | Action::RestartContainer { .. } => Undo::Nothing,
+        Action::WaitFor { .. } | Action::RestartContainer { .. } | Action::Pause { .. } => {
+            Undo::Nothing
+        }
         Action::RemoveVolume => Undo::Impossible,
         _ => Undo::By { description: step.undo.clone() },
     }
@@ -223,6 +242,7 @@ fn undo(step: &Step) -> Undo {
 fn counted(action: &Action) -> Option<CountKey> {
     match action {
         Action::BuildImage { .. } => Some(CountKey::Built),
+        Action::UpdateContainer { .. } => Some(CountKey::Updated),
         Action::CreateNetwork { .. }
         | Action::CreateVolume { .. }
         | Action::CreateContainer { replaces: None, .. } => Some(CountKey::Created),

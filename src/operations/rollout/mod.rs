@@ -18,14 +18,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::ids::{RevisionId, WorkspaceId};
+use crate::base::limits::FAILED_ATTEMPTS_RUNS_MAX;
 use crate::base::{Diagnostics, Digest, HashKey};
 use crate::domain::compose::{Bundle, load_bundle, lower};
 use crate::domain::rollout::{
     Observed, Plan, PlanErrors, PlanOptions, Revision, layered, owner_id, plan,
 };
-use crate::domain::runs::{DeployCause, DeployChoices, DeployProject, Wanted};
+use crate::domain::runs::{
+    DeployCause, DeployChoices, DeployProject, Inputs, Outcome, RunType, Status, Subject, Wanted,
+};
 use crate::facts::{MountKind, ProjectSpec, ServiceUnit};
-use crate::store::{Project, Store, StoreError};
+use crate::store::{PageRequest, Project, RunFilter, Store, StoreError};
 use crate::world::content_files::{ContentFileError, ContentFiles, name_of};
 use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
@@ -209,6 +212,38 @@ impl Rollout {
         let Some(revision) = project.revision_id else { return Ok(None) };
         let newest = self.declared(revision).await?;
         self.layered(newest, &project.wanted).await.map(Some)
+    }
+
+    /// Replacements that failed since the project was last brought up in whole, by service: what was
+    /// tried. The agent leaves them to somebody who asks.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn failed_attempts(
+        &self,
+        workspace: WorkspaceId,
+        project: &str,
+    ) -> Result<BTreeMap<String, Digest>, StoreError> {
+        let filter = RunFilter {
+            run_types: vec![RunType::DeployProject],
+            statuses: vec![Status::Completed],
+            subject: Some(Subject::project(project)),
+            ..RunFilter::workspace(workspace)
+        };
+        let runs = self.store.runs(filter, PageRequest::first(FAILED_ATTEMPTS_RUNS_MAX)).await?;
+        let mut failed = BTreeMap::new();
+        for run in runs.items {
+            let Inputs::DeployProject(inputs) = &run.context.inputs else { continue };
+            let is_asked = inputs.cause == DeployCause::Apply;
+            if is_asked && run.outcome() == Outcome::Succeeded && inputs.choices.services.is_empty()
+            {
+                break;
+            }
+            for (service, attempt) in run.context.details.failed_attempts {
+                failed.entry(service).or_insert(attempt);
+            }
+        }
+        Ok(failed)
     }
 
     /// Looks at the project and plans, without changing anything.

@@ -1,7 +1,9 @@
 //! Proves what operations on projects promise through crashes, losses and cancellation, on an
 //! engine in memory and agents that can be killed.
 
+mod in_place;
 mod keeping;
+mod replacing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,7 +72,9 @@ fn written(engine: &FakeEngine) -> Vec<&'static str> {
 #[track_caller]
 fn assert_all_recorded(engine: &FakeEngine, ended: &Ended) {
     let is_write = |step: &&str| {
-        !["wait_until", "write_files", "adopt"].iter().any(|other| step.starts_with(other))
+        !["wait_until", "pause_before", "write_files", "adopt"]
+            .iter()
+            .any(|other| step.starts_with(other))
     };
     let recorded = ended.keys().into_iter().filter(is_write).count();
     assert_eq!(recorded, engine.writes().len(), "{:#?}\n{:#?}", ended.keys(), engine.writes());
@@ -134,9 +138,10 @@ async fn a_changed_variable_replaces_its_service_alone() {
     let expect = [
         "create_container",
         "stop_container",
-        "remove_container",
+        "rename_container",
         "rename_container",
         "start_container",
+        "remove_container",
     ];
     assert_eq!(written(&host.engine), expect);
     assert!(ended.keys().iter().all(|key| key.contains("shop-web-1")), "{:?}", ended.keys());

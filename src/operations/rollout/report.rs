@@ -7,6 +7,7 @@ use super::wait::WaitError;
 use crate::base::chain;
 use crate::domain::rollout::{PlanErrors, Step};
 use crate::domain::runs::{Failure, ReasonCode};
+use crate::facts::FieldDifference;
 use crate::operations::{Stop, store_failure};
 use crate::world::content_files::ContentFileError;
 use crate::world::contexts::ContextError;
@@ -21,6 +22,18 @@ pub(super) enum ActError {
     /// A wait was in vain.
     #[error(transparent)]
     Wait(WaitError),
+    /// The engine said yes to a change and did not make it.
+    #[error(
+        "the engine agreed to change container {name} and kept it as it was: {}", list(.not_taken)
+    )]
+    NotTaken {
+        /// The container.
+        name: String,
+        /// Its service.
+        service: String,
+        /// What is still not as declared.
+        not_taken: Vec<FieldDifference>,
+    },
     /// A file could not be written.
     #[error(transparent)]
     File(ContentFileError),
@@ -33,6 +46,11 @@ pub(super) enum ActError {
     /// What was to be kept could not be recorded.
     #[error("the adoption could not be recorded")]
     Store(#[source] crate::store::StoreError),
+}
+
+fn list(differences: &[FieldDifference]) -> String {
+    let each: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    each.join(", ")
 }
 
 impl ActError {
@@ -100,6 +118,12 @@ impl ActError {
             Self::Context(error) => {
                 let message = format!("{}; run `wharf up` again to send it", chain(error));
                 Failure::new(ReasonCode::NotFound, subject, message)
+            }
+            Self::NotTaken { service, .. } => {
+                let hint = format!(
+                    "make it anew with `wharf up --force-recreate {service}`, or remove the setting"
+                );
+                Failure::new(ReasonCode::EngineRefused, subject, format!("{}; {hint}", chain(self)))
             }
             Self::Undeclared(_) => Failure::new(ReasonCode::Internal, subject, chain(self)),
         }

@@ -70,16 +70,35 @@ enum Look {
     NoHealthcheck,
 }
 
-/// Waits until `condition` holds, at most `deadline`.
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Awaited {
+    pub(super) condition: Condition,
+    /// How long it may take.
+    pub(super) deadline: Duration,
+    /// How long it has to stay so.
+    pub(super) steady: Duration,
+}
+
+/// Lets time pass.
+pub(super) async fn pause(run: &RunContext, time: Duration) -> Result<(), WaitError> {
+    tokio::select! {
+        biased;
+        stop = run.stopped() => Err(WaitError::Stopped(stop)),
+        () = tokio::time::sleep(time) => Ok(()),
+    }
+}
+
+/// Waits until a condition holds, and has held for as long as it has to.
 pub(super) async fn wait_for(
     run: &RunContext,
     engine: &dyn Engine,
     id: &str,
-    condition: Condition,
-    deadline: Duration,
+    awaited: Awaited,
 ) -> Result<(), WaitError> {
-    let began = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let Awaited { condition, deadline, steady } = awaited;
+    let (began, mut holds_since) = (Instant::now(), None);
+    let mut rest = FIRST_PAUSE;
     loop {
         let found = match engine.container(id).await {
             // Looking is repeated without harm. The wait goes on when the engine does.
@@ -94,8 +113,13 @@ pub(super) async fn wait_for(
         };
         let name = found.name.clone();
         match judge(&found, condition) {
-            Look::Ready => return Ok(()),
-            Look::NotYet => {}
+            Look::Ready => {
+                let since = *holds_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= steady {
+                    return Ok(());
+                }
+            }
+            Look::NotYet => holds_since = None,
             Look::NoHealthcheck => return Err(WaitError::NoHealthcheck { name }),
             Look::Unhealthy => {
                 return Err(WaitError::Unhealthy { name, log: last_words(engine, id).await });
@@ -106,16 +130,12 @@ pub(super) async fn wait_for(
                 return Err(WaitError::Exited { name, exit_code, error, log });
             }
         }
-        if began.elapsed() >= deadline {
+        if holds_since.is_none() && began.elapsed() >= deadline {
             let (wanted, log) = (wanted(condition), last_words(engine, id).await);
             return Err(WaitError::TooLate { name, wanted, after: deadline, log });
         }
-        tokio::select! {
-            biased;
-            stop = run.stopped() => return Err(WaitError::Stopped(stop)),
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(LAST_PAUSE);
+        pause(run, rest).await?;
+        rest = (rest * 2).min(LAST_PAUSE);
     }
 }
 

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::base::Timestamp;
 use crate::facts::{
-    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, NetworkFacts, NetworkSpec,
-    VolumeFacts, VolumeSpec,
+    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, LiveSettings, NetworkFacts,
+    NetworkSpec, VolumeFacts, VolumeSpec,
 };
 
 /// A Docker Engine, from 20.10 (API 1.41) on.
@@ -104,6 +104,10 @@ impl Engine for DockerEngine {
 
     fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         containers::unpause(&self.connection, id).boxed()
+    }
+
+    fn update_container<'a>(&'a self, id: &'a str, settings: &'a LiveSettings) -> Answer<'a, ()> {
+        containers::update(&self.connection, id, settings).boxed()
     }
 
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()> {

@@ -21,7 +21,7 @@ use super::{
     volumes,
 };
 use crate::base::limits::{ENGINE_CALL_TIMEOUT, ENGINE_PARALLEL_READS_MAX};
-use crate::facts::{Attachment, ContainerFacts, STOP_GRACE_PERIOD_DEFAULT};
+use crate::facts::{Attachment, ContainerFacts, LiveSettings, STOP_GRACE_PERIOD_DEFAULT};
 
 pub(super) async fn list(
     connection: &Connection,
@@ -237,6 +237,19 @@ pub(super) async fn remove(
         }
     }
     Ok(())
+}
+
+pub(super) async fn update(
+    connection: &Connection,
+    id: &str,
+    settings: &LiveSettings,
+) -> Result<(), EngineError> {
+    let attempt = format!("update container {id}");
+    let id = segment(&attempt, id)?;
+    let body = create::update(settings);
+    let call = connection
+        .write(&attempt, |session| async move { session.docker.update_container(id, body).await });
+    call.await
 }
 
 pub(super) async fn rename(

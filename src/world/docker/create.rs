@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, NetworkingConfig, PortBinding as RequestedBinding, PortMap,
+    ContainerCreateBody, ContainerUpdateBody, EndpointIpamConfig, EndpointSettings, HealthConfig,
+    HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding as RequestedBinding, PortMap,
     ResourcesBlkioWeightDevice, ResourcesUlimits, RestartPolicy as RequestedRestart,
     RestartPolicyNameEnum, ThrottleDevice,
 };
@@ -16,8 +16,8 @@ use super::NewContainer;
 use super::create_mounts;
 use super::version::ApiVersion;
 use crate::facts::{
-    Attachment, HealthProbe, Healthcheck, NetworkMode, PortBinding, Resources, RestartPolicy,
-    Security, ServiceSpec, container_side, exposed_ports,
+    Attachment, HealthProbe, Healthcheck, LiveSettings, NetworkMode, PortBinding, Resources,
+    RestartPolicy, Security, ServiceSpec, container_side, exposed_ports,
 };
 
 /// What makes one container: the create call, and the networks that it has to be connected to
@@ -27,6 +27,9 @@ pub(super) struct CreateRequests {
     pub(super) body: ContainerCreateBody,
     pub(super) later_networks: Vec<(String, EndpointSettings)>,
 }
+
+/// The engine's word for as many processes as the host allows.
+const UNLIMITED_PIDS: i64 = -1;
 
 /// What cannot be honoured, as a sentence about the field.
 pub(super) type Refusal = String;
@@ -77,6 +80,24 @@ pub(super) fn requests(new: &NewContainer, api: ApiVersion) -> Result<CreateRequ
         ..ContainerCreateBody::default()
     };
     Ok(CreateRequests { body, later_networks })
+}
+
+/// What changes a container's live settings. An undeclared limit is left out: the engine takes
+/// nothing away. Processes alone have a word for "unlimited".
+pub(super) fn update(settings: &LiveSettings) -> ContainerUpdateBody {
+    ContainerUpdateBody {
+        memory: settings.memory_bytes,
+        memory_reservation: settings.memory_reservation_bytes,
+        memory_swap: settings.swap_in_full(),
+        nano_cpus: settings.nano_cpus,
+        cpu_shares: settings.cpu_shares,
+        cpu_quota: settings.cpu_quota_micros,
+        cpu_period: settings.cpu_period_micros,
+        cpuset_cpus: settings.cpuset_cpus.clone(),
+        pids_limit: Some(settings.pids_max.unwrap_or(UNLIMITED_PIDS)),
+        restart_policy: Some(restart(settings.restart)),
+        ..ContainerUpdateBody::default()
+    }
 }
 
 /// Refuses a field that needs a newer API than the engine's.

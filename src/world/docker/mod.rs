@@ -12,8 +12,8 @@ use futures_util::stream::BoxStream;
 
 use crate::base::Timestamp;
 use crate::facts::{
-    BuildSpec, ContainerFacts, EngineFacts, ImageFacts, NetworkFacts, NetworkSpec, ServiceSpec,
-    VolumeFacts, VolumeSpec,
+    BuildSpec, ContainerFacts, EngineFacts, ImageFacts, LiveSettings, NetworkFacts, NetworkSpec,
+    ServiceSpec, VolumeFacts, VolumeSpec,
 };
 
 mod address;
@@ -85,6 +85,10 @@ pub trait Engine: Send + Sync {
     fn restart_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
     /// Lets a frozen container go on; it is no error for one that is not frozen.
     fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Changes its limits and its restart policy, running or not. Settings that are not given stay
+    /// as they are, for the engine has no word for taking a limit away; and what it cannot enforce
+    /// it leaves out without a word, so that whoever relies on it looks again.
+    fn update_container<'a>(&'a self, id: &'a str, settings: &'a LiveSettings) -> Answer<'a, ()>;
     /// Removes a stopped container (or any, with `force`), with its anonymous volumes on demand.
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()>;
     /// Gives it another name.

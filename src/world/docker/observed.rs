@@ -18,8 +18,8 @@ use super::{
 use crate::base::Timestamp;
 use crate::base::crash_points::CrashPoints;
 use crate::facts::{
-    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, NetworkFacts, NetworkSpec,
-    VolumeFacts, VolumeSpec,
+    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, LiveSettings, NetworkFacts,
+    NetworkSpec, VolumeFacts, VolumeSpec,
 };
 
 /// One finished call, for a metric.
@@ -169,6 +169,11 @@ impl Engine for ObservedEngine {
 
     fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         self.watch(writing!("unpause_container"), id, self.inner.unpause_container(id))
+    }
+
+    fn update_container<'a>(&'a self, id: &'a str, settings: &'a LiveSettings) -> Answer<'a, ()> {
+        let call = self.inner.update_container(id, settings);
+        self.watch(writing!("update_container"), id, call)
     }
 
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()> {

@@ -164,7 +164,8 @@ fn reason(key: &str) -> &'static str {
         "placement" | "endpoint_mode" | "generic_resources" | "max_replicas_per_node" => {
             "it places containers on a cluster, and there is one host"
         }
-        "update_config" | "rollback_config" => "it belongs to a cluster's updates",
+        "rollback_config" => "what failed returns to the container that is still there",
+        "max_failure_ratio" => "one container that fails ends the replacement",
         "credential_spec" => "it belongs to Windows containers",
         "gpus" | "devices" => "devices cannot be requested by capability",
         "post_start" | "pre_stop" => "commands cannot be hooked to a container's life",

@@ -9,7 +9,7 @@ use crate::base::Secret;
 use crate::domain::compose::project::Project;
 use crate::facts::{
     Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, Logging, PullPolicy,
-    RestartPolicy, Security, ServiceSpec, ServiceUnit,
+    RestartPolicy, Security, ServiceSpec, ServiceUnit, UpdateOrder, Updates,
 };
 
 /// What a service is lowered with.
@@ -83,6 +83,8 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
         runtime: section.text("runtime"),
         storage_options: section.labels("storage_opt"),
     };
+    let updates = deploy.as_mut().and_then(|deploy| deploy.section("update_config"));
+    unit.updates = updates.map(self::updates).unwrap_or_default();
     if let Some(deploy) = &mut deploy
         && deploy.text("mode").is_some_and(|mode| mode != "replicated")
     {
@@ -90,6 +92,30 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
     }
     network::links(&mut section);
     unit
+}
+
+/// How containers are replaced. A failed replacement always returns to what was before, so that
+/// `pause` and `rollback` mean the same here.
+fn updates(mut section: Section<'_>) -> Updates {
+    let goes_on = match section.text("failure_action").as_deref() {
+        None | Some("pause" | "rollback") => false,
+        Some("continue") => true,
+        Some(_) => {
+            section.refuse("failure_action", "use `pause`, `continue` or `rollback`");
+            false
+        }
+    };
+    let order = section.text("order");
+    Updates {
+        parallelism: section.number("parallelism").unwrap_or(1),
+        delay: section.duration("delay").unwrap_or_default(),
+        order: order.map(|order| match order.as_str() {
+            "start-first" => UpdateOrder::StartFirst,
+            _ => UpdateOrder::StopFirst,
+        }),
+        goes_on,
+        monitor: section.duration("monitor").unwrap_or_default(),
+    }
 }
 
 /// A name that stayed without a value is not set in the container.

@@ -4,10 +4,11 @@
 
 use super::Planner;
 use super::surroundings::existing;
+use crate::domain::rollout::diff::field_change;
 use crate::domain::rollout::drafting::Drafted;
 use crate::domain::rollout::graph;
-use crate::domain::rollout::judge::{Judged, Verdict};
-use crate::domain::rollout::naming::{is_replacement_name, replacement_name};
+use crate::domain::rollout::judge::{Judged, Left, Verdict};
+use crate::domain::rollout::naming::is_replacement_name;
 use crate::domain::rollout::{Action, Cause, Target, Trigger, Wanted, wants_start};
 use crate::facts::{
     Attachment, Condition, ContainerFacts, ContainerState, Health, HealthProbe, NetworkMode,
@@ -16,29 +17,38 @@ use crate::facts::{
 
 /// What the start of a container waits for.
 #[derive(Default)]
-struct Conditions {
+pub(super) struct Conditions {
     /// Must have succeeded.
-    needs: Vec<Drafted>,
+    pub(super) needs: Vec<Drafted>,
     /// Must have ended: what a dependency with `required: false` does.
-    after: Vec<Drafted>,
+    pub(super) after: Vec<Drafted>,
 }
 
 impl<'a> Planner<'a> {
     /// All containers of a service; those of its dependencies were drafted before.
     pub(super) fn service(&mut self, service: &'a str, unit: &'a ServiceUnit) {
-        for judged in self.judged(service) {
+        // What was interrupted comes first, for it may be what keeps others waiting.
+        let mut line: Vec<Drafted> = Vec::new();
+        let is_in_between = |judged: &&Judged<'a>| {
+            judged.kept().is_some_and(|kept| Self::is_in_between(judged, kept))
+        };
+        let (first, rest): (Vec<_>, Vec<_>) = self.judged(service).iter().partition(is_in_between);
+        for judged in first.into_iter().chain(rest) {
             match &judged.verdict {
                 Verdict::Leave(container) => {
                     let message = "made by somebody else; left alone until it is adopted";
                     self.draft.notice("not_adopted", &container.name, message);
                 }
                 Verdict::Create(cause) => self.create(unit, judged, cause),
-                Verdict::Replace(old, cause) => self.replace(unit, judged, old, cause),
-                Verdict::Keep(container) => self.keep(unit, judged, container),
+                Verdict::Replace(old, cause) => {
+                    let end = self.replace(unit, judged, (old, cause), &line);
+                    line.push(end);
+                }
+                Verdict::Keep(container) => line.extend(self.keep(unit, judged, container)),
                 Verdict::Adopt(container) => {
                     let action = Action::AdoptContainer { container: self.target(judged) };
                     self.draft.add(action, judged.name.clone(), Cause::AdoptionMatches);
-                    self.keep(unit, judged, container);
+                    line.extend(self.keep(unit, judged, container));
                 }
             }
         }
@@ -53,22 +63,8 @@ impl<'a> Planner<'a> {
         self.draft.need(start, connected);
     }
 
-    fn replace(
-        &mut self,
-        unit: &'a ServiceUnit,
-        judged: &'a Judged<'a>,
-        old: &ContainerFacts,
-        cause: &Cause,
-    ) {
-        let step = self.make(unit, judged, Some(old.id.clone()), cause);
-        let mut ready = self.connect_rest(unit, judged, step);
-        ready.push(step);
-        let temporary = replacement_name(&old.id, &judged.name);
-        self.take_over(unit, judged, old, (temporary, ready));
-    }
-
     /// The container itself, in place of that one or of none.
-    fn make(
+    pub(super) fn make(
         &mut self,
         unit: &'a ServiceUnit,
         judged: &'a Judged<'a>,
@@ -88,56 +84,21 @@ impl<'a> Planner<'a> {
         step
     }
 
-    /// From the moment at which the new container exists beside the old one.
-    fn take_over(
-        &mut self,
-        unit: &'a ServiceUnit,
-        judged: &'a Judged<'a>,
-        old: &ContainerFacts,
-        (temporary, ready): (String, Vec<Drafted>),
-    ) {
-        let conditions = self.conditions(unit);
-        let is_stopped_early = self.stopped.contains_key(&old.id);
-        let removal = match self.stop(old, Cause::Replacement) {
-            // A changed network needs its members stopped before anything else happens.
-            Some(stop) if !is_stopped_early => {
-                self.draft.need(stop, ready.iter().copied().chain(conditions.needs));
-                self.draft.follow(stop, conditions.after);
-                self.remove(old, Cause::Replacement)
-            }
-            _ => self.remove(old, Cause::Replacement),
-        };
-        if let Some(removal) = removal {
-            self.draft.need(removal, ready.iter().copied());
-        }
-        let rename = self.rename(judged, &temporary);
-        self.draft.need(rename, removal.into_iter().chain(ready));
-        let start = self.start(unit, judged, Cause::NeverStarted);
-        self.draft.need(start, [rename]);
-    }
-
-    fn rename(&mut self, judged: &'a Judged<'a>, from: &str) -> Drafted {
-        let (container, name) = (self.target(judged), judged.name.clone());
-        let action = Action::RenameContainer { container, name };
-        let step = self.draft.add(action, from, Cause::Replacement);
-        self.names.push((step, judged));
-        step
-    }
-
+    /// Answers with the end of a replacement that was interrupted.
     fn keep(
         &mut self,
         unit: &'a ServiceUnit,
         judged: &'a Judged<'a>,
         container: &'a ContainerFacts,
-    ) {
+    ) -> Option<Drafted> {
         let mut ready = Vec::new();
         for network in self.judge.missing_networks(unit, container) {
             ready.push(self.connect(judged, network, container.name.clone()));
         }
         ready.extend(self.files.get(&judged.instance.service));
-        if is_replacement_name(&container.name, &judged.name) {
-            self.finish_replacement(unit, judged, container, ready);
-            return;
+        ready.extend(self.update(judged));
+        if Self::is_in_between(judged, container) {
+            return self.resume(unit, judged, container, ready);
         }
         for leftover in &judged.leftovers {
             self.remove(leftover, Cause::ReplacementInterrupted);
@@ -157,6 +118,39 @@ impl<'a> Planner<'a> {
                 self.await_health(unit, judged, container);
             }
         }
+        None
+    }
+
+    /// What is changed on the container without making it anew.
+    fn update(&mut self, judged: &'a Judged<'a>) -> Option<Drafted> {
+        for left in &judged.left {
+            let (code, message) = match left {
+                Left::Held => (
+                    "replacement_failed",
+                    "as declared it did not come to be healthy, and it works as before until \
+                     `wharf up` asks again"
+                        .to_owned(),
+                ),
+                Left::NotEnforced(field) => {
+                    ("not_enforced", format!("made with {field}, which this engine leaves out"))
+                }
+                Left::SetByOthers(field) => (
+                    "set_by_others",
+                    format!(
+                        "{field} was set by somebody else; it goes when the container is made anew"
+                    ),
+                ),
+            };
+            self.draft.notice(code, &judged.name, message);
+        }
+        if judged.update.is_empty() {
+            return None;
+        }
+        self.draft.tell(&judged.name, judged.update.iter().map(field_change).collect());
+        let fields: Vec<String> = judged.update.iter().map(|found| found.field.clone()).collect();
+        let cause = Cause::ContractChanged { fields: fields.clone() };
+        let action = Action::UpdateContainer { container: self.target(judged), fields };
+        Some(self.draft.add(action, judged.name.clone(), cause))
     }
 
     /// Who asked for healthy services waits for those too that an interrupted run started.
@@ -186,33 +180,6 @@ impl<'a> Planner<'a> {
         wants_start(container, exit, self.judge.options.trigger)
     }
 
-    /// The new container exists under its temporary name, and the old one perhaps still does.
-    fn finish_replacement(
-        &mut self,
-        unit: &'a ServiceUnit,
-        judged: &'a Judged<'a>,
-        container: &'a ContainerFacts,
-        mut ready: Vec<Drafted>,
-    ) {
-        let conditions = self.conditions(unit);
-        for leftover in &judged.leftovers {
-            let is_stopped_early = self.stopped.contains_key(&leftover.id);
-            if let Some(stop) = self.stop(leftover, Cause::ReplacementInterrupted)
-                && !is_stopped_early
-            {
-                self.draft.need(stop, conditions.needs.iter().copied());
-                self.draft.follow(stop, conditions.after.iter().copied());
-            }
-            ready.extend(self.remove(leftover, Cause::ReplacementInterrupted));
-        }
-        let rename = self.rename(judged, &container.name);
-        self.draft.need(rename, ready);
-        if container.state != ContainerState::Running {
-            let start = self.start(unit, judged, Cause::ReplacementInterrupted);
-            self.draft.need(start, [rename]);
-        }
-    }
-
     fn restart_after_dependency(
         &mut self,
         unit: &'a ServiceUnit,
@@ -239,7 +206,12 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn start(&mut self, unit: &'a ServiceUnit, judged: &'a Judged<'a>, cause: Cause) -> Drafted {
+    pub(super) fn start(
+        &mut self,
+        unit: &'a ServiceUnit,
+        judged: &'a Judged<'a>,
+        cause: Cause,
+    ) -> Drafted {
         let action = Action::StartContainer { container: self.target(judged) };
         self.started_by(unit, judged, action, cause)
     }
@@ -286,7 +258,7 @@ impl<'a> Planner<'a> {
     }
 
     /// What a container of this service waits for before it starts.
-    fn conditions(&mut self, unit: &ServiceUnit) -> Conditions {
+    pub(super) fn conditions(&mut self, unit: &ServiceUnit) -> Conditions {
         let mut conditions = Conditions::default();
         for (service, dependency) in &unit.depends_on {
             let mut steps = Vec::new();
@@ -321,12 +293,13 @@ impl<'a> Planner<'a> {
             }
     }
 
-    fn wait(&mut self, judged: &'a Judged<'a>, condition: Condition) -> Drafted {
+    pub(super) fn wait(&mut self, judged: &'a Judged<'a>, condition: Condition) -> Drafted {
         let key = (judged.instance.clone(), condition);
         if let Some(step) = self.waits.get(&key) {
             return *step;
         }
-        let action = Action::WaitFor { container: self.target(judged), condition };
+        let steady_seconds = self.monitored.get(&judged.instance).copied().unwrap_or(0);
+        let action = Action::WaitFor { container: self.target(judged), condition, steady_seconds };
         let step = self.draft.add(action, judged.name.clone(), Cause::Awaited);
         let started = self.started.get(&judged.instance).copied();
         self.draft.need(step, started);
@@ -334,7 +307,7 @@ impl<'a> Planner<'a> {
         step
     }
 
-    fn has_healthcheck(&self, unit: &ServiceUnit, judged: &Judged<'_>) -> bool {
+    pub(super) fn has_healthcheck(&self, unit: &ServiceUnit, judged: &Judged<'_>) -> bool {
         let service = &judged.instance.service;
         let image = crate::domain::rollout::image_reference(self.judge.desired, service, unit);
         let from_image =
@@ -350,7 +323,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The engine joins a new container to one network; the plan to the others.
-    fn connect_rest(
+    pub(super) fn connect_rest(
         &mut self,
         unit: &'a ServiceUnit,
         judged: &'a Judged<'a>,
@@ -376,7 +349,7 @@ impl<'a> Planner<'a> {
         step
     }
 
-    fn target(&self, judged: &Judged<'_>) -> Target {
+    pub(super) fn target(&self, judged: &Judged<'_>) -> Target {
         match judged.kept() {
             Some(kept) => existing(kept, &judged.instance),
             None => Target { instance: judged.instance.clone(), id: None },

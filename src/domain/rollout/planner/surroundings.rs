@@ -1,5 +1,6 @@
 //! Drafts what containers need around them, and the removal of those that nobody declares. Owns
-//! the order in which a network is made again. Face: methods of `Planner`. Never removes a volume.
+//! the order in which a network is made again. Face: methods of `Planner`. Never removes a volume
+//! that was not named by who asks.
 //!
 //! A changed network is made again in the order *stop its members, disconnect them, remove it,
 //! create it, replace the members*. The members keep their names and anonymous volumes until their
@@ -148,9 +149,12 @@ impl<'a> Planner<'a> {
             return;
         };
         let fields = volume_differences(&self.judge.desired.volumes[key], found);
-        if !fields.is_empty() {
+        if self.judge.changed_volumes.contains_key(name) {
+            self.volume_anew(key, name, fields);
+        } else if !fields.is_empty() {
             let message = format!(
-                "declared differently ({}); volumes hold data and are never replaced",
+                "declared differently ({}), and kept as it is, because it holds data; `wharf up \
+                 --recreate-volume {key}` makes it anew and loses them",
                 fields.join(", ")
             );
             self.draft.notice("volume_changed", name, message);
@@ -159,6 +163,32 @@ impl<'a> Planner<'a> {
             let message = "made by somebody else, and used; declare it `external: true`";
             self.draft.notice("volume_foreign", name, message);
         }
+    }
+
+    /// Removes all that mount a volume, the volume, and makes it again, empty.
+    fn volume_anew(&mut self, key: &str, name: &str, fields: Vec<String>) {
+        let cause = Cause::VolumeChanged { volume: name.to_owned(), fields };
+        let mut gone = Vec::new();
+        for container in &self.observed().containers {
+            let is_it =
+                |kind: &MountKind| matches!(kind, MountKind::Volume { name: n, .. } if n == name);
+            if !container.spec.mounts.values().any(|mount| is_it(&mount.kind)) {
+                continue;
+            }
+            if self.removed.contains_key(&container.id) || self.replaced_target(container).is_some()
+            {
+                gone.extend(self.remove(container, cause.clone()));
+            } else {
+                let (volume, container) = (name.to_owned(), container.name.clone());
+                self.errors.push(PlanError::VolumeInUse { volume, container });
+            }
+        }
+        let removal = self.draft.add(Action::RemoveVolume, name, cause.clone());
+        self.draft.need(removal, gone);
+        let create = Action::CreateVolume { key: key.to_owned() };
+        let step = self.draft.add(create, name, cause);
+        self.draft.need(step, [removal]);
+        self.volumes.insert(name.to_owned(), step);
     }
 
     /// Stops a container, once; `None` when it does not run.

@@ -224,6 +224,71 @@ fn foreign_containers_are_adopted_only_on_demand() {
 }
 
 #[test]
+fn a_volume_is_made_anew_only_when_it_is_named() {
+    let changed = || {
+        let mut desired = shop();
+        desired.volumes.get_mut("data").unwrap().driver_options.insert("o".into(), "ro".into());
+        desired
+    };
+    let world = running_shop();
+    for options in [PlanOptions::explicit(), PlanOptions::convergence()] {
+        let plan = planned(&changed(), &world, &options);
+        assert_eq!((plan.is_empty(), plan.notices[0].code.as_str()), (true, "volume_changed"));
+        assert!(plan.notices[0].message.contains("--recreate-volume data"), "{plan}");
+    }
+    let recreate_volumes = std::collections::BTreeSet::from(["data".to_owned()]);
+    let named = PlanOptions { recreate_volumes, ..PlanOptions::explicit() };
+    let plan = planned(&changed(), &world, &named);
+    let titles: Vec<_> = plan.steps.iter().map(|step| step.action.title()).collect();
+    let expect = [
+        "stop",
+        "remove container",
+        "remove volume",
+        "create volume",
+        "create replacement",
+        "rename",
+        "start",
+    ];
+    assert_eq!(titles[..7], expect, "{plan}");
+    assert!(
+        plan.steps.iter().all(|step| step.subject.contains("db") || step.subject.contains("data"))
+    );
+    // Asked for what is as declared, or for what is not there: nothing, or an answer.
+    assert!(planned(&shop(), &world, &named).is_empty());
+    let recreate_volumes = std::collections::BTreeSet::from(["other".to_owned()]);
+    let unknown = PlanOptions { recreate_volumes, ..PlanOptions::explicit() };
+    let errors = plan_errors(&shop(), &world, &unknown);
+    assert_eq!(errors[0].code(), "unknown_volume");
+    // Another service that mounts it and is not part of this stands in the way.
+    let mut shared = changed();
+    let mount = shared.services["db"].spec.mounts["/data"].clone();
+    web(&mut shared).spec.mounts.insert("/data".to_owned(), mount);
+    let mut world = empty_engine();
+    let mut before = shared.clone();
+    before.volumes = shop().volumes;
+    world.converge(&before, &PlanOptions::explicit());
+    let services = Some(std::collections::BTreeSet::from(["db".to_owned()]));
+    let alone = PlanOptions { services, ..named.clone() };
+    assert_eq!(plan_errors(&shared, &world, &alone)[0].code(), "volume_in_use");
+    let together = planned(&shared, &world, &named);
+    for step in &together.steps {
+        world.apply(&shared, step);
+    }
+    world
+        .observed
+        .volumes
+        .get_mut("shop_data")
+        .unwrap()
+        .driver_options
+        .insert("o".into(), "ro".into());
+    assert!(planned(&shared, &world, &named).is_empty());
+}
+
+fn plan_errors(desired: &ProjectSpec, world: &World, options: &PlanOptions) -> Vec<PlanError> {
+    plan(desired, &world.observed, options, &key()).unwrap_err().0
+}
+
+#[test]
 fn doubled_network_goes_and_the_one_in_use_stays() {
     let double = |_: &mut ProjectSpec, world: &mut World| {
         let used = world.observed.networks.remove("shop_back").unwrap();

@@ -29,19 +29,75 @@ fn nothing_to_do_is_one_line() {
 }
 
 #[test]
-fn replacement_creates_the_new_before_it_stops_the_old() {
+fn replacement_proves_the_new_before_it_stops_the_old() {
     let mut desired = shop();
     desired.services.get_mut("web").unwrap().spec.image = "app:2".to_owned();
     let text = planned(&desired, &running_shop(), &PlanOptions::explicit()).to_string();
     insta::assert_snapshot!(text, @r"
-    shop: 6 steps
+    shop: 7 steps
       1  create replacement shop-web-1                 changed: image
       2  connect shop-web-1 to shop_front              not connected to shop_front  [after 1]
-      3  stop shop-web-1                               part of the replacement  [after 2]
-      4  remove container shop-web-1                   part of the replacement  [after 3]
-      5  rename 00000000000c_shop-web-1 to shop-web-1  part of the replacement  [after 4]
-      6  start shop-web-1                              not started yet  [after 5]
+      3  start shop-web-1                              not started yet  [after 2]
+      4  wait until running shop-web-1                 others wait for it  [after 3]
+      5  stop shop-web-1                               part of the replacement  [after 4]
+      6  remove container shop-web-1                   part of the replacement  [after 5]
+      7  rename 00000000000c_shop-web-1 to shop-web-1  part of the replacement  [after 6]
     ");
+}
+
+#[test]
+fn a_database_with_a_volume_is_kept_until_its_successor_is_healthy() {
+    let mut desired = shop();
+    desired.services.get_mut("db").unwrap().spec.user = Some("postgres".to_owned());
+    let text = planned(&desired, &running_shop(), &PlanOptions::explicit()).to_string();
+    insta::assert_snapshot!(text, @r"
+    shop: 7 steps
+      1  create replacement shop-db-1                     changed: user
+      2  stop shop-db-1                                   part of the replacement  [after 1]
+      3  rename shop-db-1 to 000000000006_kept_shop-db-1  part of the replacement  [after 2]
+      4  rename 000000000006_shop-db-1 to shop-db-1       part of the replacement  [after 3]
+      5  start shop-db-1                                  not started yet  [after 4]
+      6  wait until healthy shop-db-1                     others wait for it  [after 5]
+      7  remove container shop-db-1                       part of the replacement  [after 6]
+    ");
+}
+
+#[test]
+fn a_plan_is_told_field_by_field_and_no_secret_is() {
+    let mut world = running_shop();
+    let mut desired = shop();
+    let web = desired.services.get_mut("web").unwrap();
+    web.spec.image = "app:2".to_owned();
+    web.spec.user = Some("1000".to_owned());
+    web.spec.command = Some(vec!["serve".to_owned(), "--password=hunter2".to_owned()]);
+    web.spec.environment.insert("KEY".to_owned(), crate::base::Secret::new("hunter2".to_owned()));
+    web.replicas = 2;
+    let db = desired.services.get_mut("db").unwrap();
+    db.spec.resources.memory_bytes = Some(128 << 20);
+    db.spec.resources.nano_cpus = Some(1_500_000_000);
+    let is_db = |found: &&mut crate::facts::ContainerFacts| found.name == "shop-db-1";
+    let found = world.observed.containers.iter_mut().find(is_db).unwrap();
+    found.spec.resources.memory_bytes = Some(64 << 20);
+    desired.volumes.get_mut("data").unwrap().driver = Some("nfs".to_owned());
+    let plan = planned(&desired, &world, &PlanOptions::explicit());
+    assert!(!serde_json::to_string(&plan).unwrap().contains("hunter2"));
+    let told = plan.diff();
+    let changes = told.split("steps\n").next().unwrap();
+    insta::assert_snapshot!(changes, @r"
+    shop: 1 to create, 1 to update, 1 to replace
+      db
+        ~ shop-db-1: update
+            resources.memory_bytes: 64 MiB → 128 MiB
+            resources.nano_cpus: nothing → 1.5 CPUs
+      web
+        ± shop-web-1: replace, the new one runs first
+            command (values not shown)
+            environment.KEY (values not shown)
+            image: app:1 (000000000000) → app:2 (000000000000)
+            user: nothing → 1000
+        + shop-web-2: create (more containers are declared)
+    ");
+    assert!(told.contains("note: shop_data: declared differently (driver)"), "{told}");
 }
 
 #[test]
@@ -73,14 +129,15 @@ fn missing_image_is_unknown_until_it_is_built() {
     world.observed.images.remove("app:1");
     let text = planned(&desired, &world, &PlanOptions::explicit()).to_string();
     insta::assert_snapshot!(text, @r"
-    shop: 7 steps
+    shop: 8 steps
       1  build image app:1                             does not exist
       2  create replacement shop-web-1                 changed: build  [after 1]
       3  connect shop-web-1 to shop_front              not connected to shop_front  [after 2]
-      4  stop shop-web-1                               part of the replacement  [after 3]
-      5  remove container shop-web-1                   part of the replacement  [after 4]
-      6  rename 00000000000c_shop-web-1 to shop-web-1  part of the replacement  [after 5]
-      7  start shop-web-1                              not started yet  [after 6]
+      4  start shop-web-1                              not started yet  [after 3]
+      5  wait until running shop-web-1                 others wait for it  [after 4]
+      6  stop shop-web-1                               part of the replacement  [after 5]
+      7  remove container shop-web-1                   part of the replacement  [after 6]
+      8  rename 00000000000c_shop-web-1 to shop-web-1  part of the replacement  [after 7]
     note: app:1: unknown until then; its containers are planned again when it is there
     ");
 }

@@ -26,7 +26,7 @@ struct Dice {
 }
 
 fn dice() -> impl Strategy<Value = Dice> {
-    let first = (any::<bool>(), 0_u8..2, 0_u8..2, 0_u32..3, any::<[bool; 2]>());
+    let first = (any::<bool>(), 0_u8..2, 0_u8..6, 0_u32..3, any::<[bool; 2]>());
     let second = (any::<bool>(), any::<bool>(), any::<u8>(), any::<bool>(), any::<bool>());
     let port = proptest::option::of(8000_u16..8002);
     (first, second, port).prop_map(|(first, second, port)| {
@@ -68,7 +68,9 @@ fn unit(project: &ProjectSpec, name: &str, dice: &Dice) -> ServiceUnit {
     let networks: Vec<_> = chosen.map(|(network, _)| *network).collect();
     let mut unit = service(&format!("image:{}", dice.image), &networks);
     unit.replicas = dice.replicas;
-    unit.spec.labels.insert("value".to_owned(), dice.value.to_string());
+    unit.spec.labels.insert("value".to_owned(), (dice.value % 2).to_string());
+    // Changed in place, unless it is taken away.
+    unit.spec.resources.memory_bytes = [None, Some(64), Some(128)][usize::from(dice.value / 2)];
     if dice.has_anonymous {
         let mount = Mount { kind: MountKind::Anonymous, read_only: false };
         unit.spec.mounts.insert("/anonymous".to_owned(), mount);

@@ -7,10 +7,13 @@ use super::state::State;
 use super::{Behaviour, HealthCourse, Refused, refuse};
 use crate::base::Timestamp;
 use crate::facts::{
-    Attachment, ContainerState, Health, HealthProbe, MountKind, NetworkMode, PortBinding,
-    RestartPolicy, ServiceSpec, VolumeSpec, effective, labels, resolve_namespaces,
+    Attachment, ContainerState, Health, HealthProbe, LiveSettings, MountKind, NetworkMode,
+    PortBinding, RestartPolicy, ServiceSpec, VolumeSpec, effective, labels, resolve_namespaces,
 };
 use crate::world::docker::{EngineErrorKind as Kind, EngineEvent, NewContainer, RemoveContainer};
+
+/// Less memory the engine refuses.
+const MEMORY_MIN_BYTES: i64 = 6 << 20;
 
 pub(super) struct Container {
     pub(super) id: String,
@@ -365,6 +368,48 @@ impl State {
                 let _ = self.remove_volume(volume);
             }
         }
+        Ok(())
+    }
+
+    /// What the real engine does: it changes what it is given, refuses two ways of saying CPU time
+    /// and what is out of its bounds, and leaves out what it cannot enforce.
+    pub(super) fn update(
+        &mut self,
+        id: &str,
+        settings: &LiveSettings,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let position = self.position(id)?;
+        let known = LiveSettings::of(&self.containers[position].spec);
+        if settings.memory_bytes.is_some_and(|memory| memory < MEMORY_MIN_BYTES) {
+            return refuse(Kind::Invalid, "minimum memory limit allowed is 6MB");
+        }
+        let has_period = known.cpu_period_micros.is_some() || known.cpu_quota_micros.is_some();
+        let wants_period =
+            settings.cpu_period_micros.is_some() || settings.cpu_quota_micros.is_some();
+        if (settings.nano_cpus.is_some() && has_period)
+            || (wants_period && known.nano_cpus.is_some())
+        {
+            return refuse(Kind::Conflict, "conflicting options: CPU time is said in another way");
+        }
+        if !self.ignores_updates {
+            let updated = LiveSettings {
+                memory_bytes: settings.memory_bytes.or(known.memory_bytes),
+                memory_reservation_bytes: settings
+                    .memory_reservation_bytes
+                    .or(known.memory_reservation_bytes),
+                memory_swap_bytes: settings.swap_in_full().or(known.memory_swap_bytes),
+                nano_cpus: settings.nano_cpus.or(known.nano_cpus),
+                cpu_shares: settings.cpu_shares.or(known.cpu_shares),
+                cpu_quota_micros: settings.cpu_quota_micros.or(known.cpu_quota_micros),
+                cpu_period_micros: settings.cpu_period_micros.or(known.cpu_period_micros),
+                cpuset_cpus: settings.cpuset_cpus.clone().or(known.cpuset_cpus),
+                pids_max: settings.pids_max,
+                restart: settings.restart,
+            };
+            updated.write_to(&mut self.containers[position].spec);
+        }
+        self.report(position, "update", now);
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use futures_util::stream::{self, BoxStream};
 use super::{FakeEngine, inspect};
 use crate::base::Timestamp;
 use crate::facts::{
-    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, NetworkFacts, NetworkSpec,
-    VolumeFacts, VolumeSpec,
+    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, LiveSettings, NetworkFacts,
+    NetworkSpec, VolumeFacts, VolumeSpec,
 };
 use crate::world::docker::{
     Answer, ContainerFilter, Engine, EngineError, EngineErrorKind, EngineEvent, LogLine,
@@ -88,6 +88,10 @@ impl Engine for FakeEngine {
 
     fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         self.write("unpause_container", id, move |state, now| state.unpause(id, now))
+    }
+
+    fn update_container<'a>(&'a self, id: &'a str, settings: &'a LiveSettings) -> Answer<'a, ()> {
+        self.write("update_container", id, move |state, now| state.update(id, settings, now))
     }
 
     fn remove_container<'a>(&'a self, id: &'a str, how: RemoveContainer) -> Answer<'a, ()> {

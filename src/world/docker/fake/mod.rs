@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{Answer, EngineError, EngineErrorKind};
 use crate::base::Clock;
-use crate::facts::{ImageFacts, Protocol};
+use crate::facts::{ImageFacts, LiveSettings, Protocol};
 
 mod build;
 mod container;
@@ -155,6 +155,19 @@ impl FakeEngine {
     /// being a defect of the caller.
     pub fn be_lenient(&self) {
         self.lock().is_lenient = true;
+    }
+
+    /// Updates of containers are answered well and change nothing, or change something again.
+    pub fn ignore_updates(&self, ignores_updates: bool) {
+        self.lock().state.ignores_updates = ignores_updates;
+    }
+
+    /// Somebody changes a container's limits past the agent.
+    ///
+    /// # Panics
+    /// When there is no such container.
+    pub fn update_behind(&self, name: &str, settings: &LiveSettings) {
+        self.behind_the_back(|state, now| state.update(name, settings, now));
     }
 
     /// Nobody answers, or somebody does again. Streams break.

@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) behaviours: BTreeMap<String, Behaviour>,
     pub(super) occupied_ports: BTreeSet<(Protocol, u16)>,
     pub(super) events: Vec<EngineEvent>,
+    /// Says yes to updates and keeps what was, as an engine does that cannot enforce a limit.
+    pub(super) ignores_updates: bool,
     /// Changes when streams break.
     pub(super) epoch: u64,
     /// Every name and id that there ever was.
@@ -42,6 +44,7 @@ impl Default for State {
             behaviours: BTreeMap::new(),
             occupied_ports: BTreeSet::new(),
             events: Vec::new(),
+            ignores_updates: false,
             epoch: 0,
             known: BTreeSet::new(),
             ids_made: 0,
