@@ -165,6 +165,8 @@ fn reason(key: &str) -> &'static str {
             "it places containers on a cluster, and there is one host"
         }
         "update_config" | "rollback_config" => "it belongs to a cluster's updates",
+        "models" => "models are served by another program, not by the engine",
+        "provider" => "another program would have to make this service",
         "credential_spec" => "it belongs to Windows containers",
         "gpus" | "devices" => "devices cannot be requested by capability",
         "post_start" | "pre_stop" => "commands cannot be hooked to a container's life",
