@@ -28,13 +28,14 @@ use wharfinger::base::{Ambient, Clock as _, Digest};
 use wharfinger::domain::access::Allowance;
 use wharfinger::domain::compose::dockerignore::{ContextEntry, ContextKind, context_digest};
 use wharfinger::domain::compose::{Bundle, BundleFile, Options};
+use wharfinger::domain::policy::Rules;
 use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::facts::{ImageFacts, ServiceSpec};
 use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::projects::Projects;
-use wharfinger::operations::rollout::Rollout;
+use wharfinger::operations::rollout::{Rollout, SharedRules};
 use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;
 use wharfinger::operations::{Operations, Runner, RunnerOptions, Within};
@@ -97,6 +98,7 @@ impl Fixture {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
+            rules: SharedRules::new(Rules::off()),
         };
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();
