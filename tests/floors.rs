@@ -37,6 +37,8 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("compose", "redaction"),
     ("findings", "access"),
     ("findings", "alerts"),
+    ("policy", "access"),
+    ("policy", "alerts"),
     ("runbooks", "access"),
     ("runbooks", "redaction"),
     ("runs", "access"),

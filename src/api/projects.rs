@@ -11,9 +11,9 @@ use super::extract::{Json, JsonOrDefault, Path, Reply};
 use super::problem::Problem;
 use super::wire::{
     Apply, ApplyOptions, DownOptions, Page, PlanView, ProjectDetail, ProjectView, RestartOptions,
-    RunAccepted,
+    RunAccepted, SourceView,
 };
-use crate::domain::runs::DeployChoices;
+use crate::domain::runs::{DeployChoices, SourceTree};
 use crate::facts::{ContainerFacts, labels};
 use crate::operations::Admitted;
 use crate::operations::projects::Asker;
@@ -21,7 +21,10 @@ use crate::world::docker::ContainerFilter;
 
 impl From<ApplyOptions> for DeployChoices {
     fn from(options: ApplyOptions) -> Self {
+        // What is no commit is not kept: nothing but its form tells what a client sent.
+        let source = options.source.and_then(|it| SourceView::new(&it.commit, it.is_clean));
         Self {
+            source: source.map(|it| SourceTree { commit: it.commit, is_clean: it.is_clean }),
             services: options.services,
             force_recreate: options.force_recreate,
             recreate_volumes: options.recreate_volumes,

@@ -7,8 +7,7 @@ use serde_json::json;
 use super::client::{Client, encode};
 use super::exit::{CliError, Exit};
 use super::grammar::{
-    AccessVerb, CertificateVerb, GlassVerb, Reached, ReasonWord, StageWord, TokenCreate, TokenVerb,
-    UserAdd,
+    AccessVerb, CertificateVerb, GlassVerb, Reached, ReasonWord, TokenCreate, TokenVerb, UserAdd,
 };
 use super::output::{Output, Table, ago};
 use super::records::now;
@@ -68,12 +67,7 @@ pub(super) async fn access(
             tell(&page, &tenants_text(&page.items), output)
         }
         AccessVerb::PutTenant { name, stage } => {
-            let stage = match stage {
-                StageWord::Development => "development",
-                StageWord::Staging => "staging",
-                StageWord::Production => "production",
-            };
-            let body = json!({ "stage": stage });
+            let body = json!({ "stage": stage.stage() });
             let tenant: TenantView = client.put_json(&path("tenants", &name), &body).await?;
             tell(&tenant, &tenants_text(std::slice::from_ref(&tenant)), output)
         }

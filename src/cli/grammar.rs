@@ -87,6 +87,8 @@ pub(super) enum Format {
     Text,
     /// For programs
     Json,
+    /// SARIF 2.1.0, for code hosts and editors: what is wrong with compose files
+    Sarif,
 }
 
 #[derive(Debug, Subcommand)]
@@ -449,12 +451,27 @@ pub(super) struct Part {
 pub(super) enum ComposeVerb {
     /// Print the canonical model of a project, as YAML or (`--format json`) as JSON
     Config(Model),
+    /// Say what `up` would refuse and which rules of a stage the files break; exits 1 for a denied
+    /// one
+    Check(ModelCheck),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Model {
     #[command(flatten)]
     pub files: Files,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ModelCheck {
+    #[command(flatten)]
+    pub files: Files,
+    /// The stage whose rules count
+    #[arg(long, value_enum, default_value_t = StageWord::Production)]
+    pub stage: StageWord,
+    /// An agent's configuration, for what it does about broken rules; its defaults otherwise
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod agent_config;
 mod alerts;
 mod audit;
 mod client;
+mod compose;
 
 mod doctor;
 mod exit;
@@ -17,7 +18,9 @@ mod projects;
 mod queue;
 mod records;
 mod runbooks;
+mod sarif;
 mod schedules;
+mod source;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,7 +40,7 @@ use crate::base::limits::TOKEN_FILE_BYTES_MAX;
 pub use exit::{CliError, Exit};
 
 use client::{Client, Place};
-use grammar::{AuditVerb, Cli, Global, StoreVerb, Verb};
+use grammar::{AuditVerb, Cli, ComposeVerb, Format, Global, StoreVerb, Verb};
 use output::Output;
 use tunnel::Elsewhere;
 
@@ -61,11 +64,18 @@ fn explain(error: &clap::Error) -> Exit {
 
 fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, CliError> {
     let Cli { global, verb } = cli;
+    let reads_compose_files = matches!(verb, Verb::Compose(_) | Verb::Up(_) | Verb::Plan(_));
+    if global.format == Format::Sarif && !reads_compose_files {
+        let message = "`--format sarif` is for verbs that read compose files";
+        let hint = "use it with `compose check`, `compose config`, `plan` or `up`";
+        return Err(CliError::new(Exit::Usage, message).hint(hint));
+    }
     match verb {
         Verb::Agent(agent) => agent_config::run_agent(&agent.config),
         Verb::Config(verb) => agent_config::config(verb, output),
-        Verb::Compose(grammar::ComposeVerb::Config(model)) => {
-            projects::print_model(&model.files, output)
+        Verb::Compose(ComposeVerb::Config(model)) => compose::print_model(&model.files, output),
+        Verb::Compose(ComposeVerb::Check(check)) => {
+            compose::check(&check.files, check.stage.stage(), check.config.as_deref(), output)
         }
         Verb::Store(verb) if !asks_agent(&verb) => store::offline(verb, output),
         Verb::Audit(AuditVerb::Verify(verify)) if verify.file.is_some() => {

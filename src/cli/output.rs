@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::exit::{CliError, Exit};
 use super::grammar::Format;
+use super::sarif::{self, Level};
 use crate::base::Timestamp;
 use crate::base::time::between;
 
@@ -38,6 +39,11 @@ impl Output {
     /// Whether results are for programs.
     pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Whether results are findings for code hosts and editors.
+    pub(super) fn is_sarif(&self) -> bool {
+        self.format == Format::Sarif
     }
 
     /// Prints text.
@@ -80,6 +86,13 @@ impl Output {
     pub(super) fn fail(&mut self, error: &CliError) -> Exit {
         if self.is_closed {
             return Exit::Success;
+        }
+        if self.is_sarif() && !error.diagnostics.is_empty() {
+            let found = error.diagnostics.iter().map(|found| (Level::Error, found.clone()));
+            let log = sarif::log(&found.collect::<Vec<_>>());
+            if self.json(&log).is_ok() {
+                return error.exit;
+            }
         }
         let text = if self.is_json() { error.to_json() } else { error.to_string() };
         // There is nobody left to tell.

@@ -1,5 +1,4 @@
-//! The verbs on projects: `up`, `plan`, `down`, `ps`, `logs`, `restart`, `pause`, `resume` and
-//! `compose config`. Owns what is sent and what is printed. Face: the functions. Never sends a file
+//! The verbs on projects: `up`, `plan`, `down`, `ps`, `logs`, `restart`, `pause` and `resume`. Owns what is sent and what is printed. Face: the functions. Never sends a file
 //! that the project does not name.
 
 use std::io::Write as _;
@@ -14,20 +13,20 @@ use super::grammar::{Down, Files, Logs, Plan, Restart, Up};
 use super::output::{Output, Table, ago};
 use super::project_files::{list_context, read_bundle, read_project};
 use super::records;
+use super::source::source_of;
 use crate::api::wire::{
     Apply, ApplyOptions, ContextsMissing, ContextsWanted, DownOptions, LogRecord, Page, PlanView,
-    ProjectDetail, ProjectView, RestartOptions, RunAccepted,
+    ProjectDetail, ProjectView, RestartOptions, RunAccepted, SourceView,
 };
 use crate::base::{Clock as _, Diagnostics};
-use crate::domain::compose::{
-    Bundle, Options, PROJECT_NAMES, canonical, is_project_name, load_bundle,
-};
+use crate::domain::compose::{Bundle, Options, PROJECT_NAMES, is_project_name, load_bundle};
 use crate::facts::{ContainerState, Health};
 use crate::world::clock::SystemClock;
 use crate::world::contexts;
 
 impl Files {
-    fn options(&self) -> Result<Options, CliError> {
+    /// What the user asked for, for the loader.
+    pub(super) fn options(&self) -> Result<Options, CliError> {
         let directory = std::env::current_dir().map_err(|error| {
             CliError::new(Exit::SystemFile, format!("cannot tell the present folder: {error}"))
         })?;
@@ -70,7 +69,8 @@ fn is_file_missing(error: &CliError) -> bool {
     error.diagnostics.iter().all(|found| found.code == "compose.no_file")
 }
 
-fn wrong_files(Diagnostics(found): Diagnostics) -> CliError {
+/// What problems in a project's files mean for a command.
+pub(super) fn wrong_files(Diagnostics(found): Diagnostics) -> CliError {
     let message = match found.len() {
         1 => "the project's files are wrong".to_owned(),
         count => format!("{count} problems in the project's files"),
@@ -87,7 +87,7 @@ fn bundle_of(
     files: &Files,
     (services, scale): (&[String], &[(String, u32)]),
     output: &mut Output,
-) -> Result<(String, Bundle), CliError> {
+) -> Result<(String, Bundle, Option<SourceView>), CliError> {
     let options = Options { services: services.to_vec(), ..files.options()? };
     let scale = scale.iter().cloned().collect();
     let bundle = read_bundle(&options, &scale).map_err(wrong_files)?;
@@ -95,30 +95,13 @@ fn bundle_of(
     for warning in &project.warnings {
         output.note(format!("warning: {warning}"));
     }
-    Ok((project.name, bundle))
-}
-
-/// `wharf compose config`.
-pub(super) fn print_model(files: &Files, output: &mut Output) -> Result<Exit, CliError> {
-    let (project, _) = read_project(&files.options()?).map_err(wrong_files)?;
-    for warning in &project.warnings {
-        output.note(format!("warning: {warning}"));
-    }
-    let model = canonical(&project);
-    if output.is_json() {
-        output.json(&model)?;
-    } else {
-        let text = serde_yaml::to_string(&model).map_err(|error| {
-            CliError::new(Exit::Internal, format!("the model has no YAML form: {error}"))
-        })?;
-        output.line(text.trim_end())?;
-    }
-    Ok(Exit::Success)
+    let source = source_of(Path::new(&project.directory));
+    Ok((project.name, bundle, source))
 }
 
 /// `wharf up`.
 pub(super) async fn up(client: &Client, up: Up, output: &mut Output) -> Result<Exit, CliError> {
-    let (name, bundle) = bundle_of(&up.files, (&up.services, &up.scale), output)?;
+    let (name, bundle, source) = bundle_of(&up.files, (&up.services, &up.scale), output)?;
     let options = ApplyOptions {
         services: up.services,
         force_recreate: up.force_recreate,
@@ -126,6 +109,7 @@ pub(super) async fn up(client: &Client, up: Up, output: &mut Output) -> Result<E
         keep_orphans: up.keep_orphans,
         rebuild: up.build,
         adopt: up.adopt,
+        source,
         wait_timeout_seconds: up.wait_timeout,
     };
     if up.dry_run {
@@ -145,13 +129,14 @@ pub(super) async fn plan(
     plan: Plan,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let (name, bundle) = bundle_of(&plan.files, (&plan.services, &plan.scale), output)?;
+    let (name, bundle, source) = bundle_of(&plan.files, (&plan.services, &plan.scale), output)?;
     let options = ApplyOptions {
         services: plan.services,
         force_recreate: plan.force_recreate,
         recreate_volumes: plan.recreate_volumes,
         keep_orphans: plan.keep_orphans,
         adopt: plan.adopt,
+        source,
         ..ApplyOptions::default()
     };
     let plan = ask_plan(client, &name, Apply { bundle, options }).await?;

@@ -151,6 +151,13 @@ fn run_text(detail: &RunDetail, now: Timestamp) -> String {
     if !counts.is_empty() {
         fact("counts", counts.join(", "));
     }
+    if let Some(configuration) = &run.configuration {
+        fact("files", configuration.digest.clone());
+        if let Some(source) = &configuration.source {
+            let state = if source.is_clean { "" } else { ", with changes" };
+            fact("commit", format!("{}{state}", source.commit));
+        }
+    }
     if let Some(jobs) = &run.jobs {
         fact("jobs", job_words(jobs));
     }
@@ -382,6 +389,7 @@ mod tests {
                 reason: Some("port 80 is in use".to_owned()),
             }],
             plan_digest: None,
+            configuration: None,
             cancel_requested_at: None,
             created_at: at(0),
             started_at: Some(at(1)),

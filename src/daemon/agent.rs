@@ -22,7 +22,7 @@ use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::projects::Projects;
-use crate::operations::rollout::Rollout;
+use crate::operations::rollout::{Rollout, SharedRules};
 use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions, Within};
@@ -103,6 +103,7 @@ impl Agent {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesOnDisk::below(&config.state_dir)),
             contexts: Arc::clone(&contexts),
+            rules: SharedRules::new(config.rules.clone()),
         };
         let runner = Runner::new(
             Arc::clone(&store),

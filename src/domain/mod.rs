@@ -6,6 +6,7 @@ pub mod alerts;
 pub mod audit;
 pub mod compose;
 pub mod findings;
+pub mod policy;
 pub mod redaction;
 pub mod rollout;
 pub mod runbooks;

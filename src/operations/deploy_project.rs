@@ -44,6 +44,12 @@ impl DeployProject {
                 return RunEnd::ended(End::Failed);
             }
         };
+        if inputs.cause == DeployCause::Apply
+            && self.rollout.rules.deny_anything()
+            && let Some(end) = self.refused(&run, &declared).await
+        {
+            return end;
+        }
         let make = |observed: &Observed, options: &PlanOptions| {
             plan(&declared.spec, observed, options, &self.rollout.key)
         };
@@ -79,6 +85,29 @@ impl DeployProject {
             run.log(format!("old files stay for now: {}", chain(&error)));
         }
         deployed(&run, inputs)
+    }
+}
+
+impl DeployProject {
+    /// How the run ends when the rules do not let these files be deployed. What was deployed before
+    /// they were is kept as it is: only who applies files is told to mend them.
+    async fn refused(&self, run: &RunContext, declared: &Declared) -> Option<RunEnd> {
+        let (workspace, tenant) = (run.run().workspace_id, run.run().tenant_id);
+        let judged = match self.rollout.observe(workspace, &declared.spec).await {
+            Ok(observed) => self.rollout.refusals(tenant, declared, &observed).await,
+            // The rounds find out by themselves, and know what to do then.
+            Err(_) => return None,
+        };
+        let refusals = match judged {
+            Ok(refusals) => refusals,
+            Err(error) => vec![store_failure(&error)],
+        };
+        if refusals.is_empty() {
+            return None;
+        }
+        let is_denied = refusals.iter().all(|found| found.reason_code == ReasonCode::Refused);
+        refusals.into_iter().for_each(|refusal| run.fail(refusal));
+        Some(RunEnd::ended(if is_denied { End::Blocked } else { End::Failed }))
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 
 use super::deploy_project::options_of;
-use super::rollout::{Declared, Preview, PreviewError, Rollout};
+use super::rollout::{Declared, Preview, PreviewError, Rollout, SharedRules};
 use super::{Admitted, Door, Request, SubmitError, Within};
 use crate::base::ids::{EventId, RevisionId, UserId};
 use crate::base::limits::DOOR_RETRIES_MAX;
@@ -198,6 +198,11 @@ impl Projects {
         *self.host_paths.write().unwrap_or_else(PoisonError::into_inner) = policy;
     }
 
+    /// What is done about declarations that break a rule.
+    pub fn rules(&self) -> &SharedRules {
+        &self.rollout.rules
+    }
+
     /// What applying these files would do. Changes nothing.
     ///
     /// # Errors
@@ -217,7 +222,7 @@ impl Projects {
         let declared = self.rollout.layered(declared, &inputs.wanted).await;
         let declared = declared.map_err(ProjectError::Preview)?;
         let options = options_of(&inputs, &declared);
-        let preview = self.rollout.preview(scope.workspace_id, &declared, &options).await;
+        let preview = self.rollout.preview_judged(&scope, &declared, &options).await;
         preview.map_err(ProjectError::Preview)
     }
 

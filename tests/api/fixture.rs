@@ -49,6 +49,7 @@ impl Fixture {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
+            rules: SharedRules::new(Rules::off()),
         };
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();

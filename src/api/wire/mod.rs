@@ -40,7 +40,7 @@ pub use plans::{CauseView, ChangeView, FieldChangeView, NoticeView, PlanView, Pl
 pub use platform::{WorkspacePut, WorkspaceView};
 pub use projects::{
     Apply, ApplyOptions, ContainerView, ContextsMissing, ContextsWanted, DownOptions, LogRecord,
-    ProjectDetail, ProjectView, RestartOptions, ServiceView,
+    ProjectDetail, ProjectView, RestartOptions, ServiceView, SourceView,
 };
 pub use queue::{
     ControlView, DepthView, Parts, PutControl, QueueAgentView, QueueView, Retry, WaitingWorker,
@@ -50,8 +50,8 @@ pub use runbooks::{
     RunbookAsk, RunbookList, RunbookOfRun, RunbookStart, RunbookStep, RunbookView, StepOfRunbook,
 };
 pub use runs::{
-    AttemptView, FailureView, RunAccepted, RunDetail, RunEvent, RunView, ServiceEnd, StepView,
-    WaitingView,
+    AttemptView, ConfigurationView, FailureView, RunAccepted, RunDetail, RunEvent, RunView,
+    ServiceEnd, StepView, WaitingView,
 };
 pub use schedules::{FiringView, SchedulePut, ScheduleView, TaskView};
 

@@ -229,6 +229,31 @@ pub struct ApplyOptions {
     pub adopt: bool,
     /// Longest wait for health, in seconds, over what the project says.
     pub wait_timeout_seconds: Option<u64>,
+    /// Where the files came from; recorded with the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceView>,
+}
+
+/// The repository that files came from, as the client found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceView {
+    /// The commit: 40 to 64 hexadecimal digits.
+    pub commit: String,
+    /// Whether nothing in the tree differed from it.
+    pub is_clean: bool,
+}
+
+impl SourceView {
+    /// Digits of a commit, by the hash that the repository uses.
+    const COMMIT_DIGITS: std::ops::RangeInclusive<usize> = 40..=64;
+
+    /// A source, when this is a commit.
+    pub fn new(commit: &str, is_clean: bool) -> Option<Self> {
+        let is_commit = Self::COMMIT_DIGITS.contains(&commit.len())
+            && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_commit.then(|| Self { commit: commit.to_ascii_lowercase(), is_clean })
+    }
 }
 
 /// How a project is taken away.

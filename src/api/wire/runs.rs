@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::RunbookOfRun;
+use super::{RunbookOfRun, SourceView};
 use crate::base::Timestamp;
 use crate::domain::runs::{
     Attempt, Failure, Inputs, JobCounts, OperationRun, Outcome, RunType, ServiceDetail, Source,
@@ -88,6 +88,9 @@ pub struct RunView {
     /// The digest of the plan that was executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<String>,
+    /// What a deploy brings about: the files, and where they came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationView>,
     /// When somebody asked for it to be cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -150,11 +153,36 @@ impl From<&OperationRun> for RunView {
             failure_summary: run.failure_summary.iter().map(FailureView::from).collect(),
             services: details.services.iter().map(ServiceEnd::from).collect(),
             plan_digest: details.plan_digest.map(|digest| digest.to_string()),
+            configuration: ConfigurationView::of(&run.context.inputs),
             cancel_requested_at: run.cancel_requested_at,
             created_at: run.created_at,
             started_at: run.started_at,
             completed_at: run.completed_at,
         }
+    }
+}
+
+/// The files that a deploy brings about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigurationView {
+    /// The stored files.
+    pub revision_id: String,
+    /// The digest of these files: equal files have an equal one.
+    pub digest: String,
+    /// The repository that they came from, as the client found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceView>,
+}
+
+impl ConfigurationView {
+    fn of(inputs: &Inputs) -> Option<Self> {
+        let Inputs::DeployProject(deploy) = inputs else { return None };
+        let source = deploy.choices.source.as_ref();
+        Some(Self {
+            revision_id: deploy.revision_id.to_string(),
+            digest: deploy.revision_digest.to_string(),
+            source: source.and_then(|source| SourceView::new(&source.commit, source.is_clean)),
+        })
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::domain::access::Stage;
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AccessVerb {
     /// Show who you are for the agent, and what you may do
@@ -232,4 +234,15 @@ pub(in crate::cli) enum StageWord {
     Staging,
     /// What people depend on
     Production,
+}
+
+impl StageWord {
+    /// The stage.
+    pub(in crate::cli) const fn stage(self) -> Stage {
+        match self {
+            Self::Development => Stage::Development,
+            Self::Staging => Stage::Staging,
+            Self::Production => Stage::Production,
+        }
+    }
 }

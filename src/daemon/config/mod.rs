@@ -5,6 +5,7 @@
 mod access;
 mod listen;
 mod manual;
+mod rules;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::base::limits::{AUDIT_ANCHORS_MAX, RUN_WORKERS_MAX, STORE_READERS_MAX}
 use crate::base::units::format_duration;
 use crate::base::yaml::{self, Fields, Node, Value};
 use crate::base::{Diagnostic, Diagnostics, Digest, Secret};
+use crate::domain::policy::Rules;
 use crate::domain::redaction::Known;
 use crate::domain::runs::Tenants;
 
@@ -68,6 +70,8 @@ pub struct Config {
     pub runbooks: Option<PathBuf>,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
+    /// What is done about declarations that break a rule.
+    pub rules: Rules,
 }
 
 /// Where records are kept.
@@ -222,6 +226,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     let contexts_bytes_max = section(&root, "contexts", &mut problems, |f| {
         bounded_size(f, "size_max", 1 << 20, 1 << 40).unwrap_or(2 << 30)
     });
+    let rules = rules::read(&root, &mut problems);
     problems.splice(0..0, top.into_problems());
     if !problems.is_empty() {
         problems.sort_by(|left, right| left.location.cmp(&right.location));
@@ -245,6 +250,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         audit,
         runbooks,
         contexts_bytes_max,
+        rules,
     })
 }
 
@@ -542,6 +548,7 @@ impl Config {
         ]);
         values.extend(listen::values(self.tcp.as_ref()));
         values.extend(self.access.values());
+        values.extend(rules::values(&self.rules));
         values
     }
 }

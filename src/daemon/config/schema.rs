@@ -306,7 +306,87 @@ pub const KEYS: &[Key] = &[
         "Space for build contexts that clients sent. Those that no project needs go first; a new \
          one that finds no room is refused.",
     ),
+    rule(
+        "rules.development.health_check",
+        "(`off`)",
+        "What is done when a service has no health check: see compose.md.",
+    ),
+    rule(
+        "rules.development.non_root_user",
+        "(`off`)",
+        "What is done when a service runs as root: see compose.md.",
+    ),
+    rule(
+        "rules.development.external_secrets",
+        "(`off`)",
+        "What is done when the value of a secret is written in a compose file: see compose.md.",
+    ),
+    rule(
+        "rules.development.image_tag",
+        "(`off`)",
+        "What is done when an image has no specific tag: see compose.md.",
+    ),
+    rule(
+        "rules.development.limits",
+        "(`off`)",
+        "What is done when a service's CPU or memory is not limited: see compose.md.",
+    ),
+    rule(
+        "rules.staging.health_check",
+        "(`warn`)",
+        "What is done when a service has no health check: see compose.md.",
+    ),
+    rule(
+        "rules.staging.non_root_user",
+        "(`warn`)",
+        "What is done when a service runs as root: see compose.md.",
+    ),
+    rule(
+        "rules.staging.external_secrets",
+        "(`warn`)",
+        "What is done when the value of a secret is written in a compose file: see compose.md.",
+    ),
+    rule(
+        "rules.staging.image_tag",
+        "(`warn`)",
+        "What is done when an image has no specific tag: see compose.md.",
+    ),
+    rule(
+        "rules.staging.limits",
+        "(`warn`)",
+        "What is done when a service's CPU or memory is not limited: see compose.md.",
+    ),
+    rule(
+        "rules.production.health_check",
+        "(`warn`)",
+        "What is done when a service has no health check: see compose.md.",
+    ),
+    rule(
+        "rules.production.non_root_user",
+        "(`warn`)",
+        "What is done when a service runs as root: see compose.md.",
+    ),
+    rule(
+        "rules.production.external_secrets",
+        "(`warn`)",
+        "What is done when the value of a secret is written in a compose file: see compose.md.",
+    ),
+    rule(
+        "rules.production.image_tag",
+        "(`warn`)",
+        "What is done when an image has no specific tag: see compose.md.",
+    ),
+    rule(
+        "rules.production.limits",
+        "(`warn`)",
+        "What is done when a service's CPU or memory is not limited: see compose.md.",
+    ),
 ];
+
+/// What is done in one stage about what one check finds.
+const fn rule(path: &'static str, default: &'static str, doc: &'static str) -> Key {
+    key(path, "`off`, `warn` or `deny`", default, Reload::Live, doc)
+}
 
 /// The keys directly in a section; `""` is the top, whose sections count as keys.
 pub(super) fn names_in(section: &str) -> Vec<&'static str> {

@@ -19,6 +19,8 @@ pub(super) fn check(model: &Map, disabled: &BTreeSet<String>, problems: &mut Vec
         for (key, node) in section(model, name) {
             if let Some(resource) = node.as_map() {
                 checker.resource(name, key, resource);
+            } else if node.is_null() && matches!(name, "configs" | "secrets") {
+                checker.resource(name, key, &Map::default());
             }
         }
     }
@@ -56,7 +58,8 @@ impl Checker<'_> {
     fn service(&mut self, key: &Key, service: &Map) {
         let name = &key.text;
         let build = service.get("build").and_then(Node::as_map);
-        if text(service, "image").is_none() && build.is_none() {
+        let is_provided = service.get("provider").is_some();
+        if text(service, "image").is_none() && build.is_none() && !is_provided {
             let message = format!("service `{name}` has neither an image nor a build context");
             self.report(&key.mark, message, Some("add `image:` or `build:`".to_owned()));
         }
@@ -182,9 +185,11 @@ impl Checker<'_> {
             node.as_map().is_some() || text(resource, "external") == Some("true")
         });
         if is_external {
-            for (other, _) in &resource.0 {
+            for (other, node) in &resource.0 {
+                // The canonical model shows an empty `ipam` for every network.
+                let is_empty = node.as_map().is_some_and(|map| map.0.is_empty());
                 let allowed = ["name", "external"].contains(&other.text.as_str());
-                if !allowed && !other.text.starts_with("x-") {
+                if !allowed && !is_empty && !other.text.starts_with("x-") {
                     let message =
                         format!("`{place}.{name}` is external and declares `{}`", other.text);
                     let help = "what is made elsewhere can only be named here";

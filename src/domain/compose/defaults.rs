@@ -32,6 +32,13 @@ impl Loader<'_> {
         }
         check::check(&model, &disabled, &mut self.problems);
         self.stop_at_problems()?;
+        for (name, node) in
+            model.get("services").and_then(Node::as_map).into_iter().flat_map(|m| &m.0)
+        {
+            if let Some(service) = node.as_map() {
+                self.note_literals(&name.text, service);
+            }
+        }
         for service in entries_mut(&mut model, "services") {
             self.resolve_environment(service, variables)?;
         }
@@ -125,7 +132,7 @@ fn set_default(map: &mut Map, name: &str, value: Scalar) {
 fn complete_service(service: &mut Map, directory: &str) {
     if let Some(build) = map_in(service, "build") {
         set_default(build, "context", quoted(directory));
-        if build.get("dockerfile_inline").is_none() {
+        if text_in(build, "dockerfile_inline").is_none_or(str::is_empty) {
             set_default(build, "dockerfile", quoted("Dockerfile"));
         }
     }
@@ -141,19 +148,8 @@ fn complete_service(service: &mut Map, directory: &str) {
         let target = format!("/run/secrets/{}", text_in(secret, "source").unwrap_or_default());
         set_default(secret, "target", quoted(target));
     }
-    for mount in items_in(service, "volumes") {
-        if let Some(bind) = map_in(mount, "bind") {
-            set_default(bind, "create_host_path", bare("true"));
-        }
-    }
     for request in items_in(service, "gpus") {
         ask_for_all_devices(request);
-    }
-    let reservations = map_in(service, "deploy")
-        .and_then(|deploy| map_in(deploy, "resources"))
-        .and_then(|resources| map_in(resources, "reservations"));
-    if let Some(reservations) = reservations {
-        items_in(reservations, "devices").for_each(ask_for_all_devices);
     }
     if text_in(service, "pull_policy") == Some("if_not_present")
         && let Some(node) = service.get_mut("pull_policy")

@@ -52,9 +52,13 @@ pub(super) fn expand(
         (Form::External, None) => return external(reading, node, key),
         (Form::Ports, None) => return ports(reading, node, key),
         (Form::DependsOn, None) => {
+            reading.refuse_doubles(node.as_seq().unwrap_or_default(), key);
             names(node, |mark| map(mark, [("condition", "service_started".to_owned())]))
         }
-        (Form::Networks, None) => names(node, |mark| Node::new(Value::Null, mark.clone())),
+        (Form::Networks, None) => {
+            reading.refuse_doubles(node.as_seq().unwrap_or_default(), key);
+            names(node, |mark| Node::new(Value::Null, mark.clone()))
+        }
         (Form::Ssh, None) => match node.value {
             Value::Map(pairs) => {
                 let lines = pairs.0.into_iter().map(|(name, value)| {
@@ -242,6 +246,10 @@ const PROPAGATIONS: [&str; 6] = ["rprivate", "private", "rshared", "shared", "rs
 
 /// `[source:]target[:options]`; a source that looks like a path is a bind mount.
 fn mount(reading: &mut Reading<'_>, node: &Node, text: &str) -> Option<Node> {
+    if (1..=2).contains(&text.len()) {
+        // Too short to have parts, as Docker Compose sees it.
+        return Some(map(&node.mark, [("type", "volume".to_owned()), ("target", text.to_owned())]));
+    }
     let parts = split_mount(text);
     let problem = if parts.iter().any(String::is_empty) {
         Some("an empty section between colons")
@@ -266,17 +274,15 @@ fn mount(reading: &mut Reading<'_>, node: &Node, text: &str) -> Option<Node> {
     if let Some(source) = source {
         put(&mut long, "source", Value::Scalar(quoted(source)));
     }
-    let mut details = map(&node.mark, []);
-    if is_bind {
-        put(&mut details, "create_host_path", Value::Scalar(bare("true")));
-    }
+    // Options of the other kind are kept as well: Docker Compose prints them.
+    let (mut bind, mut volume) = (map(&node.mark, []), map(&node.mark, []));
     for option in parts.get(2).map_or("", String::as_str).split(',') {
         match option {
             "ro" => put(&mut long, "read_only", Value::Scalar(bare("true"))),
-            "nocopy" if !is_bind => put(&mut details, "nocopy", Value::Scalar(bare("true"))),
-            "z" | "Z" if is_bind => put(&mut details, "selinux", Value::Scalar(quoted(option))),
-            _ if is_bind && PROPAGATIONS.contains(&option) => {
-                put(&mut details, "propagation", Value::Scalar(quoted(option)));
+            "nocopy" => put(&mut volume, "nocopy", Value::Scalar(bare("true"))),
+            "z" | "Z" => put(&mut bind, "selinux", Value::Scalar(quoted(option))),
+            _ if PROPAGATIONS.contains(&option) => {
+                put(&mut bind, "propagation", Value::Scalar(quoted(option)));
             }
             "rw" | "" => {}
             _ => {
@@ -286,7 +292,19 @@ fn mount(reading: &mut Reading<'_>, node: &Node, text: &str) -> Option<Node> {
             }
         }
     }
-    put(&mut long, kind, details.value);
+    let other = if is_bind { &volume } else { &bind };
+    for (option, _) in other.as_map().map(|map| map.0.as_slice()).unwrap_or_default() {
+        let message = format!("the mount option `{}` has no effect on a {kind}", option.text);
+        reading.warnings.push(node.problem("compose.mount_option", message));
+    }
+    if is_bind {
+        put(&mut bind, "create_host_path", Value::Scalar(bare("true")));
+    }
+    for (name, details, is_own) in [("bind", bind, is_bind), ("volume", volume, !is_bind)] {
+        if is_own || details.as_map().is_some_and(|map| !map.0.is_empty()) {
+            put(&mut long, name, details.value);
+        }
+    }
     Some(long)
 }
 

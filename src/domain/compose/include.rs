@@ -20,7 +20,16 @@ impl Loader<'_> {
     ) -> Result<(), Halt> {
         let Some((_, include)) = model.remove("include") else { return Ok(()) };
         for item in include.as_seq().unwrap_or_default() {
-            let paths: Vec<String> = texts(item, "path")
+            let declared = texts(item, "path");
+            if let Some(remote) = declared.iter().find(|path| is_elsewhere(path)) {
+                let message = format!("`{remote}` is not on this machine and is left out");
+                let help = "fetch it into a file and include that: nothing is deployed unseen";
+                let problem = item.problem("compose.include_remote", message).help(help);
+                self.warnings.push(problem.clone());
+                self.elsewhere.push(problem);
+                continue;
+            }
+            let paths: Vec<String> = declared
                 .iter()
                 .map(|path| absolute(directory, path, variables.get("HOME")))
                 .collect();
@@ -104,6 +113,11 @@ impl Loader<'_> {
             }
         }
     }
+}
+
+/// Whether what is included would have to be fetched.
+fn is_elsewhere(path: &str) -> bool {
+    path.contains("://") || ["git@", "github.com/", "oci:"].iter().any(|p| path.starts_with(p))
 }
 
 /// The texts under a key, one or several.

@@ -14,11 +14,16 @@ pub(super) static SERVICE_SHAPE: Shape = Object(&SERVICE);
 /// The kind of an extension's value.
 pub(super) static EXTENSION: Shape = Any;
 
+/// Texts of which a later one replaces the same one.
 const TEXTS: Shape = List(&Text, Unique::Text);
+/// Texts that may repeat.
+const MANY_TEXTS: Shape = List(&Text, Unique::No);
+/// Texts of which none may repeat.
+const DISTINCT_TEXTS: Shape = List(&Text, Unique::Distinct);
 const LOOSE_TEXTS: Shape = List(&Shape::Loose, Unique::Text);
 const ONE_OR_MORE: Shape = Shape::Short(Form::OneOrMore, &TEXTS);
 const LABELS: Shape = Pairs(Unset::Empty);
-const OPTIONS: Shape = Pairs(Unset::Empty);
+const OPTIONS: Shape = Shape::Options;
 const EXTERNAL: Shape = Shape::Short(Form::External, &Flag);
 
 /// A whole compose file.
@@ -31,7 +36,18 @@ pub(super) static FILE: Fields = fields(&[
     filled("volumes", Map(&Shape::Short(Form::Volume, &Object(&VOLUME)))),
     filled("secrets", Map(&Object(&SECRET))),
     filled("configs", Map(&Object(&CONFIG))),
+    filled("models", Map(&Object(&MODEL))),
 ]);
+
+static MODEL: Fields = Fields {
+    known: &[
+        filled("name", Text),
+        filled("model", Text),
+        filled("context_size", Integer),
+        filled("runtime_flags", MANY_TEXTS),
+    ],
+    required: &["model"],
+};
 
 static INCLUDE: Fields = Fields {
     known: &[
@@ -52,7 +68,7 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("cap_drop", TEXTS),
     filled("cgroup", Shape::Word(&["host", "private"])),
     filled("cgroup_parent", Text),
-    always("command", Command),
+    always("command", Shape::OrNull(&Command)),
     filled(
         "configs",
         List(&Shape::Short(Form::Reference, &Object(&REFERENCE)), Unique::Mounted("")),
@@ -69,23 +85,23 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("cpuset", Text),
     filled("credential_spec", Object(&CREDENTIAL_SPEC)),
     filled("depends_on", Shape::Short(Form::DependsOn, &Map(&Object(&DEPENDENCY)))),
-    filled("deploy", Object(&DEPLOY)),
-    filled("develop", Object(&DEVELOP)),
-    filled("device_cgroup_rules", TEXTS),
+    filled("deploy", Shape::OrNull(&Object(&DEPLOY))),
+    filled("develop", Shape::OrNull(&Object(&DEVELOP))),
+    filled("device_cgroup_rules", DISTINCT_TEXTS),
     filled("devices", List(&Shape::Short(Form::Device, &Object(&DEVICE)), Unique::Target)),
     filled("dns", ONE_OR_MORE),
     filled("dns_opt", TEXTS),
     filled("dns_search", ONE_OR_MORE),
     filled("domainname", Text),
-    always("entrypoint", Command),
+    always("entrypoint", Shape::OrNull(&Command)),
     never("env_file", Shape::Short(Form::EnvFile, &List(&Object(&ENV_FILE), Unique::Path))),
     filled("environment", Pairs(Unset::Inherit)),
     filled("expose", LOOSE_TEXTS),
     never("extends", Shape::Short(Form::Extends, &Object(&EXTENDS))),
-    filled("external_links", TEXTS),
+    filled("external_links", DISTINCT_TEXTS),
     filled("extra_hosts", Shape::Hosts),
     filled("gpus", Shape::Short(Form::Gpus, &List(&Object(&GPU_REQUEST), Unique::No))),
-    filled("group_add", LOOSE_TEXTS),
+    filled("group_add", List(&Shape::Loose, Unique::Distinct)),
     filled("healthcheck", Object(&HEALTHCHECK)),
     filled("hostname", Text),
     filled("image", Text),
@@ -101,11 +117,12 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("mem_reservation", Bytes),
     filled("mem_swappiness", Bytes),
     filled("memswap_limit", Bytes),
+    filled("models", Shape::Short(Form::Networks, &Map(&Object(&MODEL_USE)))),
     filled("network_mode", Text),
     filled("networks", Shape::Short(Form::Networks, &Map(&Object(&ATTACHMENT)))),
     filled("oom_kill_disable", Flag),
     filled("oom_score_adj", Integer),
-    filled("pid", Text),
+    filled("pid", Shape::OrNull(&Text)),
     filled("pids_limit", Integer),
     filled("platform", Text),
     filled("ports", Shape::Short(Form::Ports, &List(&Object(&PORT), Unique::Port))),
@@ -113,7 +130,8 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("pre_stop", List(&Object(&HOOK), Unique::No)),
     filled("privileged", Flag),
     filled("profiles", TEXTS),
-    filled("pull_policy", Text),
+    filled("provider", Object(&PROVIDER)),
+    filled("pull_policy", Shape::PullPolicy),
     filled("read_only", Flag),
     filled("restart", Text),
     filled("runtime", Text),
@@ -125,7 +143,7 @@ pub(super) static SERVICE: Fields = fields(&[
             Unique::Mounted("/run/secrets"),
         ),
     ),
-    filled("security_opt", TEXTS),
+    filled("security_opt", DISTINCT_TEXTS),
     filled("shm_size", Bytes),
     filled("stdin_open", Flag),
     present("stop_grace_period", Duration),
@@ -139,7 +157,7 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("userns_mode", Text),
     filled("uts", Text),
     filled("volumes", List(&Shape::Short(Form::Mount, &Object(&MOUNT)), Unique::Target)),
-    filled("volumes_from", TEXTS),
+    filled("volumes_from", DISTINCT_TEXTS),
     filled("working_dir", Text),
 ]);
 
@@ -147,6 +165,11 @@ pub(super) static SERVICE: Fields = fields(&[
 pub fn service_keys() -> impl Iterator<Item = &'static str> {
     SERVICE.known.iter().map(|field| field.name)
 }
+
+static MODEL_USE: Fields = fields(&[filled("endpoint_var", Text), filled("model_var", Text)]);
+
+static PROVIDER: Fields =
+    Fields { known: &[filled("type", Text), filled("options", Map(&Any))], required: &["type"] };
 
 const ULIMITS: Shape = Map(&Shape::Short(Form::Ulimit, &Object(&ULIMIT)));
 
@@ -171,18 +194,18 @@ static BLKIO_RATE: Fields = fields(&[named("path", "Path", Text), named("rate", 
 static BUILD: Fields = fields(&[
     filled("additional_contexts", Pairs(Unset::Empty)),
     filled("args", Pairs(Unset::Inherit)),
-    filled("cache_from", TEXTS),
-    filled("cache_to", TEXTS),
+    filled("cache_from", MANY_TEXTS),
+    filled("cache_to", MANY_TEXTS),
     filled("context", Shape::Context),
     filled("dockerfile", Text),
     filled("dockerfile_inline", Text),
-    filled("entitlements", TEXTS),
+    filled("entitlements", MANY_TEXTS),
     filled("extra_hosts", Shape::Hosts),
     filled("isolation", Text),
     filled("labels", LABELS),
     filled("network", Text),
     filled("no_cache", Flag),
-    filled("platforms", TEXTS),
+    filled("platforms", MANY_TEXTS),
     filled("privileged", Flag),
     filled("pull", Flag),
     filled(
@@ -200,8 +223,8 @@ static REFERENCE: Fields = Fields {
     known: &[
         filled("source", Text),
         filled("target", Text),
-        filled("uid", Shape::Loose),
-        filled("gid", Shape::Loose),
+        filled("uid", Text),
+        filled("gid", Text),
         present("mode", Shape::Mode),
     ],
     required: &[],
@@ -247,11 +270,11 @@ static RESOURCES: Fields =
     fields(&[filled("limits", Object(&LIMITS)), filled("reservations", Object(&RESERVATIONS))]);
 
 static LIMITS: Fields =
-    fields(&[filled("cpus", Float), filled("memory", Bytes), filled("pids", Integer)]);
+    fields(&[filled("cpus", Float), filled("memory", Shape::Size), filled("pids", Integer)]);
 
 static RESERVATIONS: Fields = fields(&[
     filled("cpus", Float),
-    filled("memory", Bytes),
+    filled("memory", Shape::Size),
     filled("devices", List(&Object(&DEVICE_REQUEST), Unique::No)),
     filled("generic_resources", List(&Object(&GENERIC_RESOURCE), Unique::No)),
 ]);
@@ -261,7 +284,7 @@ static DEVICE_REQUEST: Fields = Fields { known: &DEVICE_REQUEST_KEYS, required: 
 static GPU_REQUEST: Fields = fields(&DEVICE_REQUEST_KEYS);
 
 static DEVICE_REQUEST_KEYS: [Field; 5] = [
-    filled("capabilities", TEXTS),
+    filled("capabilities", DISTINCT_TEXTS),
     filled("driver", Text),
     filled("count", Shape::Count),
     filled("device_ids", TEXTS),
@@ -281,7 +304,7 @@ static RESTART_POLICY: Fields = fields(&[
 ]);
 
 static PLACEMENT: Fields = fields(&[
-    filled("constraints", TEXTS),
+    filled("constraints", MANY_TEXTS),
     filled("preferences", List(&Object(&PREFERENCE), Unique::No)),
     filled("max_replicas_per_node", Integer),
 ]);
@@ -302,7 +325,7 @@ static WATCH: Fields = Fields {
 };
 
 static HOOK: Fields = fields(&[
-    always("command", Command),
+    always("command", Shape::OrNull(&Command)),
     filled("user", Text),
     filled("privileged", Flag),
     filled("working_dir", Text),
@@ -405,7 +428,7 @@ static NETWORK: Fields = fields(&[
 
 static IPAM: Fields = fields(&[
     filled("driver", Text),
-    filled("config", List(&Object(&IPAM_POOL), Unique::No)),
+    filled("config", List(&Object(&IPAM_POOL), Unique::Subnet)),
     never("options", OPTIONS),
 ]);
 

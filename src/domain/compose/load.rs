@@ -75,6 +75,9 @@ pub fn load(
         needs: RefCell::default(),
         problems: Vec::new(),
         warnings: Vec::new(),
+        elsewhere: Vec::new(),
+        interpolated: BTreeSet::new(),
+        literals: BTreeMap::new(),
     };
     let mut variables = Variables::new(environment.clone());
     let end = loader.run(&mut variables);
@@ -111,6 +114,12 @@ pub(super) struct Loader<'a> {
     needs: RefCell<BTreeSet<String>>,
     pub(super) problems: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// What would have to be fetched before it can be deployed.
+    pub(super) elsewhere: Vec<Diagnostic>,
+    /// The places of values that held a variable.
+    interpolated: BTreeSet<String>,
+    /// By service, the names in `environment` whose values stand in a compose file.
+    pub(super) literals: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Names of compose files, in the order in which they are looked for.
@@ -154,7 +163,11 @@ impl Loader<'_> {
         warnings.truncate(DIAGNOSTICS_MAX);
         let variables = variables.asked();
         let secrets = Known::default();
+        let elsewhere = std::mem::take(&mut self.elsewhere);
+        let literals = std::mem::take(&mut self.literals);
         Ok(Project {
+            elsewhere,
+            literals,
             name,
             directory,
             warnings,
@@ -164,6 +177,22 @@ impl Loader<'_> {
             from_environment,
             secrets,
         })
+    }
+
+    /// Notes which variables of a service's containers are written in a compose file itself.
+    pub(super) fn note_literals(&mut self, name: &str, service: &Map) {
+        let pairs = service.get("environment").and_then(Node::as_map);
+        let is_literal = |node: &Node| {
+            node.as_scalar().is_some_and(|value| !value.text.is_empty())
+                && !self.interpolated.contains(&format!("{:?}", node.mark))
+        };
+        let literals: BTreeSet<String> = pairs
+            .into_iter()
+            .flat_map(|map| &map.0)
+            .filter(|(_, node)| is_literal(node))
+            .map(|(key, _)| key.text.clone())
+            .collect();
+        self.literals.insert(name.to_owned(), literals);
     }
 
     /// Refuses when anything was wrong so far.
@@ -368,11 +397,13 @@ impl Loader<'_> {
             return None;
         }
         let (problems, warnings) = (Findings::default(), Findings::default());
-        let mut reading = Reading { base, variables, problems, warnings };
+        let interpolated = BTreeSet::new();
+        let mut reading = Reading { base, variables, problems, warnings, interpolated };
         reading.interpolate(&mut tree);
         let read = reading.read(tree, &FILE_SHAPE, "the file");
         self.problems.append(&mut reading.problems.0);
         self.warnings.append(&mut reading.warnings.0);
+        self.interpolated.append(&mut reading.interpolated);
         read
     }
 }

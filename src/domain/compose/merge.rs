@@ -1,7 +1,7 @@
 //! Lays one file's tree over another's. Owns the rules for each kind of value, `!reset` and
 //! `!override`. Face: `merge`, `settle`. Never looks at a short form: both trees are spelled out.
 
-use super::schema::{Fields, Shape};
+use super::schema::{Fields, Shape, Unique};
 use super::unique::without_doubles;
 use crate::base::yaml::{Map, Node, Value};
 
@@ -20,7 +20,7 @@ pub(super) fn merge(base: Node, over: Node, shape: &'static Shape) -> Option<Nod
     }
     let mark = over.mark.clone();
     let value = match (shape, base.value, over.value) {
-        (Shape::Short(_, inner), base_value, over_value) => {
+        (Shape::Short(_, inner) | Shape::OrNull(inner), base_value, over_value) => {
             let base = Node::new(base_value, base.mark);
             let over = Node::new(over_value, over.mark);
             return merge(base, over, inner);
@@ -31,8 +31,11 @@ pub(super) fn merge(base: Node, over: Node, shape: &'static Shape) -> Option<Nod
         (Shape::Map(inner), Value::Map(base), Value::Map(over)) => {
             Value::Map(merge_maps(base, over, |_| Some(inner)))
         }
-        (Shape::Pairs(_), Value::Map(base), Value::Map(over)) => {
+        (Shape::Pairs(_) | Shape::Options, Value::Map(base), Value::Map(over)) => {
             Value::Map(merge_maps(base, over, |_| None))
+        }
+        (Shape::List(inner, Unique::Subnet), Value::Seq(base), Value::Seq(over)) => {
+            Value::Seq(merge_pools(base, over, inner))
         }
         (Shape::List(_, unique), Value::Seq(base), Value::Seq(over)) => {
             let items = base.into_iter().chain(over.into_iter().map(settle)).collect();
@@ -40,11 +43,24 @@ pub(super) fn merge(base: Node, over: Node, shape: &'static Shape) -> Option<Nod
         }
         (Shape::Hosts, Value::Seq(base), Value::Seq(over)) => {
             let items = base.into_iter().chain(over).collect();
-            Value::Seq(without_doubles(items, super::schema::Unique::Text))
+            Value::Seq(without_doubles(items, Unique::Text))
         }
         (_, _, value) => value,
     };
     Some(settle(Node::new(value, mark)))
+}
+
+/// Address pools: those of the later file, each with what the earlier file says of the same subnet.
+fn merge_pools(mut base: Vec<Node>, over: Vec<Node>, shape: &'static Shape) -> Vec<Node> {
+    let subnet = |node: &Node| Some(node.as_map()?.get("subnet")?.as_scalar()?.text.clone());
+    let merged = |item: Node| {
+        let wanted = subnet(&item);
+        match base.iter().position(|below| wanted.is_some() && subnet(below) == wanted) {
+            Some(place) => merge(base.remove(place), item, shape),
+            None => Some(settle(item)),
+        }
+    };
+    over.into_iter().filter_map(merged).collect()
 }
 
 /// The kind of a known key; `None` replaces the whole value.

@@ -4,6 +4,7 @@
 
 mod bundle;
 mod check;
+mod codes;
 mod defaults;
 pub mod dockerignore;
 mod dotenv;
@@ -28,6 +29,7 @@ mod unique;
 mod words;
 
 pub use bundle::{Bundle, BundleFile, ContextRef, load_bundle};
+pub use codes::{CODES, title_of};
 pub use keys::service_keys;
 pub use load::{Answer, Files, Loaded, Options, PROJECT_NAMES, is_project_name, load};
 pub use lower::{Inputs, lower};

@@ -1,15 +1,11 @@
 //! Joins and cleans paths of the client's machine. Owns the lexical rules of Unix paths and `~`.
 //! Face: `absolute`, `clean`, `parent`. Never looks at a file system: a link is not followed.
 
-/// `path` as seen from the directory `base`; `~` is the home directory, when it is known.
+/// `path` as seen from the directory `base`; `~` is the home directory, when it is known. What
+/// follows it is joined, as Docker Compose does: `~a` is `a` in the home directory.
 pub(super) fn absolute(base: &str, path: &str, home: Option<&str>) -> String {
-    if let Some(home) = home {
-        if path == "~" {
-            return clean(home);
-        }
-        if let Some(rest) = path.strip_prefix("~/") {
-            return clean(&format!("{home}/{rest}"));
-        }
+    if let (Some(home), Some(rest)) = (home, path.strip_prefix('~')) {
+        return clean(&format!("{home}/{rest}"));
     }
     if path.starts_with('/') { clean(path) } else { clean(&format!("{base}/{path}")) }
 }
@@ -34,6 +30,15 @@ pub(super) fn clean(path: &str) -> String {
         (false, true) => ".".to_owned(),
         (false, false) => joined,
     }
+}
+
+/// A path with a drive letter, which only another machine can resolve.
+pub(super) fn is_windows(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.get(1) == Some(&b':')
+        && matches!(bytes.get(2), Some(b'/' | b'\\'))
+        || path.starts_with("\\\\")
 }
 
 /// The directory that holds an absolute path.
@@ -73,7 +78,8 @@ mod tests {
         check("/x/./y", "/x/y");
         check("~", "/home/u");
         check("~/a", "/home/u/a");
-        check("~a", "/p/q/~a");
+        check("~a", "/home/u/a");
+        assert_eq!(absolute("/p/q", "~/a", None), "/p/q/~/a");
         assert_eq!(clean("a/../.."), "..");
         assert_eq!(clean(""), ".");
         assert_eq!(shown("/p/q", "/p/q/compose.yaml"), "compose.yaml");

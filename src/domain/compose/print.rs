@@ -6,7 +6,7 @@ use serde_json::{Map as Json, Value as JsonValue};
 use super::keys::{EXTENSION, FILE};
 use super::project::Project;
 use super::schema::{Fields, Shape, Show};
-use crate::base::yaml::{Node, Resolved, Value};
+use crate::base::yaml::{Node, Resolved, Value, format_float};
 
 /// The model as `docker compose config --format json` prints it: a dollar sign is doubled, so that
 /// the output is a compose file again.
@@ -62,10 +62,10 @@ fn shown_when_absent(fields: &'static Fields) -> Json<String, JsonValue> {
 fn is_empty(value: &JsonValue, shape: &Shape) -> bool {
     match (value, shape) {
         (JsonValue::Object(_), Shape::Object(_)) => false,
-        (JsonValue::Object(_), Shape::Short(_, inner)) => is_empty(value, inner),
+        (_, Shape::Short(_, inner) | Shape::OrNull(inner)) => is_empty(value, inner),
         (JsonValue::Object(entries), _) => entries.is_empty(),
         (JsonValue::Array(items), _) => items.is_empty(),
-        (JsonValue::String(text), Shape::Bytes) => text.is_empty() || text == "0",
+        (JsonValue::String(text), Shape::Bytes | Shape::Size) => text.is_empty() || text == "0",
         (JsonValue::String(text), Shape::Duration) => text.is_empty() || text == "0s",
         (JsonValue::String(text), _) => text.is_empty(),
         (JsonValue::Number(number), _) => number.as_f64() == Some(0.0),
@@ -76,7 +76,7 @@ fn is_empty(value: &JsonValue, shape: &Shape) -> bool {
 
 fn print(node: &Node, shape: &'static Shape) -> JsonValue {
     match (shape, &node.value) {
-        (Shape::Short(_, inner), _) => print(node, inner),
+        (Shape::Short(_, inner) | Shape::OrNull(inner), _) => print(node, inner),
         (Shape::Object(fields), Value::Map(map)) => {
             let mut object = Json::new();
             for field in fields.known {
@@ -116,7 +116,7 @@ fn print(node: &Node, shape: &'static Shape) -> JsonValue {
             Resolved::Null => JsonValue::Null,
             Resolved::Bool(value) => JsonValue::Bool(value),
             Resolved::Int(number) => number_json(&number.to_string()),
-            Resolved::Float(_) => number_json(&scalar.text),
+            Resolved::Float(number) => float_json(&scalar.text, number),
             Resolved::Text(text) => JsonValue::String(escape(text)),
         },
     }
@@ -124,6 +124,14 @@ fn print(node: &Node, shape: &'static Shape) -> JsonValue {
 
 fn number_json(text: &str) -> JsonValue {
     serde_json::from_str(text).unwrap_or_else(|_| JsonValue::String(text.to_owned()))
+}
+
+/// A float as it was written, when that is JSON: `.5` and `1e3` are written anew.
+fn float_json(text: &str, number: f64) -> JsonValue {
+    match serde_json::from_str(text) {
+        Ok(json) => json,
+        Err(_) => number_json(&format_float(number)),
+    }
 }
 
 fn escape(text: &str) -> String {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::paths::clean;
 use crate::base::yaml::{Map, Node};
-use crate::base::{Diagnostic, Secret};
+use crate::base::{Diagnostic, Location, Secret};
 use crate::domain::redaction::Known;
 
 /// A loaded project.
@@ -22,6 +22,10 @@ pub struct Project {
     pub variables: BTreeSet<String>,
     /// Services whose profiles are not active: neither wanted nor left over.
     pub inactive: BTreeSet<String>,
+    /// What would have to be fetched before the project can be deployed.
+    pub(super) elsewhere: Vec<Diagnostic>,
+    /// By service, the names in `environment` whose values stand in a compose file.
+    pub(super) literals: BTreeMap<String, BTreeSet<String>>,
     pub(super) model: Map,
     /// Content of configs and secrets that come from variables, by `configs.x` and `secrets.y`.
     pub(super) from_environment: BTreeMap<String, Secret<String>>,
@@ -70,6 +74,28 @@ impl Project {
     /// One entry of a top-level section.
     pub(super) fn entry(&self, section: &str, name: &str) -> Option<&Node> {
         self.model.get(section)?.as_map()?.get(name)
+    }
+
+    /// Where a service says something: the deepest key of `path` that a file holds. `None` when no
+    /// file holds the service itself.
+    pub fn place(&self, service: &str, path: &[&str]) -> Option<Location> {
+        let (key, node) = self.model.get("services")?.as_map()?.entry(service)?;
+        let (mut mark, mut node) = (&key.mark, node);
+        for name in path {
+            let Some((key, below)) = node.as_map().and_then(|map| map.entry(name)) else { break };
+            if key.mark.file().is_empty() {
+                break;
+            }
+            mark = &key.mark;
+            node = below;
+        }
+        (!mark.file().is_empty()).then(|| mark.location())
+    }
+
+    /// The names in a service's `environment` whose values stand in a compose file itself, and not
+    /// in a file of variables or in the caller's environment.
+    pub fn literals(&self, service: &str) -> Option<&BTreeSet<String>> {
+        self.literals.get(service)
     }
 
     /// Files of the client whose content becomes part of containers: configs and secrets, by the

@@ -2,10 +2,12 @@
 //! form spelled out, every path absolute. Owns the checks and casts. Face: `Reading`. Never merges,
 //! and never stops at the first problem.
 
+use std::collections::BTreeSet;
+
 use super::forms::{self, Expanded};
 use super::interpolate::{SubstituteError, Variables, substitute};
-use super::paths::absolute;
-use super::schema::{Field, Fields, Shape, Unset};
+use super::paths::{absolute, is_windows};
+use super::schema::{Field, Fields, Shape, Unique, Unset};
 use super::unique::without_doubles;
 use super::words;
 use crate::base::Diagnostic;
@@ -24,6 +26,8 @@ pub(super) struct Reading<'a> {
     pub(super) problems: Findings,
     /// What works but is probably not meant.
     pub(super) warnings: Findings,
+    /// The places of values that held a variable.
+    pub(super) interpolated: BTreeSet<String>,
 }
 
 /// The first problems of many: a file full of mistakes must not fill the memory.
@@ -55,6 +59,9 @@ impl Reading<'_> {
             Value::Seq(items) => items.iter_mut().for_each(|item| self.interpolate(item)),
             Value::Map(map) => map.0.iter_mut().for_each(|(_, value)| self.interpolate(value)),
             Value::Scalar(scalar) if scalar.text.contains('$') => {
+                if scalar.text.replace("$$", "").contains('$') {
+                    self.interpolated.insert(format!("{:?}", node.mark));
+                }
                 match substitute(&scalar.text, self.variables) {
                     Ok(text) => *scalar = Scalar { text, plain: false },
                     Err(error) => self.problems.push(substitution_problem(&node.mark, &error)),
@@ -94,6 +101,9 @@ impl Reading<'_> {
             Shape::List(inner, unique) => {
                 let items = self.list(node, inner, key)?;
                 let (items, mark) = items;
+                if *unique == Unique::Distinct {
+                    self.refuse_doubles(&items, key);
+                }
                 Some(Node::new(Value::Seq(without_doubles(items, *unique)), mark))
             }
             Shape::Short(form, inner) => {
@@ -104,6 +114,12 @@ impl Reading<'_> {
                 let read = self.read_untagged(long, inner, key)?;
                 Some(forms::settle_paths(self, read, *form))
             }
+            Shape::OrNull(inner) => self.read_untagged(node, inner, key),
+            Shape::Options if node.as_map().is_none() => {
+                self.wrong_kind(&node, key, "a mapping");
+                None
+            }
+            Shape::Options => self.pairs(node, Unset::Empty, key),
             Shape::Pairs(unset) => self.pairs(node, *unset, key),
             Shape::Hosts => self.hosts(node, key),
             Shape::Command => self.command(node, key),
@@ -127,6 +143,18 @@ impl Reading<'_> {
         self.problems.push(problem);
     }
 
+    /// Reports each text that a list holds for the second time.
+    pub(super) fn refuse_doubles(&mut self, items: &[Node], key: &str) {
+        let mut seen = BTreeSet::new();
+        for item in items {
+            let Some(scalar) = item.as_scalar() else { continue };
+            if !seen.insert(scalar.text.as_str()) {
+                let message = format!("`{key}` holds `{}` twice", scalar.text);
+                self.problems.push(item.problem("compose.double", message).help("remove one"));
+            }
+        }
+    }
+
     fn object(&mut self, node: Node, fields: &'static Fields, key: &str) -> Option<Node> {
         let Value::Map(map) = node.value else {
             self.wrong_kind(&node, key, "a mapping");
@@ -143,6 +171,10 @@ impl Reading<'_> {
                 continue;
             };
             if value.is_null() && value.tag.is_none() {
+                // A later file may fill it; `require` reports what stays empty.
+                if !matches!(field.shape, Shape::OrNull(_)) {
+                    read.0.push((name, value));
+                }
                 continue;
             }
             if let Some(value) = self.read(value, &field.shape, field.name) {
@@ -346,12 +378,20 @@ impl Reading<'_> {
             Shape::Integer => integer(scalar).map(|number| bare(number.to_string())),
             Shape::Float => float(scalar).map(bare),
             Shape::Bytes => size(scalar).map(|bytes| quoted(bytes.to_string())),
+            Shape::Size => match scalar.resolve() {
+                Resolved::Text(_) => size(scalar).map(|bytes| quoted(bytes.to_string())),
+                _ => None,
+            },
+            Shape::PullPolicy => is_pull_policy(&scalar.text).then(|| quoted(&scalar.text)),
             Shape::Count if scalar.text == "all" => Some(bare("-1")),
             Shape::Count => integer(scalar).map(|number| bare(number.to_string())),
             Shape::Mode => mode(scalar).map(|mode| bare(mode.to_string())),
-            Shape::Duration => {
-                parse_duration(&scalar.text).ok().map(|d| quoted(format_duration(d)))
-            }
+            Shape::Duration => match scalar.resolve() {
+                Resolved::Text(text) => {
+                    parse_duration(text).ok().map(|d| quoted(format_duration(d)))
+                }
+                _ => None,
+            },
             _ => Some(scalar.clone()),
         };
         if cast.is_none() {
@@ -377,7 +417,7 @@ impl Reading<'_> {
     /// A path of this file, absolute. One that was absolute already is left to the letter, because
     /// a trailing slash may mean something to who reads it.
     pub(super) fn absolute(&self, path: &str) -> String {
-        if path.starts_with('/') {
+        if path.starts_with('/') || is_windows(path) {
             return path.to_owned();
         }
         let home = if path.starts_with('~') { self.variables.get("HOME") } else { None };
@@ -402,6 +442,14 @@ fn expected(shape: &Shape) -> &'static str {
         Shape::Integer => "a whole number",
         Shape::Float => "a number",
         Shape::Bytes => "a size, such as `512m`",
+        Shape::Size => "a size in quotes or with a unit, such as `512m`",
+        Shape::PullPolicy => {
+            "`always`, `never`, `missing`, `build`, `daily`, `weekly` or a time such as `every_12h`"
+        }
+        Shape::Object(_) | Shape::Map(_) | Shape::Options => "a mapping",
+        Shape::Pairs(_) | Shape::Hosts => "a mapping or a list",
+        Shape::List(..) => "a list",
+        Shape::OrNull(inner) | Shape::Short(_, inner) => expected(inner),
         Shape::Count => "a whole number or `all`",
         Shape::Mode => "permission bits in octal, such as `0440`",
         Shape::Duration => "a duration, such as `90s` or `1m30s`",
@@ -409,6 +457,14 @@ fn expected(shape: &Shape) -> &'static str {
         Shape::Loose => "text or a number",
         _ => "text",
     }
+}
+
+/// The words of 2.26, and the later ones that say how old an image may get.
+fn is_pull_policy(text: &str) -> bool {
+    const WORDS: [&str; 7] =
+        ["always", "never", "missing", "if_not_present", "build", "daily", "weekly"];
+    let is_time = |time: &str| parse_duration(&time.replace('w', "d")).is_ok_and(|d| !d.is_zero());
+    text.is_empty() || WORDS.contains(&text) || text.strip_prefix("every_").is_some_and(is_time)
 }
 
 pub(super) fn quoted(text: impl Into<String>) -> Scalar {
@@ -487,7 +543,7 @@ pub(super) fn require(
     problems: &mut Vec<Diagnostic>,
 ) {
     match (shape, &node.value) {
-        (Shape::Short(_, inner), _) => require(node, inner, key, problems),
+        (Shape::Short(_, inner) | Shape::OrNull(inner), _) => require(node, inner, key, problems),
         (Shape::Object(fields), Value::Map(map)) => {
             for name in fields.required {
                 if map.get(name).is_none() {
@@ -496,7 +552,12 @@ pub(super) fn require(
                 }
             }
             for (name, value) in &map.0 {
-                if let Some(Field { shape, name, .. }) = fields.find(&name.text) {
+                let Some(Field { shape, name, .. }) = fields.find(&name.text) else { continue };
+                if value.is_null() {
+                    let message = format!("`{name}` must be {}, found nothing", expected(shape));
+                    let help = "remove the key, or give it a value";
+                    problems.push(value.problem(KIND, message).help(help));
+                } else {
                     require(value, shape, name, problems);
                 }
             }

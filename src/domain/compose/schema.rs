@@ -18,6 +18,12 @@ pub(super) enum Shape {
     Float,
     /// A size such as `512m`; a number of bytes afterwards.
     Bytes,
+    /// The same, where a bare number is an error.
+    Size,
+    /// When an image is fetched: a word, or `every_` and a time.
+    PullPolicy,
+    /// What may be left empty: null counts as absent, and not as a mistake.
+    OrNull(&'static Shape),
     /// Permission bits, written in octal.
     Mode,
     /// A whole number, or `all`, which is -1 afterwards.
@@ -34,6 +40,8 @@ pub(super) enum Shape {
     HealthTest,
     /// `KEY=value` lines or a mapping; a mapping afterwards.
     Pairs(Unset),
+    /// The same, and only as a mapping.
+    Options,
     /// `host=address` lines or a mapping; lines afterwards.
     Hosts,
     /// A list; merging appends what is new.
@@ -62,6 +70,8 @@ pub(super) enum Unset {
 pub(super) enum Unique {
     /// Nothing: items are appended.
     No,
+    /// The whole text; the same text twice in one file is a mistake.
+    Distinct,
     /// The whole text.
     Text,
     /// Host address, both ports and protocol.
@@ -72,6 +82,8 @@ pub(super) enum Unique {
     Mounted(&'static str),
     /// The file's path.
     Path,
+    /// The subnet: a later list stands for the whole, each item laid over the earlier one.
+    Subnet,
 }
 
 /// Which short form a value has.

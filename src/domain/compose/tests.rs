@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+mod schema;
+mod spelling;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -184,7 +187,7 @@ fn later_files_are_laid_over_earlier_ones() {
         "volumes: ['/z:/x']",
         json!({"volumes": [
         {"type": "bind", "source": "/z", "target": "/x", "bind": {"create_host_path": true}},
-        {"type": "volume", "target": "/y", "volume": {}}]}),
+        {"type": "volume", "target": "/y"}]}),
     );
     check(
         "ports: ['80:80']",

@@ -30,12 +30,13 @@ pub(super) fn without_doubles(items: Vec<Node>, unique: Unique) -> Vec<Node> {
 
 fn identity(item: &Node, unique: Unique) -> Option<String> {
     if let Value::Scalar(scalar) = &item.value {
-        return (unique == Unique::Text).then(|| scalar.text.clone());
+        let counts = matches!(unique, Unique::Text | Unique::Distinct);
+        return counts.then(|| scalar.text.clone());
     }
     let map = item.as_map()?;
     let field = |name: &str| map.get(name).and_then(Node::as_scalar).map(|s| s.text.as_str());
     match unique {
-        Unique::No | Unique::Text => None,
+        Unique::No | Unique::Text | Unique::Distinct | Unique::Subnet => None,
         Unique::Target => field("target").map(str::to_owned),
         Unique::Path => field("path").map(str::to_owned),
         Unique::Mounted(directory) => match field("target") {

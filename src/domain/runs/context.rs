@@ -90,6 +90,18 @@ pub struct DeployChoices {
     pub adopt: bool,
     /// Longest wait for health, in seconds, over what the project says.
     pub wait_timeout_seconds: Option<u64>,
+    /// Where the files came from. Two requests that differ in it alone ask for the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceTree>,
+}
+
+/// The repository that files came from, as the client found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceTree {
+    /// The commit, in hexadecimal.
+    pub commit: String,
+    /// Whether nothing in the tree differed from it.
+    pub is_clean: bool,
 }
 
 /// Takes a project's containers and networks away.

@@ -23,7 +23,7 @@ use crate::domain::redaction::SafeText;
 
 pub use context::{
     Context, DeployCause, DeployChoices, DeployProject, Details, Inputs, RemoveProject,
-    RestartProject, ServiceDetail,
+    RestartProject, ServiceDetail, SourceTree,
 };
 pub use definition::{
     AfterFailure, Definition, DefinitionError, Priority, Retry, Unregistered, after_failure,

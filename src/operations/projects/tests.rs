@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::access::Stage;
 use crate::domain::audit::AuditEvents;
-use crate::domain::runs::{OperationRun, RunState, Status};
+use crate::domain::policy::{Action, CheckId, Rules};
+use crate::domain::runs::{OperationRun, RunState, SourceTree, Status};
 use crate::operations::harness::{Agent, Host, PROJECT, asker, bundle};
 use crate::store::{AuditFilter, PageRequest};
 
@@ -183,4 +185,49 @@ async fn what_is_asked_for_again_is_kept_though_it_needs_no_new_run() {
     let again = agent.projects.remove(PROJECT, false, &asker).await.unwrap();
     assert!(matches!(&again, Admitted::Existing(found) if found.id == removal.id));
     assert_eq!(agent.kept().await.unwrap().desired, Desired::Removed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_break_a_denied_rule_are_not_deployed_and_what_runs_is_kept() {
+    const LATEST: &str = "services: {web: {image: 'app:1'}, db: {image: 'app'}}";
+    let agent = Host::new().start().await;
+    agent.up(WEB).await;
+    let mut rules = Rules::off();
+    rules.set(Stage::Production, CheckId::ImageTag, Action::Deny);
+    rules.set(Stage::Production, CheckId::Limits, Action::Warn);
+    agent.projects.rules().set(rules.clone());
+    let refused = agent.up(LATEST).await;
+    assert_eq!(refused.run.outcome().key(), "blocked", "{:?}", refused.run);
+    assert_eq!(refused.steps.len(), 0);
+    let failure = &refused.run.failure_summary[0];
+    assert_eq!((failure.reason_code.key(), failure.subject.as_str()), ("refused", "db"));
+    let message = "is refused by `rule.image_tag`: image `app` has no tag (compose.yaml:1:40); name a \
+                   version, or a digest";
+    assert_eq!(failure.message.as_str(), message);
+    assert_eq!(refused.run.failure_summary.len(), 1, "a warning stops nothing");
+    // A plan tells both kinds, and changes nothing.
+    let choices = DeployChoices::default();
+    let preview =
+        agent.projects.preview(PROJECT, &bundle(LATEST), choices, &asker()).await.unwrap();
+    let codes: Vec<(&str, &str)> =
+        preview.plan.notices.iter().map(|it| (it.subject.as_str(), it.code.as_str())).collect();
+    let expect = [("db", "rule.image_tag"), ("db", "rule.limits"), ("web", "rule.limits")];
+    assert_eq!(codes, expect);
+    // What was applied is kept: nobody applies anything.
+    assert_eq!(agent.converge().await.run.outcome().key(), "succeeded");
+    // In another stage the same files are deployed.
+    agent.projects.rules().set(Rules::default());
+    assert_ne!(agent.up(WEB).await.run.outcome().key(), "blocked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_commit_of_the_files_is_kept_with_the_run_and_asks_for_nothing_else() {
+    let agent = Host::new().start().await;
+    let source = SourceTree { commit: "ab".repeat(20), is_clean: false };
+    let choices = DeployChoices { source: Some(source.clone()), ..DeployChoices::default() };
+    let ended = agent.up_with(WEB, choices).await;
+    let Inputs::DeployProject(deploy) = &ended.run.context.inputs else { panic!("no deploy") };
+    assert_eq!(deploy.choices.source, Some(source));
+    let without = agent.up(WEB).await;
+    assert_eq!(without.run.run_identity_hash, ended.run.run_identity_hash);
 }

@@ -11,6 +11,7 @@ mod observe;
 #[cfg(test)]
 mod proofs;
 mod report;
+mod rules;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use crate::base::ids::{RevisionId, WorkspaceId};
 use crate::base::limits::FAILED_ATTEMPTS_RUNS_MAX;
 use crate::base::{Diagnostics, Digest, HashKey};
-use crate::domain::compose::{Bundle, load_bundle, lower};
+use crate::domain::compose::{Bundle, Project as Model, load_bundle, lower};
 use crate::domain::rollout::{
     Observed, Plan, PlanErrors, PlanOptions, Revision, layered, owner_id, plan,
 };
@@ -35,6 +36,7 @@ use crate::world::docker::{EngineError, SharedEngine};
 
 pub use carry::{Carried, MakePlan, carry_out};
 pub use report::{failures_of, plan_failures};
+pub use rules::SharedRules;
 
 /// What every operation on a project works with. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub struct Rollout {
     pub files: Arc<dyn ContentFiles>,
     /// The build contexts that clients sent.
     pub contexts: Arc<Contexts>,
+    /// What is done about declarations that break a rule.
+    pub rules: SharedRules,
 }
 
 /// A project as its files declare it.
@@ -66,6 +70,8 @@ pub struct Declared {
     pub contexts: BTreeMap<String, Digest>,
     /// The services that are kept; `None` for all.
     pub wanted: Option<BTreeSet<String>>,
+    /// The model that the newest files make, for the places of what they say.
+    pub model: Option<Arc<Model>>,
 }
 
 /// A plan that was not carried out, and what it was made from.
@@ -120,10 +126,11 @@ impl Declared {
         Ok(Self {
             spec,
             config_files,
-            working_dir: project.directory,
-            inactive: project.inactive,
+            inactive: project.inactive.clone(),
             contexts,
             wanted: None,
+            working_dir: project.directory.clone(),
+            model: Some(Arc::new(project)),
         })
     }
 
@@ -136,6 +143,7 @@ impl Declared {
             inactive: BTreeSet::new(),
             contexts: BTreeMap::new(),
             wanted: None,
+            model: None,
         }
     }
 }

@@ -53,7 +53,8 @@ pub fn lower(project: &Project, inputs: &Inputs) -> Result<ProjectSpec, Diagnost
             spec.services.insert(name.to_owned(), service::lower(&context, section));
         }
     }
-    let problems = problems.into_inner();
+    let mut problems = problems.into_inner();
+    problems.extend(project.elsewhere.iter().cloned());
     match problems.is_empty() {
         true => Ok(spec),
         false => Err(project.secrets.in_diagnostics(Diagnostics(problems))),

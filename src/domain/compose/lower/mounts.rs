@@ -42,6 +42,8 @@ fn kind(context: &Context<'_>, mount: &mut Section<'_>) -> Option<MountKind> {
     }
     match kind.as_str() {
         "bind" => {
+            // The short form may name options of the other kind; the loader has warned of them.
+            mount.ignore("volume");
             let mut options = mount.section("bind");
             let mut text = |key: &str| options.as_mut().and_then(|options| options.text(key));
             Some(MountKind::Bind {
@@ -52,6 +54,7 @@ fn kind(context: &Context<'_>, mount: &mut Section<'_>) -> Option<MountKind> {
             })
         }
         "volume" => {
+            mount.ignore("bind");
             let mut options = mount.section("volume");
             let mut text = |key: &str| options.as_mut().and_then(|options| options.text(key));
             let (no_copy, subpath) = (text("nocopy").as_deref() == Some("true"), text("subpath"));

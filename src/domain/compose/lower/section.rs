@@ -166,6 +166,8 @@ fn reason(key: &str) -> &'static str {
         }
         "rollback_config" => "what failed returns to the container that is still there",
         "max_failure_ratio" => "one container that fails ends the replacement",
+        "models" => "models are served by another program, not by the engine",
+        "provider" => "another program would have to make this service",
         "credential_spec" => "it belongs to Windows containers",
         "gpus" | "devices" => "devices cannot be requested by capability",
         "post_start" | "pre_stop" => "commands cannot be hooked to a container's life",

@@ -1,0 +1,213 @@
+//! The five rules of a compose configuration. Owns what each of them demands. Face: `CHECKS`. Never
+//! knows whether a service was read from a file or found on an engine.
+
+use super::{Check, CheckId, Subject, Verdict};
+use crate::domain::alerts::Severity;
+use crate::facts::{HealthProbe, Healthcheck};
+
+/// Every check.
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: CheckId::HealthCheck,
+        title: "Every service has a health check",
+        severity: Severity::Medium,
+        rationale: "Without one the engine knows only that a process runs, not that it works: \
+                    nothing that depends on the service can wait for it, and a deploy that broke \
+                    it counts as a success.",
+        remediation: "declare `healthcheck.test`, or build it into the image",
+        judge: health_check,
+    },
+    Check {
+        id: CheckId::NonRootUser,
+        title: "A service does not run as root",
+        severity: Severity::Medium,
+        rationale: "Who breaks into a process that is root inside its container needs one hole in \
+                    the kernel less to be root on the host, and writes to its mounts as root \
+                    already.",
+        remediation: "declare `user:`, or set a user in the image",
+        judge: non_root_user,
+    },
+    Check {
+        id: CheckId::ExternalSecrets,
+        title: "Secrets come from files outside of the configuration alone",
+        severity: Severity::High,
+        rationale: "What stands in a compose file is in every copy, backup and history of it.",
+        remediation: "take it from a file with `secrets:`, or from a variable that is kept apart",
+        judge: external_secrets,
+    },
+    Check {
+        id: CheckId::ImageTag,
+        title: "Images have a specific tag",
+        severity: Severity::Medium,
+        rationale: "`latest`, or no tag, means another image on another day: nobody can say what \
+                    ran, nor return to it.",
+        remediation: "name a version, or a digest",
+        judge: image_tag,
+    },
+    Check {
+        id: CheckId::Limits,
+        title: "CPU and memory are limited",
+        severity: Severity::Medium,
+        rationale: "A service without limits can take the whole host from all others.",
+        remediation: "declare `deploy.resources.limits` with `cpus` and `memory`",
+        judge: limits,
+    },
+];
+
+fn fail(message: impl Into<String>, at: &[&str]) -> Verdict {
+    let at = at.iter().map(|key| (*key).to_owned()).collect();
+    Verdict::Fail { message: message.into(), at }
+}
+
+fn health_check(subject: &Subject<'_>) -> Verdict {
+    let probe = |check: &Option<Healthcheck>| match check.as_ref().map(|check| &check.probe) {
+        Some(HealthProbe::Exec(_) | HealthProbe::Shell(_)) => Some(true),
+        Some(HealthProbe::Disabled) => Some(false),
+        Some(HealthProbe::Inherit) | None => None,
+    };
+    let of_image = subject.image.map(|image| probe(&image.defaults.healthcheck));
+    match (probe(&subject.spec.healthcheck), of_image) {
+        (Some(true), _) | (None, Some(Some(true))) => Verdict::Pass,
+        (Some(false), _) => fail("the health check is switched off", &["healthcheck"]),
+        (None, Some(_)) => fail("neither the service nor its image has a health check", &[]),
+        (None, None) => Verdict::Unknown { needs: vec!["image.healthcheck"] },
+    }
+}
+
+fn non_root_user(subject: &Subject<'_>) -> Verdict {
+    let of_image = || subject.image.map(|image| image.defaults.user.as_deref().unwrap_or("root"));
+    let (user, whose) = match subject.spec.user.as_deref().filter(|user| !user.is_empty()) {
+        Some(user) => (user, "it"),
+        None => match of_image() {
+            Some(user) => (user, "its image"),
+            None => return Verdict::Unknown { needs: vec!["image.user"] },
+        },
+    };
+    let name = user.split(':').next().unwrap_or_default();
+    let is_root = name.is_empty() || name == "root" || name.parse() == Ok(0_u32);
+    if is_root {
+        fail(format!("{whose} says that it runs as root"), &["user"])
+    } else {
+        Verdict::Pass
+    }
+}
+
+/// Words that make the name of a variable that of a secret.
+const SECRET_WORDS: [&str; 9] = [
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "APIKEY",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "PWD",
+];
+/// The same, of two words.
+const SECRET_PAIRS: [(&str, &str); 5] = [
+    ("API", "KEY"),
+    ("PRIVATE", "KEY"),
+    ("ACCESS", "KEY"),
+    ("ENCRYPTION", "KEY"),
+    ("SIGNING", "KEY"),
+];
+/// Last words that make it the name of something about a secret.
+const ABOUT_WORDS: [&str; 13] = [
+    "FILE",
+    "PATH",
+    "DIR",
+    "URL",
+    "URI",
+    "TTL",
+    "EXPIRY",
+    "LENGTH",
+    "NAME",
+    "ALGORITHM",
+    "TYPE",
+    "EXPIRATION",
+    "ENABLED",
+];
+/// Values that are a choice and no secret.
+const CHOICES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "0", "1"];
+
+fn external_secrets(subject: &Subject<'_>) -> Verdict {
+    let environment = subject.spec.environment.iter();
+    let secrets: Vec<&str> = environment
+        .filter(|(name, value)| holds_secret(name, value.expose()))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if secrets.is_empty() {
+        return Verdict::Pass;
+    }
+    let Some(literals) = subject.literals else {
+        return Verdict::Unknown { needs: vec!["declaration.environment"] };
+    };
+    let written: Vec<&str> = secrets.into_iter().filter(|name| literals.contains(*name)).collect();
+    match written.as_slice() {
+        [] => Verdict::Pass,
+        [first, ..] => {
+            let names = written.join("`, `");
+            fail(format!("the value of `{names}` is written in the file"), &["environment", first])
+        }
+    }
+}
+
+/// Whether a variable holds a secret, as far as its name and the form of its value tell.
+fn holds_secret(name: &str, value: &str) -> bool {
+    let choice = value.to_ascii_lowercase();
+    if value.is_empty() || value.starts_with('/') || CHOICES.contains(&choice.as_str()) {
+        return false;
+    }
+    let upper = name.to_ascii_uppercase();
+    let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
+    let is_about = words.last().is_some_and(|last| ABOUT_WORDS.contains(last));
+    let is_pair = words.windows(2).any(|pair| SECRET_PAIRS.contains(&(pair[0], pair[1])));
+    // `PWD` alone is the folder that a shell is in.
+    let is_word = words.iter().any(|w| SECRET_WORDS.contains(w) || w.ends_with("PASSWORD"));
+    let is_word = is_word && upper != "PWD";
+    !is_about && (is_pair || is_word) || has_password(value)
+}
+
+/// Whether a value is an address with a password: `scheme://user:password@host`.
+fn has_password(value: &str) -> bool {
+    let Some((_, rest)) = value.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
+}
+
+fn image_tag(subject: &Subject<'_>) -> Verdict {
+    let image = subject.spec.image.as_str();
+    if subject.is_built || image.contains('@') {
+        return Verdict::Pass;
+    }
+    // A colon before the last slash belongs to a registry's port.
+    let name = image.rsplit('/').next().unwrap_or_default();
+    match name.split_once(':') {
+        None if is_engine_id(image) => Verdict::Pass,
+        None => fail(format!("image `{image}` has no tag"), &["image"]),
+        Some((_, "latest")) => fail(format!("image `{image}` is whatever is latest"), &["image"]),
+        Some(_) => Verdict::Pass,
+    }
+}
+
+/// Whether it names an image by its content.
+fn is_engine_id(image: &str) -> bool {
+    const DIGITS: usize = 64;
+    image.len() == DIGITS && image.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn limits(subject: &Subject<'_>) -> Verdict {
+    let resources = &subject.spec.resources;
+    let is_set = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
+    let cpus = is_set(resources.nano_cpus) || is_set(resources.cpu_quota_micros);
+    let memory = is_set(resources.memory_bytes);
+    let at = ["deploy", "resources", "limits"];
+    match (cpus, memory) {
+        (true, true) => Verdict::Pass,
+        (false, true) => fail("its CPU is not limited", &at),
+        (true, false) => fail("its memory is not limited", &at),
+        (false, false) => fail("neither its CPU nor its memory is limited", &at),
+    }
+}
