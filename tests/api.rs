@@ -5,8 +5,12 @@
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/exec.rs"]
+mod exec;
 #[path = "api/queue.rs"]
 mod queue;
+#[path = "api/registries.rs"]
+mod registries;
 #[path = "api/tls.rs"]
 mod tls;
 
@@ -33,7 +37,9 @@ use wharfinger::facts::{ImageFacts, ServiceSpec};
 use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
+use wharfinger::operations::exec::Exec;
 use wharfinger::operations::projects::Projects;
+use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;
@@ -116,6 +122,14 @@ impl Fixture {
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
+            exec: Exec::new(
+                Arc::clone(&store),
+                engine.clone(),
+                ambient.clone(),
+                Arc::new(supervisor.clone()),
+                supervisor.stop_token(),
+            ),
+            registries: Registries::new(Arc::clone(&store), engine.clone(), ambient.clone()),
             runbooks: Runbooks::new(
                 Arc::clone(&store),
                 runner.door(),

@@ -11,14 +11,14 @@ mod project;
 mod service;
 
 pub use container::{
-    ContainerFacts, ContainerState, EngineFacts, Health, ImageFacts, Instance, NetworkAddress,
-    NetworkFacts, VolumeFacts,
+    ContainerFacts, ContainerState, ContainerUsage, EngineFacts, Health, ImageFacts, Instance,
+    NetworkAddress, NetworkFacts, VolumeFacts,
 };
 pub use differences::{FieldDifference, differences};
 pub use effective::{container_side, effective, exposed_ports, normalise, resolve_namespaces};
 pub use project::{
-    BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, ProjectSpec,
-    PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, VolumeSpec,
+    BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, OnUnhealthy,
+    ProjectSpec, PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, VolumeSpec,
 };
 pub use service::{
     Attachment, BlkioLimits, DeviceMapping, HealthProbe, Healthcheck, Logging, Mount, MountKind,

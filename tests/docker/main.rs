@@ -10,8 +10,11 @@ mod desired_state;
 mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
+mod exec;
 mod openapi;
+mod registries;
 mod secrets;
 mod support;
+mod unhealthy;
 mod wanted;
 mod zero_writes;

@@ -2,6 +2,7 @@
 //! engine in memory and agents that can be killed.
 
 mod keeping;
+mod logins;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
