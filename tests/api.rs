@@ -5,10 +5,14 @@
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/exec.rs"]
+mod exec;
 #[path = "api/fixture.rs"]
 mod fixture;
 #[path = "api/queue.rs"]
 mod queue;
+#[path = "api/registries.rs"]
+mod registries;
 #[path = "api/tls.rs"]
 mod tls;
 
@@ -36,7 +40,9 @@ use wharfinger::facts::{ImageFacts, ServiceSpec};
 use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
+use wharfinger::operations::exec::Exec;
 use wharfinger::operations::projects::Projects;
+use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::{Rollout, SharedRules};
 use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;

@@ -9,14 +9,15 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::access::Inside;
+use super::instances::usages;
 use super::problem::{Problem, ProblemCode};
 use super::wire::AgentView;
 use crate::base::chain;
 use crate::base::limits::HEALTH_TIMEOUT;
 use crate::base::time::between;
 use crate::domain::runs::Status;
-use crate::facts::labels;
-use crate::world::docker::ContainerFilter;
+use crate::facts::{ContainerFacts, labels};
+use crate::world::docker::{ContainerFilter, Reading};
 use crate::world::host;
 
 /// Whether the agent can work.
@@ -134,21 +135,34 @@ async fn count_projects(api: &Api, engine_answers: bool) -> Result<(), Problem> 
         api.metrics.projects.with_label_values(&[project.desired.key()]).inc();
     }
     api.metrics.containers.reset();
+    api.metrics.instances.set(&[]);
+    api.metrics.exec_sessions.set(i64::try_from(api.exec.open()).unwrap_or(i64::MAX));
     if !engine_answers || projects.is_empty() {
         return Ok(());
     }
     let filter = ContainerFilter::label(labels::COMPOSE_PROJECT, "");
     let containers = tokio::time::timeout(HEALTH_TIMEOUT, api.engine.containers(&filter)).await;
     let Ok(Ok(containers)) = containers else { return Ok(()) };
-    for container in containers {
+    let is_kept = |container: &ContainerFacts| {
+        let instance = container.instance.as_ref();
+        instance.is_some_and(|it| projects.iter().any(|project| project.name == it.project))
+    };
+    let mut containers: Vec<ContainerFacts> = containers.into_iter().filter(is_kept).collect();
+    for container in &containers {
         let Some(instance) = &container.instance else { continue };
-        if projects.iter().any(|project| project.name == instance.project) {
-            let state = word(&container.state);
-            let health = word(&container.health);
-            let values = [instance.project.as_str(), &state, &health];
-            api.metrics.containers.with_label_values(&values).inc();
-        }
+        let state = word(&container.state);
+        let health = word(&container.health);
+        let values = [instance.project.as_str(), &state, &health];
+        api.metrics.containers.with_label_values(&values).inc();
     }
+    containers.retain(|container| !container.oneoff);
+    containers.sort_by(|left, right| left.instance.cmp(&right.instance));
+    // Whoever asks for metrics does not wait for long: what comes later is left out this time.
+    let usages = usages(&api.engine, &containers, Reading::Totals);
+    let usages = tokio::time::timeout(HEALTH_TIMEOUT, usages).await.unwrap_or_default();
+    let found: Vec<_> =
+        containers.iter().map(|container| (container, usages.get(&container.id))).collect();
+    api.metrics.instances.set(&found);
     Ok(())
 }
 

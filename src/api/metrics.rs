@@ -11,6 +11,8 @@ use prometheus::{
 };
 
 use crate::base::keyed::keyed;
+use crate::base::limits::INSTANCE_SERIES_MAX;
+use crate::facts::{ContainerFacts, ContainerState, ContainerUsage, Health};
 
 keyed! {
     /// Every series of the agent's own. `process_*` comes from the library.
@@ -53,6 +55,27 @@ keyed! {
         Projects = "wharf_projects",
         /// Containers of kept projects; labels `project`, `state`, `health`.
         Containers = "wharf_containers",
+        /// Whether a health check passes, and 1 where there is none; labels `project`, `service`,
+        /// `number`, as of all that follow up to the last `Instance…`.
+        InstanceHealthy = "wharf_instance_healthy",
+        /// Restarts by the engine since the container was made.
+        InstanceRestarts = "wharf_instance_restarts",
+        /// Whether the kernel killed it at its last end for want of memory.
+        InstanceOomKilled = "wharf_instance_oom_killed",
+        /// When it was started.
+        InstanceStart = "wharf_instance_start_time_seconds",
+        /// CPU time since its start.
+        InstanceCpu = "wharf_instance_cpu_milliseconds",
+        /// Memory that it uses.
+        InstanceMemory = "wharf_instance_memory_bytes",
+        /// Memory that it may use.
+        InstanceMemoryLimit = "wharf_instance_memory_limit_bytes",
+        /// Processes and threads.
+        InstancePids = "wharf_instance_pids",
+        /// Instances that are too many to be told one by one.
+        InstancesLeftOut = "wharf_instances_left_out",
+        /// Commands that are executed in containers.
+        ExecSessions = "wharf_exec_sessions",
         /// Tries to deliver an alert; label `outcome`.
         AlertDeliveries = "wharf_alert_deliveries_total",
         /// Time until a receiver's answer; label `outcome`.
@@ -94,6 +117,18 @@ impl Metric {
             Self::AuditAnchorLag => "Sealed records of the audit log that an anchor does not know.",
             Self::Projects => "Projects that the agent keeps.",
             Self::Containers => "Containers of the projects that the agent keeps.",
+            Self::InstanceHealthy => {
+                "Whether an instance is healthy, or runs without a health check."
+            }
+            Self::InstanceRestarts => "Restarts of an instance by the engine since it was made.",
+            Self::InstanceOomKilled => "Whether an instance ended last for want of memory.",
+            Self::InstanceStart => "When an instance was started, in seconds since 1970.",
+            Self::InstanceCpu => "CPU time that a running instance used since its start.",
+            Self::InstanceMemory => "Memory that a running instance uses.",
+            Self::InstanceMemoryLimit => "Memory that a running instance may use.",
+            Self::InstancePids => "Processes and threads of a running instance.",
+            Self::InstancesLeftOut => "Instances beyond the 500 that are told one by one.",
+            Self::ExecSessions => "Commands that are executed in containers now.",
             Self::AlertDeliveries => "Tries to deliver an alert.",
             Self::AlertDeliveryDuration => "Time until the answer of an alert's receiver.",
             Self::QueueRuns => "Runs that are queued or running.",
@@ -127,12 +162,22 @@ impl Metric {
             Self::Projects => &["desired"],
             Self::Containers => &["project", "state", "health"],
             Self::ApiRequests => &["method", "status"],
+            Self::InstanceHealthy
+            | Self::InstanceRestarts
+            | Self::InstanceOomKilled
+            | Self::InstanceStart
+            | Self::InstanceCpu
+            | Self::InstanceMemory
+            | Self::InstanceMemoryLimit
+            | Self::InstancePids => &["project", "service", "number"],
             Self::StoreUp
             | Self::EngineUp
             | Self::StoreCommitDuration
             | Self::StoreCommitWrites
             | Self::QueueWaiting
             | Self::QueueWaitsOver
+            | Self::InstancesLeftOut
+            | Self::ExecSessions
             | Self::ConvergenceSweeps => &[],
         }
     }
@@ -159,6 +204,10 @@ pub struct Metrics {
     pub(super) projects: IntGaugeVec,
     /// Containers by project, state and health.
     pub(super) containers: IntGaugeVec,
+    /// What is told of each instance.
+    pub(super) instances: InstanceSeries,
+    /// Commands that are executed now.
+    pub(super) exec_sessions: IntGauge,
     /// Runs that are not completed, by status.
     pub(super) runs: IntGaugeVec,
     /// Seconds since the oldest of them was accepted.
@@ -204,6 +253,8 @@ impl Metrics {
             engine_up: gauge(&registry, Metric::EngineUp)?,
             projects: gauges(&registry, Metric::Projects)?,
             containers: gauges(&registry, Metric::Containers)?,
+            instances: InstanceSeries::new(&registry)?,
+            exec_sessions: gauge(&registry, Metric::ExecSessions)?,
             runs: gauges(&registry, Metric::Runs)?,
             oldest_run_age: gauges(&registry, Metric::OldestRunAge)?,
             queue_runs: gauges(&registry, Metric::QueueRuns)?,
@@ -314,6 +365,74 @@ impl Metrics {
     }
 }
 
+/// The series of single instances. Each look at all of them replaces what the last one told.
+#[derive(Debug)]
+pub(super) struct InstanceSeries {
+    healthy: IntGaugeVec,
+    restarts: IntGaugeVec,
+    oom_killed: IntGaugeVec,
+    start: IntGaugeVec,
+    cpu: IntGaugeVec,
+    memory: IntGaugeVec,
+    memory_limit: IntGaugeVec,
+    pids: IntGaugeVec,
+    left_out: IntGauge,
+}
+
+impl InstanceSeries {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            healthy: gauges(registry, Metric::InstanceHealthy)?,
+            restarts: gauges(registry, Metric::InstanceRestarts)?,
+            oom_killed: gauges(registry, Metric::InstanceOomKilled)?,
+            start: gauges(registry, Metric::InstanceStart)?,
+            cpu: gauges(registry, Metric::InstanceCpu)?,
+            memory: gauges(registry, Metric::InstanceMemory)?,
+            memory_limit: gauges(registry, Metric::InstanceMemoryLimit)?,
+            pids: gauges(registry, Metric::InstancePids)?,
+            left_out: gauge(registry, Metric::InstancesLeftOut)?,
+        })
+    }
+
+    /// Forgets all instances, and tells of these: of so many at most, one by one.
+    pub(super) fn set(&self, found: &[(&ContainerFacts, Option<&ContainerUsage>)]) {
+        let all = [
+            &self.healthy,
+            &self.restarts,
+            &self.oom_killed,
+            &self.start,
+            &self.cpu,
+            &self.memory,
+            &self.memory_limit,
+            &self.pids,
+        ];
+        all.into_iter().for_each(IntGaugeVec::reset);
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.left_out.set(number(found.len().saturating_sub(INSTANCE_SERIES_MAX) as u64));
+        for (container, usage) in found.iter().take(INSTANCE_SERIES_MAX) {
+            let Some(instance) = &container.instance else { continue };
+            let replica = instance.number.to_string();
+            let labels = [instance.project.as_str(), &instance.service, &replica];
+            let set = |series: &IntGaugeVec, value| series.with_label_values(&labels).set(value);
+            let is_healthy = container.state == ContainerState::Running
+                && matches!(container.health, Health::Healthy | Health::None);
+            set(&self.healthy, i64::from(is_healthy));
+            set(&self.restarts, number(container.restart_count));
+            set(&self.oom_killed, i64::from(container.oom_killed));
+            if let Some(started_at) = container.started_at {
+                set(&self.start, started_at.as_second());
+            }
+            let Some(usage) = usage else { continue };
+            set(&self.cpu, number(usage.cpu_nanos_total / 1_000_000));
+            set(&self.memory, number(usage.memory_bytes));
+            set(&self.pids, number(usage.pids));
+            if let Some(limit) = usage.memory_limit_bytes {
+                set(&self.memory_limit, number(limit));
+            }
+        }
+    }
+}
+
 /// The same collector, known to the registry.
 fn registered<C: Collector + Clone + 'static>(
     registry: &Registry,
@@ -365,7 +484,63 @@ fn histogram_options(metric: Metric, buckets: &[f64]) -> HistogramOpts {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::base::Timestamp;
+    use crate::facts::{Instance, ServiceSpec};
+
+    fn container() -> ContainerFacts {
+        ContainerFacts {
+            id: "c".to_owned(),
+            name: "shop-web-1".to_owned(),
+            instance: None,
+            oneoff: false,
+            contract_hash: None,
+            all_labels: BTreeMap::new(),
+            spec: ServiceSpec::default(),
+            image_id: "sha256:1".to_owned(),
+            state: ContainerState::Running,
+            health: Health::Unhealthy,
+            exit_code: 0,
+            oom_killed: false,
+            state_error: None,
+            restart_count: 2,
+            created_at: None,
+            started_at: Some(Timestamp::UNIX_EPOCH),
+            finished_at: None,
+            addresses: BTreeMap::new(),
+            anonymous_volumes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn so_many_instances_are_told_one_by_one_and_each_look_replaces_the_last() {
+        let metrics = Metrics::new().unwrap();
+        let many: Vec<ContainerFacts> = (1..=502)
+            .map(|number| {
+                let (project, service) = ("shop".to_owned(), "web".to_owned());
+                ContainerFacts {
+                    instance: Some(Instance { project, service, number }),
+                    ..container()
+                }
+            })
+            .collect();
+        let found: Vec<_> = many.iter().map(|container| (container, None)).collect();
+        metrics.instances.set(&found);
+        let series = |metrics: &Metrics| {
+            let text = metrics.render().unwrap();
+            text.lines().filter(|line| line.starts_with("wharf_instance_healthy{")).count()
+        };
+        assert_eq!(series(&metrics), 500);
+        assert!(metrics.render().unwrap().contains("wharf_instances_left_out 2"));
+        metrics.instances.set(&found[..1]);
+        assert_eq!(series(&metrics), 1);
+        let text = metrics.render().unwrap();
+        let labels = "{number=\"1\",project=\"shop\",service=\"web\"}";
+        assert!(text.contains(&format!("wharf_instance_healthy{labels} 0")), "{text}");
+        assert!(text.contains(&format!("wharf_instance_restarts{labels} 2")), "{text}");
+    }
 
     /// Metrics of which every series was counted once.
     fn filled() -> Metrics {
@@ -386,6 +561,11 @@ mod tests {
         metrics.queue_wait_over();
         metrics.queue_runs.with_label_values(&["shop.mail", "queued"]).set(1);
         metrics.queue_oldest.with_label_values(&["shop.mail"]).set(1);
+        let instance =
+            Some(Instance { project: "shop".to_owned(), service: "web".to_owned(), number: 1 });
+        let container = ContainerFacts { instance, ..container() };
+        let usage = ContainerUsage { memory_limit_bytes: Some(1), ..ContainerUsage::default() };
+        metrics.instances.set(&[(&container, Some(&usage))]);
         metrics.projects.with_label_values(&["running"]).set(1);
         metrics.containers.with_label_values(&["shop", "running", "healthy"]).set(1);
         metrics

@@ -10,12 +10,14 @@ mod backup;
 mod claims;
 mod contexts;
 mod description;
+mod exec;
 mod extract;
 mod follow;
 mod glass;
 mod health;
 mod hosted_runs;
 mod hosted_types;
+mod instances;
 mod jobs;
 pub mod listen;
 mod logs;
@@ -26,6 +28,7 @@ pub mod problem;
 mod projects;
 mod queue;
 mod refusals;
+mod registries;
 mod routes;
 mod runbooks;
 mod runs;
@@ -52,8 +55,10 @@ use crate::domain::access::{Capability, Need};
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
+use crate::operations::exec::Exec;
 use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
+use crate::operations::registries::Registries;
 use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Door, Within};
@@ -79,10 +84,14 @@ pub struct Api {
     pub door: Door,
     /// Where files are applied, and projects removed, restarted and paused.
     pub projects: Projects,
+    /// Where commands in containers are executed.
+    pub exec: Exec,
     /// Where schedules are kept.
     pub schedules: Schedules,
     /// Where the rules and receivers of alerts are kept.
     pub alerts: Alerts,
+    /// Where the agent is logged in to registries of images.
+    pub registries: Registries,
     /// Where runbooks are looked at and started.
     pub runbooks: Runbooks,
     /// Where backups of the store are taken.
@@ -114,8 +123,10 @@ impl Api {
     fn within(&self, within: Within) -> Self {
         Self {
             projects: self.projects.within(within.clone()),
+            exec: self.exec.within(within.clone()),
             schedules: self.schedules.within(within.clone()),
             alerts: self.alerts.within(within.clone()),
+            registries: self.registries.within(within.clone()),
             runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
             access: self.access.within(within.clone()),
@@ -161,6 +172,7 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
         (name = "schedules", description = "What is asked for again and again"),
         (name = "runbooks", description = "What an operator starts after a look at it"),
         (name = "alerts", description = "Who hears of what happens"),
+        (name = "registries", description = "Where images come from, and as whom they are pulled"),
         (name = "audit", description = "What happened, append-only"),
         (name = "access", description = "Who may do what"),
         (name = "platform", description = "What lies above workspaces"),
@@ -175,15 +187,17 @@ fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
         PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
-        PlatformWorkspaces, ProjectsDeploy, ProjectsLogs, ProjectsRemove, ProjectsRestart,
-        ProjectsView, QueueControl, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
-        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
+        PlatformWorkspaces, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
+        ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
+        RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
+        SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
     Builder::new(Description::openapi())
         .add(Member(ProjectsView), SMALL, routes!(projects::list))
         .add(Member(ProjectsView), SMALL, routes!(projects::show))
+        .add(Member(ProjectsView), SMALL, routes!(instances::list))
         .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::plan))
         .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::up))
         .add(Member(ProjectsRemove), SMALL, routes!(projects::down))
@@ -191,6 +205,7 @@ fn documented_routes() -> Builder {
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::pause))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::resume))
         .add(Member(ProjectsLogs), SMALL, routes!(logs::stream))
+        .add(Member(ProjectsExec), SMALL, routes!(exec::start))
         .add(Member(ProjectsDeploy), SMALL, routes!(contexts::wanted))
         .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(contexts::put))
         .add(Member(RunsView), SMALL, routes!(runs::list))
@@ -242,6 +257,9 @@ fn documented_routes() -> Builder {
         .add(Whole(AlertsView), SMALL, routes!(alerts::deliveries))
         .add(Whole(AlertsView), SMALL, routes!(alerts::delivery))
         .add(Whole(AlertsManage), SMALL, routes!(alerts::retry))
+        .add(Whole(RegistriesView), SMALL, routes!(registries::list))
+        .add(Whole(RegistriesManage), SMALL, routes!(registries::put))
+        .add(Whole(RegistriesManage), SMALL, routes!(registries::remove))
         .add(Member(AuditView), SMALL, routes!(audit::list))
         .add(Member(AuditView), SMALL, routes!(audit::filters))
         .add(Member(AuditView), SMALL, routes!(audit::show))

@@ -38,6 +38,8 @@ keyed! {
         UnsupportedMediaType = "unsupported_media_type",
         /// The project's files are wrong; see `diagnostics`.
         InvalidProject = "invalid_project",
+        /// A registry of images does not let the agent in.
+        RegistryDenied = "registry_denied",
         /// The agent made a mistake.
         Internal = "internal",
         /// The engine could not do it.
@@ -71,6 +73,9 @@ impl ProblemCode {
             }
             Self::InvalidProject => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "The project's files are wrong")
+            }
+            Self::RegistryDenied => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "The registry does not let the agent in")
             }
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "The agent made a mistake"),
             Self::Engine => (StatusCode::BAD_GATEWAY, "The Docker Engine could not do it"),

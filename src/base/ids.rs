@@ -94,6 +94,8 @@ ids! {
     ReceiverId = "alert receiver";
     /// Names an alert on its way to a receiver.
     DeliveryId = "alert delivery";
+    /// Names a login to a registry of images.
+    LoginId = "registry login";
     /// Names a token, in its text too.
     TokenId = "token";
     /// Names a client certificate that stands for a user.

@@ -311,6 +311,42 @@ pub const GLASS_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 pub const BROKEN_GLASS_MAX: Duration = Duration::from_secs(8 * 3600);
 /// Largest file that holds a token.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 4 << 10;
+/// One reading of what a container uses; the engine takes up to two seconds to compare two moments.
+pub const ENGINE_USAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Containers whose usage is read for one answer.
+pub const INSTANCE_USAGES_MAX: usize = 200;
+/// Instances of which metrics tell one by one; further ones are counted together.
+pub const INSTANCE_SERIES_MAX: usize = 500;
+/// How long a restart of an unhealthy container counts as a try.
+pub const HEAL_MEMORY: Duration = Duration::from_secs(3600);
+/// Pause after the first restart of an unhealthy container; it doubles from there.
+pub const HEAL_PAUSE_FIRST: Duration = Duration::from_secs(10);
+/// Longest such pause.
+pub const HEAL_PAUSE_LONGEST: Duration = Duration::from_secs(300);
+/// Most restarts of an unhealthy container that a service may ask for.
+pub const HEAL_TRIES_MAX: u32 = 20;
+/// Commands that are executed in containers at once.
+pub const EXEC_SESSIONS_MAX: usize = 32;
+/// How long nothing may pass between a command and who executes it.
+pub const EXEC_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+/// How long a client may take to say what is to be executed.
+pub const EXEC_SPEC_TIMEOUT: Duration = Duration::from_secs(10);
+/// Parts of a command's input, and of its output, that wait for who takes them.
+pub const EXEC_PARTS_MAX: usize = 16;
+/// Bytes of one frame of a command's input or output.
+pub const EXEC_FRAME_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a command with its arguments and variables; one frame holds it.
+pub const EXEC_WORDS_BYTES_MAX: usize = 128 << 10;
+/// Variables of a command.
+pub const EXEC_ENVIRONMENT_MAX: usize = 256;
+/// Bytes of the name of a registry of images: as long as a host's name and a port may be.
+pub const REGISTRY_HOST_BYTES_MAX: usize = 260;
+/// Bytes of the name of a registry's user.
+pub const REGISTRY_USER_BYTES_MAX: usize = 256;
+/// Bytes of a registry's password; tokens of clouds have some thousand.
+pub const REGISTRY_PASSWORD_BYTES_MAX: usize = 16 << 10;
+/// Logins of one host in one workspace.
+pub const REGISTRY_LOGINS_MAX: usize = 200;
 /// Bytes of a runbook's file.
 pub const RUNBOOK_BYTES_MAX: usize = 32 << 10;
 /// Files in the folder of runbooks.

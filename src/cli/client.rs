@@ -154,6 +154,17 @@ impl Client {
         self.send(request).await
     }
 
+    /// Sends a body that goes on while the answer comes.
+    pub(super) async fn exchange(
+        &self,
+        path: &str,
+        kind: &str,
+        body: reqwest::Body,
+    ) -> Result<Response, CliError> {
+        let request = self.request(Method::POST, path);
+        self.send(request.header(reqwest::header::CONTENT_TYPE, kind).body(body)).await
+    }
+
     /// Asks for something whose refusal carries the same body, such as `/readyz`.
     pub(super) async fn get_any<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let request = self.request(Method::GET, path).timeout(AGENT_ANSWER_TIMEOUT);
@@ -254,7 +265,9 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
 pub(super) fn refused(problem: Problem) -> CliError {
     let exit = match problem.code {
         ProblemCode::BadRequest => Exit::Usage,
-        ProblemCode::InvalidProject | ProblemCode::TooLarge => Exit::Data,
+        ProblemCode::InvalidProject | ProblemCode::TooLarge | ProblemCode::RegistryDenied => {
+            Exit::Data
+        }
         ProblemCode::Forbidden | ProblemCode::Unauthenticated => Exit::Denied,
         ProblemCode::NotFound => Exit::NotFound,
         ProblemCode::Conflict | ProblemCode::StaleAttempt | ProblemCode::ContextsMissing => {

@@ -41,6 +41,8 @@ pub enum Exit {
     Configuration,
     /// Interrupted by Ctrl-C.
     Interrupted,
+    /// What a command in a container ended with: `exec` passes it on.
+    Command(u8),
 }
 
 impl Exit {
@@ -83,6 +85,7 @@ impl Exit {
             Self::Denied => (77, "the agent refuses this user"),
             Self::Configuration => (78, "the agent's configuration is wrong"),
             Self::Interrupted => (130, "interrupted; a run that was started goes on"),
+            Self::Command(code) => (code, "what the command ended with"),
         }
     }
 

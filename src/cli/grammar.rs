@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod audit;
+mod registries;
 mod runbooks;
 mod schedules;
 mod store;
@@ -21,6 +22,7 @@ pub(super) use access::{
 };
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
+pub(super) use registries::{RegistryLogin, RegistryVerb};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
 pub(super) use store::{StoreBackup, StoreMove, StorePlant, StoreRestore, StoreVerb};
@@ -101,8 +103,12 @@ pub(super) enum Verb {
     Down(Down),
     /// Show what runs of a project, or all projects
     Ps(Named),
+    /// Show how the containers of a project are, and what they use of what they may
+    Instances(Instances),
     /// Show the output of a project's containers
     Logs(Logs),
+    /// Execute a command in a running container, and end with what it ends with
+    Exec(Exec),
     /// Restart a project's containers
     Restart(Restart),
     /// Leave a project alone: no convergence until `resume`
@@ -121,6 +127,9 @@ pub(super) enum Verb {
     /// See and control who hears of what happens
     #[command(subcommand)]
     Alert(AlertVerb),
+    /// See and change which registries images are pulled from, and as whom
+    #[command(subcommand)]
+    Registry(RegistryVerb),
     /// See the run queue, and pause or limit parts of it
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -285,6 +294,44 @@ pub(super) struct Logs {
     /// Begin each line with its time
     #[arg(short, long)]
     pub timestamps: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Instances {
+    #[command(flatten)]
+    pub files: Files,
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Do not ask what they use: the engine takes a second or two to tell
+    #[arg(long)]
+    pub no_usage: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    #[command(flatten)]
+    pub files: Files,
+    /// The service in one of whose containers it is executed
+    pub service: String,
+    /// Which of them
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub index: u32,
+    /// No terminal, although this is one: standard output and standard error come apart
+    #[arg(short = 'T', long)]
+    pub no_tty: bool,
+    /// As this user of the container
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// In this folder of the container
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// A variable for the command; `NAME` alone takes the value that it has here
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    pub environment: Vec<String>,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,14 +9,17 @@ mod client;
 mod compose;
 
 mod doctor;
+mod exec;
 mod exit;
 mod follow;
 mod grammar;
+mod instances;
 mod output;
 pub mod project_files;
 mod projects;
 mod queue;
 mod records;
+mod registries;
 mod runbooks;
 mod sarif;
 mod schedules;
@@ -115,7 +118,9 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Plan(plan) => projects::plan(&client, plan, output).await,
         Verb::Down(down) => projects::down(&client, down, output).await,
         Verb::Ps(named) => projects::ps(&client, &named.files, output).await,
+        Verb::Instances(words) => instances::instances(&client, words, output).await,
         Verb::Logs(logs) => projects::logs(&client, logs, output).await,
+        Verb::Exec(words) => exec::exec(&client, words).await,
         Verb::Restart(restart) => projects::restart(&client, restart, output).await,
         Verb::Pause(named) => projects::keep(&client, &named.files, "pause", output).await,
         Verb::Resume(named) => projects::keep(&client, &named.files, "resume", output).await,
@@ -123,6 +128,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Runbook(verb) => runbooks::runbooks(&client, verb, output).await,
         Verb::Schedule(verb) => schedules::schedules(&client, verb, output).await,
         Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
+        Verb::Registry(verb) => registries::registries(&client, verb, output).await,
         Verb::Queue(verb) => queue::queue(&client, verb, output).await,
         Verb::Store(StoreVerb::Backup(backup)) => store::backup(&client, backup, output).await,
         Verb::Access(verb) => access::access(&client, verb, output).await,

@@ -280,7 +280,7 @@ pub(super) async fn ps(
     Ok(Exit::Success)
 }
 
-fn state_words(state: ContainerState, health: Health, exit_code: Option<i64>) -> String {
+pub(super) fn state_words(state: ContainerState, health: Health, exit_code: Option<i64>) -> String {
     let state = format!("{state:?}").to_lowercase();
     match (health, exit_code) {
         (_, Some(code)) => format!("{state} ({code})"),

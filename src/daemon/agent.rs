@@ -21,7 +21,9 @@ use crate::domain::rollout::HostPathPolicy;
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
+use crate::operations::exec::Exec;
 use crate::operations::projects::Projects;
+use crate::operations::registries::Registries;
 use crate::operations::rollout::{Rollout, SharedRules};
 use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
@@ -35,6 +37,7 @@ use crate::watchers::convergence::{Convergence, ConvergenceOptions, Noticed, Obs
 use crate::watchers::deliveries::{Deliveries, DeliveryObserver};
 use crate::watchers::schedules::Scheduler;
 use crate::watchers::sealing::{self, AnchorObserver, Commits, Sealing};
+use crate::watchers::unhealthy::Healer;
 use crate::world::anchors::{Anchor, FileAnchor, WebhookAnchor};
 use crate::world::clock::SystemClock;
 use crate::world::content_files::FilesOnDisk;
@@ -59,6 +62,8 @@ pub(super) struct Agent {
     pub(super) api: Api,
     /// Keeps projects as applied; taken when it starts.
     pub(super) convergence: Option<Convergence>,
+    /// Deals with unhealthy containers; taken when it starts.
+    pub(super) healer: Option<Healer>,
     /// Lets schedules fire; taken when it starts.
     pub(super) scheduler: Option<Scheduler>,
     /// Sends alerts; taken when it starts.
@@ -118,6 +123,7 @@ impl Agent {
         let clock = Arc::clone(&ambient.clock);
         let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options)
             .observed(convergence_observer(&metrics));
+        let healer = Healer::new(rollout.clone(), runner.door(), ambient.clone());
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let schedules = Schedules::new(Arc::clone(&store), runner.door(), ambient.clone());
         let alerts = Alerts::new(Arc::clone(&store), ambient.clone());
@@ -140,7 +146,15 @@ impl Agent {
         );
         let api = Api {
             schedules: schedules.clone(),
+            exec: Exec::new(
+                Arc::clone(&store),
+                Arc::clone(&engine),
+                ambient.clone(),
+                Arc::new(supervisor.clone()),
+                supervisor.stop_token(),
+            ),
             alerts,
+            registries: Registries::new(Arc::clone(&store), Arc::clone(&engine), ambient.clone()),
             runbooks: Runbooks::new(
                 Arc::clone(&store),
                 runner.door(),
@@ -181,6 +195,7 @@ impl Agent {
             api,
             news,
             convergence: Some(convergence),
+            healer: Some(healer),
             scheduler: Some(Scheduler::new(schedules)),
             deliveries: Some(deliveries),
             sealing: Some(sealing),

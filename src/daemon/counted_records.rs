@@ -1,16 +1,17 @@
-//! Passes schedules, alerts, findings and access through the counted store. Owns nothing. Face: the
+//! Passes schedules, alerts, findings, access and logins through the counted store. Owns nothing. Face: the
 //! traits of `store`. Never counts: what is written of them goes through `commit`, which does.
 
 use super::counted_store::CountedStore;
-use crate::base::ids::{DeliveryId, FindingId, ReceiverId, TenantId, WorkspaceId};
+use crate::base::ids::{DeliveryId, FindingId, LoginId, ReceiverId, TenantId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
 use crate::domain::access::Directory;
 use crate::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
 use crate::domain::findings::{Finding, FindingException};
+use crate::domain::registries::{Credentials, Login};
 use crate::domain::schedules::Schedule;
 use crate::store::{
     Answer, DeliveryFilter, FindingTotals, Outbox, Page, PageRequest, ReadAccess, ReadAlerts,
-    ReadFindings, ReadSchedules, TakeDeliveries,
+    ReadFindings, ReadRegistries, ReadSchedules, TakeDeliveries,
 };
 
 impl ReadSchedules for CountedStore {
@@ -84,6 +85,16 @@ impl ReadFindings for CountedStore {
 impl ReadAccess for CountedStore {
     fn access(&self) -> Answer<'_, Directory> {
         self.inner.access()
+    }
+}
+
+impl ReadRegistries for CountedStore {
+    fn registry_logins(&self, workspace: WorkspaceId) -> Answer<'_, Vec<Login>> {
+        self.inner.registry_logins(workspace)
+    }
+
+    fn registry_credentials(&self, id: LoginId) -> Answer<'_, Option<Credentials>> {
+        self.inner.registry_credentials(id)
     }
 }
 

@@ -123,6 +123,9 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     if let Some(convergence) = agent.convergence.take() {
         agent.spawn("convergence", convergence.watch(agent.supervisor.stop_token()));
     }
+    if let Some(healer) = agent.healer.take() {
+        agent.spawn("health", healer.watch(agent.supervisor.stop_token()));
+    }
     if let Some(scheduler) = agent.scheduler.take() {
         agent.spawn("schedules", scheduler.watch(agent.supervisor.stop_token()));
     }

@@ -70,6 +70,29 @@ pub struct ContainerFacts {
     pub anonymous_volumes: BTreeMap<String, String>,
 }
 
+/// What a container uses at a moment; totals count from its start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ContainerUsage {
+    /// CPU time in nanoseconds.
+    pub cpu_nanos_total: u64,
+    /// Thousandths of a CPU over the last second or two; none when two moments were not compared.
+    pub cpu_thousandths: Option<u64>,
+    /// Memory, without what the kernel could take back at once.
+    pub memory_bytes: u64,
+    /// The most that it may use: its limit, or the host's memory.
+    pub memory_limit_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Bytes received, over all networks.
+    pub received_bytes_total: u64,
+    /// Bytes sent, over all networks.
+    pub sent_bytes_total: u64,
+    /// Bytes read from disks.
+    pub read_bytes_total: u64,
+    /// Bytes written to disks.
+    pub written_bytes_total: u64,
+}
+
 /// Where a container is reached in one network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NetworkAddress {

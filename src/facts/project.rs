@@ -38,6 +38,8 @@ pub struct ServiceUnit {
     pub build: Option<BuildSpec>,
     /// When the image is pulled.
     pub pull_policy: PullPolicy,
+    /// What is done when its health check fails.
+    pub on_unhealthy: OnUnhealthy,
     /// Configs and secrets that appear as files, by target path.
     pub files: BTreeMap<String, ContentFile>,
     /// How its containers are replaced.
@@ -112,6 +114,20 @@ pub enum PullPolicy {
     Never,
     /// Built, even when an image of that name exists.
     Build,
+}
+
+/// What is done when the health check of a container fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnhealthy {
+    /// Somebody hears of it.
+    #[default]
+    Tell,
+    /// It is restarted; when so many restarts within an hour were in vain, somebody hears of it.
+    Restart {
+        /// The most of them.
+        tries_max: u32,
+    },
 }
 
 /// How an image is built.

@@ -1,6 +1,7 @@
 //! What a run sees while it executes. Owns the step log's discipline: recorded, acted, recorded
 //! again. Face: `RunContext`, `Step`. Never lets a step begin once the run is to stop.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::base::ids::LoginId;
 use crate::base::{Ambient, chain};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
@@ -87,6 +89,8 @@ pub(super) struct Inner {
     pub(super) cancel: CancellationToken,
     pub(super) drain: CancellationToken,
     pub(super) next_step: AtomicU32,
+    /// The logins to registries whose use was recorded.
+    pub(super) logins_used: tokio::sync::Mutex<BTreeSet<LoginId>>,
     /// What the run tells of what it found and did; begins with what earlier attempts told.
     pub(super) details: Mutex<Details>,
     /// Told, but not written yet: it goes with the next step's result or with the end.
@@ -131,6 +135,11 @@ impl RunContext {
     /// Where this run asks for others.
     pub(super) fn door(&self) -> &Door {
         &self.inner.door
+    }
+
+    /// The logins to registries whose use this attempt has recorded.
+    pub(super) fn logins_used(&self) -> &tokio::sync::Mutex<BTreeSet<LoginId>> {
+        &self.inner.logins_used
     }
 
     /// The time, randomness and crash points of the process.

@@ -11,10 +11,13 @@ mod definitions;
 pub mod deploy_project;
 mod door;
 mod events;
+pub mod exec;
 #[cfg(test)]
 pub(crate) mod harness;
+pub mod heal_instance;
 pub mod hosted;
 pub mod projects;
+pub mod registries;
 pub mod remove_project;
 pub mod restart_project;
 pub mod rollout;
@@ -34,6 +37,7 @@ use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, RunType, Waiting};
 use crate::store::{NewJob, StoreError, Write};
 
 use deploy_project::DeployProject;
+use heal_instance::HealInstance;
 use remove_project::RemoveProject;
 use restart_project::RestartProject;
 use rollout::Rollout;
@@ -71,6 +75,7 @@ impl Operations {
             .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
             .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
             .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
+            .with(RunType::HealInstance, Arc::new(HealInstance::new(rollout.clone())))
             .with(RunType::RunRunbook, Arc::new(RunRunbook::new(rollout.clone())))
     }
 }

@@ -423,6 +423,7 @@ impl Runner {
             cancel,
             drain: self.drain.clone(),
             next_step: AtomicU32::new(0),
+            logins_used: tokio::sync::Mutex::default(),
             pending: Mutex::default(),
         }))
     }

@@ -18,6 +18,7 @@ mod lists;
 pub mod postgres;
 mod query;
 mod records;
+mod registries;
 mod schedules;
 pub mod sqlite;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use records::{
     Adoption, Backlog, CommitObserver, ContainerExit, Desired, Migrated, OpenAttempt, Project,
     Revision, Scope,
 };
+pub use registries::{ReadRegistries, RegistryWrite};
 pub use schedules::{Advance, ReadSchedules, ScheduleWrite};
 pub use work::{
     Accepted, Admission, AttemptRef, Change, Claim, Claimant, Claimed, Heard, JobFilter, Lost,
@@ -70,6 +72,7 @@ pub trait Store:
     + ReadAlerts
     + ReadFindings
     + ReadAccess
+    + ReadRegistries
     + Outbox
     + KeepAudit
     + Snapshot

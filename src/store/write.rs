@@ -9,7 +9,8 @@ use crate::domain::runs::{
 };
 
 use super::{
-    AccessWrite, Adoption, AlertWrite, AttemptRef, AuditWrite, Desired, FindingWrite, ScheduleWrite,
+    AccessWrite, Adoption, AlertWrite, AttemptRef, AuditWrite, Desired, FindingWrite,
+    RegistryWrite, ScheduleWrite,
 };
 
 /// One change of records, or a condition: what must hold for the others of the transaction.
@@ -235,6 +236,8 @@ pub enum Write {
     Audit(AuditWrite),
     /// Changes who may do what.
     Access(AccessWrite),
+    /// A change of the logins to registries.
+    Registry(RegistryWrite),
     /// Remembers a container that was taken over.
     PutAdoption(Adoption),
     /// Forgets the containers of a project that were taken over.

@@ -9,3 +9,4 @@ pub mod schedules;
 pub mod sealing;
 #[cfg(test)]
 mod stage;
+pub mod unhealthy;

@@ -14,3 +14,4 @@ pub mod host_paths;
 pub mod notify;
 pub mod runbook_files;
 pub mod tasks;
+pub mod terminal;

@@ -163,6 +163,10 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
         }
         ("POST", "/v1/projects/{name}/plan") => of(named(&things.project), Some(bundle), true),
         ("POST", "/v1/projects/{name}/up") => of(named(&things.project), Some(bundle), true),
+        ("POST", "/v1/projects/{name}/exec") => {
+            let new = json!({"service": "web", "command": ["true"]});
+            of(named(&things.project), Some(new), true)
+        }
         (_, path) if path.starts_with("/v1/projects/{name}") => {
             let body = (route.method == "POST").then(|| json!({}));
             of(named(&things.project), body, true)
@@ -213,6 +217,12 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
         (_, path) if path.starts_with("/v1/alerts/") && path.contains("{name}") => {
             let body = (route.method == "POST").then(|| json!({}));
             of(named("ops"), body, false)
+        }
+        ("GET", "/v1/registries") => plain(None),
+        (_, "/v1/registries/{host}") => {
+            let login = json!({"username": "ci", "password": "one-for-the-test"});
+            let body = (route.method == "PUT").then_some(login);
+            of(route.path.replace("{host}", "registry.example.org"), body, false)
         }
         ("GET", "/v1/audit/{id}") => of(route.path.replace("{id}", &things.event), None, true),
         _ => None,

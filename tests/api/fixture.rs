@@ -69,6 +69,14 @@ impl Fixture {
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
+            exec: Exec::new(
+                Arc::clone(&store),
+                engine.clone(),
+                ambient.clone(),
+                Arc::new(supervisor.clone()),
+                supervisor.stop_token(),
+            ),
+            registries: Registries::new(Arc::clone(&store), engine.clone(), ambient.clone()),
             runbooks: Runbooks::new(
                 Arc::clone(&store),
                 runner.door(),

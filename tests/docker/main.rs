@@ -10,12 +10,15 @@ mod desired_state;
 mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
+mod exec;
 mod in_place;
 mod openapi;
+mod registries;
 mod replacing;
 mod round_trip;
 mod samples;
 mod secrets;
 mod support;
+mod unhealthy;
 mod wanted;
 mod zero_writes;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use wharfinger::facts::{BuildSpec, HealthProbe, MountKind};
-use wharfinger::world::docker::{EngineErrorKind, RemoveContainer};
+use wharfinger::world::docker::{EngineErrorKind, PullImage, RemoveContainer};
 
 use super::{Bench, assert_fails};
 
@@ -75,7 +75,7 @@ pub async fn failed_builds_are_told_apart(bench: &Bench) {
 
 pub async fn image_that_no_registry_holds_is_unavailable(bench: &Bench) {
     let name = format!("localhost:9/{}", bench.name("nowhere"));
-    let pulled = bench.engine.pull_image(&name, None, &|_| {}).await;
+    let pulled = bench.engine.pull_image(&PullImage::plain(&name), &|_| {}).await;
     assert_fails(pulled, EngineErrorKind::ImageUnavailable);
     assert_eq!(bench.engine.image(&name).await.unwrap(), None);
 }

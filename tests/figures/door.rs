@@ -21,7 +21,9 @@ use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
+use wharfinger::operations::exec::Exec;
 use wharfinger::operations::projects::Projects;
+use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::{Rollout, SharedRules};
 use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;
@@ -112,6 +114,14 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         ),
         backups: Backups::new(Arc::clone(&store), ambient.clone()),
         alerts: Alerts::new(Arc::clone(&store), ambient.clone()),
+        exec: Exec::new(
+            Arc::clone(&store),
+            engine.clone(),
+            ambient.clone(),
+            Arc::new(supervisor.clone()),
+            supervisor.stop_token(),
+        ),
+        registries: Registries::new(Arc::clone(&store), engine.clone(), ambient.clone()),
         engine,
         ambient: ambient.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),

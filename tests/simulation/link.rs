@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 
 use wharfinger::base::ids::{
-    DeliveryId, EventId, FindingId, HostId, ReceiverId, RevisionId, RunId, TenantId, WorkspaceId,
+    DeliveryId, EventId, FindingId, HostId, LoginId, ReceiverId, RevisionId, RunId, TenantId,
+    WorkspaceId,
 };
 use wharfinger::base::{Digest, Name, Secret, Timestamp};
 use wharfinger::domain::access::Directory;
@@ -16,6 +17,7 @@ use wharfinger::domain::audit::proof::Verdict;
 use wharfinger::domain::audit::seal::{Checkpoint, PurgeCause, Tombstone, VerifyingKey};
 use wharfinger::domain::audit::{AuditEvents, AuditRecord};
 use wharfinger::domain::findings::{Finding, FindingException};
+use wharfinger::domain::registries::{Credentials, Login};
 use wharfinger::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
@@ -25,9 +27,9 @@ use wharfinger::store::{
     Accepted, Admission, Adoption, Answer, AuditFilter, AuditOptions, AuditPage, Backlog, Change,
     Claim, Claimed, CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingTotals, Heard,
     JobFilter, KeepAudit, Lost, Notice, OpenAttempt, Outbox, Page, PageRequest, Project,
-    QueueDepth, ReadAccess, ReadAlerts, ReadAudit, ReadFindings, ReadProjects, ReadQueue, ReadRuns,
-    ReadSchedules, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store,
-    StoreError, TakeDeliveries, Write,
+    QueueDepth, ReadAccess, ReadAlerts, ReadAudit, ReadFindings, ReadProjects, ReadQueue,
+    ReadRegistries, ReadRuns, ReadSchedules, Revision, RunFilter, RunProgress, Scope, SignOfLife,
+    Snapshot, Store, StoreError, TakeDeliveries, Write,
 };
 
 use crate::flaws::Flaw;
@@ -386,6 +388,11 @@ forward! { ReadAlerts:
 
 forward! { ReadAccess:
     fn access() -> Directory;
+}
+
+forward! { ReadRegistries:
+    fn registry_logins(workspace: WorkspaceId) -> Vec<Login>;
+    fn registry_credentials(id: LoginId) -> Option<Credentials>;
 }
 
 forward! { Outbox:

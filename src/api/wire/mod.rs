@@ -5,12 +5,15 @@ mod access;
 mod agent;
 mod alerts;
 mod audit;
+mod exec;
 mod glass;
 mod hosted;
+mod instances;
 mod plans;
 mod platform;
 mod projects;
 mod queue;
+mod registries;
 mod runbooks;
 mod runs;
 mod schedules;
@@ -30,12 +33,16 @@ pub use audit::{
     ActorView, AuditDetail, AuditErase, AuditErased, AuditFilters, AuditKey, AuditPurge,
     AuditPurged, AuditRow, AuditTenant, ContextItemView, TargetView, Viewer, cloud_event,
 };
+pub use exec::{
+    EXEC_MEDIA_TYPE, ExecEnded, ExecNew, ExecSize, Frame, FrameError, FrameKind, Frames,
+};
 pub use glass::{CertificateNew, CertificateView, ElevationView, GlassBreak, GlassMend};
 pub use hosted::{
     ClaimWork, ClaimedWork, Complete, Enqueue, EnqueueBatch, EnqueueJob, EnqueuedBatch, Fail,
     FanOut, HeardView, JobView, Progress, RetryRule, StandingView, StepProgress, TypeDefinition,
     TypeView, WorkFailure, WorkItem,
 };
+pub use instances::{AddressView, EndpointsView, InstanceView, LimitsView, UsageView};
 pub use plans::{CauseView, ChangeView, FieldChangeView, NoticeView, PlanView, PlannedStep};
 pub use platform::{WorkspacePut, WorkspaceView};
 pub use projects::{
@@ -45,6 +52,7 @@ pub use projects::{
 pub use queue::{
     ControlView, DepthView, Parts, PutControl, QueueAgentView, QueueView, Retry, WaitingWorker,
 };
+pub use registries::{RegistryLoginPut, RegistryLoginView};
 pub use runbooks::{
     ApprovalView, ParameterView, PlatformInitiatorView, PreflightView, ReasonView, RunDecision,
     RunbookAsk, RunbookList, RunbookOfRun, RunbookStart, RunbookStep, RunbookView, StepOfRunbook,

@@ -159,7 +159,7 @@ impl ContainerView {
 }
 
 /// `127.0.0.1:8080->80/tcp`; `80/tcp` when the host's port is the engine's choice.
-fn port(binding: &PortBinding) -> String {
+pub(super) fn port(binding: &PortBinding) -> String {
     let protocol = match binding.protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",

@@ -31,6 +31,8 @@ keyed! {
         ProjectsRemove = "projects.remove",
         /// Restart a project's containers.
         ProjectsRestart = "projects.restart",
+        /// Execute commands in a project's containers: whoever may, reads what they hold.
+        ProjectsExec = "projects.exec",
         /// See schedules and their firings.
         SchedulesView = "schedules.view",
         /// Make, change, pause and fire schedules.
@@ -39,6 +41,10 @@ keyed! {
         AlertsView = "alerts.view",
         /// Make and change alert rules and receivers, and deliver again.
         AlertsManage = "alerts.manage",
+        /// See which registries the agent logs in to, and as whom.
+        RegistriesView = "registries.view",
+        /// Log the agent in to registries and out again.
+        RegistriesManage = "registries.manage",
         /// See findings.
         FindingsView = "findings.view",
         /// See the catalog of runbooks, and what one would do.
@@ -177,9 +183,10 @@ impl BuiltInRole {
     pub const fn capabilities(self) -> CapabilitySet {
         use Capability::{
             AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-            FindingsView, ProjectsDeploy, ProjectsLogs, ProjectsRemove, ProjectsRestart,
-            ProjectsView, QueueControl, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
-            RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
+            FindingsView, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
+            ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
+            RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost,
+            RunsView, SchedulesManage, SchedulesView,
         };
         const VIEWER: CapabilitySet = CapabilitySet::of(&[
             RunsView,
@@ -187,6 +194,7 @@ impl BuiltInRole {
             ProjectsLogs,
             SchedulesView,
             AlertsView,
+            RegistriesView,
             FindingsView,
             RunbooksView,
             AgentView,
@@ -200,8 +208,10 @@ impl BuiltInRole {
             ProjectsDeploy,
             ProjectsRemove,
             ProjectsRestart,
+            ProjectsExec,
             SchedulesManage,
             AlertsManage,
+            RegistriesManage,
             RunbooksRun,
             AuditView,
         ]));

@@ -19,6 +19,10 @@ keyed! {
         RunDeadLetter = "operations.run.dead_letter",
         /// A platform user holds everything for a time.
         BreakGlassStarted = "break_glass.started",
+        /// The health check of a container fails.
+        InstanceUnhealthy = "instances.unhealthy",
+        /// The health check of a container fails, and restarts did not help.
+        InstanceNotHealed = "instances.not_healed",
         /// Somebody tries a receiver out.
         Test = "alerts.test",
     }
@@ -44,8 +48,10 @@ impl EventKey {
     /// How much an event of this kind matters.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::RunFailed => Severity::High,
-            Self::RunDeadLetter | Self::BreakGlassStarted => Severity::Critical,
+            Self::RunFailed | Self::InstanceUnhealthy => Severity::High,
+            Self::RunDeadLetter | Self::BreakGlassStarted | Self::InstanceNotHealed => {
+                Severity::Critical
+            }
             Self::Test => Severity::Info,
         }
     }
@@ -142,6 +148,26 @@ pub fn broken_glass_event(
         workspace_id,
         tenant_id: None,
         summary,
+        run: None,
+        occurred_at: at,
+    }
+}
+
+/// What is raised about the health of a container; `about` names it from one start to its end.
+pub fn instance_event(
+    key: EventKey,
+    (workspace_id, tenant_id): (WorkspaceId, Option<TenantId>),
+    about: &str,
+    summary: &str,
+    at: Timestamp,
+) -> AlertEvent {
+    AlertEvent {
+        key,
+        severity: key.severity(),
+        about: about.to_owned(),
+        workspace_id,
+        tenant_id,
+        summary: SafeText::new(summary),
         run: None,
         occurred_at: at,
     }

@@ -13,7 +13,8 @@ pub use delivery::{
     Attempted, Delivery, DeliveryEvent, DeliveryState, DeliveryStatus, IllegalDelivery,
 };
 pub use event::{
-    AlertEvent, EventKey, RunFacts, Severity, broken_glass_event, of_ended_run, test_event,
+    AlertEvent, EventKey, RunFacts, Severity, broken_glass_event, instance_event, of_ended_run,
+    test_event,
 };
 pub use receiver::{
     NotReceived, Receiver, Webhook, WebhookError, check_webhook, header_values, signature,

@@ -194,7 +194,9 @@ pub struct AuditRecord {
 
 /// The type of the event that tells how a run of this type ended.
 pub fn ended(run_type: runs::RunType, end: End) -> EventType {
-    use runs::RunType::{DeployProject, Hosted, RemoveProject, RestartProject, RunRunbook};
+    use runs::RunType::{
+        DeployProject, HealInstance, Hosted, RemoveProject, RestartProject, RunRunbook,
+    };
     let went_well = matches!(end, End::Succeeded | End::PartiallySucceeded);
     match (run_type, end) {
         (_, End::Cancelled) => EventType::RunCancelled,
@@ -207,6 +209,8 @@ pub fn ended(run_type: runs::RunType, end: End) -> EventType {
         (RemoveProject, _) => EventType::ProjectRemovalFailed,
         (RestartProject, _) if went_well => EventType::ProjectRestarted,
         (RestartProject, _) => EventType::ProjectRestartFailed,
+        (HealInstance, _) if went_well => EventType::InstanceHealed,
+        (HealInstance, _) => EventType::InstanceHealFailed,
         (Hosted(_), _) if went_well => EventType::RunCompleted,
         (Hosted(_), _) => EventType::RunFailed,
     }
@@ -218,6 +222,7 @@ pub fn started(run_type: runs::RunType) -> EventType {
         runs::RunType::DeployProject => EventType::DeploymentStarted,
         runs::RunType::RemoveProject => EventType::ProjectRemovalStarted,
         runs::RunType::RestartProject => EventType::ProjectRestartStarted,
+        runs::RunType::HealInstance => EventType::InstanceHealStarted,
         // That a runbook starts is recorded with its acceptance, by whoever started it.
         runs::RunType::RunRunbook | runs::RunType::Hosted(_) => EventType::RunStarted,
     }

@@ -56,6 +56,21 @@ keyed! {
         ProjectResumed = "project.resumed",
         /// Containers that Docker Compose had created were taken over.
         ProjectAdopted = "project.adopted",
+        /// The health check of a container fails, and nothing else is done about it, or all that was
+        /// done was in vain.
+        InstanceUnhealthy = "instance.unhealthy",
+        /// The agent is about to restart an unhealthy container.
+        InstanceHealStarted = "instance.heal_started",
+        /// An unhealthy container was restarted, or needed it no more.
+        InstanceHealed = "instance.healed",
+        /// An unhealthy container could not be restarted.
+        InstanceHealFailed = "instance.heal_failed",
+        /// Somebody is about to execute a command in a container.
+        ExecStarted = "project_exec.started",
+        /// The command ended.
+        ExecCompleted = "project_exec.completed",
+        /// The command did not begin, or nobody saw its end.
+        ExecFailed = "project_exec.failed",
         /// A removal is about to act.
         ProjectRemovalStarted = "project.removal_started",
         /// A project was removed.
@@ -122,6 +137,15 @@ keyed! {
         AlertReceiverTested = "alert_receiver.tested",
         /// Somebody wants a delivery tried again.
         AlertDeliveryRetried = "alert_delivery.retried",
+
+        /// The agent can log in to a registry of images, or does so as somebody else.
+        RegistryLoginPut = "registry_login.put",
+        /// A registry did not take a login, so that it was not kept.
+        RegistryLoginRefused = "registry_login.refused",
+        /// The agent forgot how to log in to a registry.
+        RegistryLoginRemoved = "registry_login.removed",
+        /// A run logged in to a registry.
+        RegistryLoginUsed = "registry_login.used",
 
         /// Findings of an old form were made, for a proof or a demonstration.
         FindingsPlanted = "findings.planted",

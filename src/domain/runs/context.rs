@@ -35,6 +35,8 @@ pub enum Inputs {
     RemoveProject(RemoveProject),
     /// Restart a project's containers.
     RestartProject(RestartProject),
+    /// Restart an unhealthy container.
+    HealInstance(HealInstance),
     /// Do what a runbook says.
     RunRunbook(Box<Start>),
     /// What a user's program does.
@@ -124,6 +126,26 @@ pub struct RestartProject {
     pub services: Vec<String>,
 }
 
+/// Restarts one container whose health check fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealInstance {
+    /// The compose project.
+    pub project: String,
+    /// The service.
+    pub service: String,
+    /// Which of its containers.
+    pub number: u32,
+    /// The engine's id of the container that was found unhealthy.
+    pub container_id: String,
+    /// The try, from 1.
+    pub number_of_try: u32,
+    /// The most tries within an hour.
+    pub tries_max: u32,
+    /// How long it may take to stop; the engine's own time when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_seconds: Option<u64>,
+}
+
 impl Inputs {
     /// The type of run that these inputs ask for.
     pub const fn run_type(&self) -> RunType {
@@ -131,6 +153,7 @@ impl Inputs {
             Self::DeployProject(_) => RunType::DeployProject,
             Self::RemoveProject(_) => RunType::RemoveProject,
             Self::RestartProject(_) => RunType::RestartProject,
+            Self::HealInstance(_) => RunType::HealInstance,
             Self::RunRunbook(_) => RunType::RunRunbook,
             Self::Hosted(inputs) => RunType::Hosted(inputs.run_type),
         }
@@ -142,6 +165,7 @@ impl Inputs {
             Self::DeployProject(inputs) => Some(&inputs.project),
             Self::RemoveProject(inputs) => Some(&inputs.project),
             Self::RestartProject(inputs) => Some(&inputs.project),
+            Self::HealInstance(inputs) => Some(&inputs.project),
             Self::RunRunbook(_) | Self::Hosted(_) => None,
         }
     }

@@ -62,6 +62,13 @@ fn normalised(inputs: &Inputs) -> Value {
             "project": restart.project,
             "services": sorted(&restart.services),
         }),
+        Inputs::HealInstance(heal) => json!({
+            "project": heal.project,
+            "service": heal.service,
+            "number": heal.number,
+            "container": heal.container_id,
+            "try": heal.number_of_try,
+        }),
         // What was found and why it is done do not change what is asked for.
         Inputs::RunRunbook(start) if start.file.is_none() => json!({ "runbook": start.runbook }),
         // What another content of the file asks for is something else.

@@ -15,6 +15,8 @@ keyed! {
         RemoveProject = "remove_project",
         /// Stops and starts a project's containers.
         RestartProject = "restart_project",
+        /// Restarts one container whose health check fails.
+        HealInstance = "heal_instance",
         /// Does what a runbook of the catalog says.
         RunRunbook = "run_runbook",
     }
@@ -61,6 +63,8 @@ keyed! {
         EngineTimeout = "engine.timeout",
         /// An image is neither present nor can be pulled or built.
         ImageMissing = "image.missing",
+        /// A registry does not let the agent in, or not as whom it came.
+        RegistryDenied = "registry.denied",
         /// Building an image failed.
         ImageBuildFailed = "image.build_failed",
         /// A published port is taken by somebody else.
@@ -161,6 +165,8 @@ mod built_in {
     const REMOVE: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Stopped, Removed];
     const RESTART: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Started, Stopped];
 
+    const HEAL: &[CountKey] = &[Skipped, Failed, Started];
+
     const RUNBOOK: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Tenants];
 
     /// A runbook that fails is a dead letter: somebody looks at it before it is tried again.
@@ -172,6 +178,8 @@ mod built_in {
         Definition::built_in("Remove project", Capability::ProjectsRemove, REMOVE);
     pub(super) static RESTART_PROJECT: Definition =
         Definition::built_in("Restart project", Capability::ProjectsRestart, RESTART);
+    pub(super) static HEAL_INSTANCE: Definition =
+        Definition::built_in("Heal instance", Capability::ProjectsRestart, HEAL);
     pub(super) static RUN_RUNBOOK: Definition =
         Definition::built_in("Run runbook", Capability::RunbooksRun, RUNBOOK)
             .tried_again(RUNBOOK_RETRY);
@@ -184,6 +192,7 @@ impl RunType {
             Self::DeployProject => Some(&built_in::DEPLOY_PROJECT),
             Self::RemoveProject => Some(&built_in::REMOVE_PROJECT),
             Self::RestartProject => Some(&built_in::RESTART_PROJECT),
+            Self::HealInstance => Some(&built_in::HEAL_INSTANCE),
             Self::RunRunbook => Some(&built_in::RUN_RUNBOOK),
             Self::Hosted(_) => None,
         }

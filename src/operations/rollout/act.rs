@@ -17,7 +17,7 @@ use crate::facts::{Instance, LiveSettings, NetworkMode, ServiceUnit, labels};
 use crate::operations::{RunContext, run_event};
 use crate::store::{Adoption, Write};
 use crate::world::content_files::name_of;
-use crate::world::docker::{EngineError, RemoveContainer};
+use crate::world::docker::{EngineError, PullImage, RemoveContainer};
 
 /// Everything that the steps of one plan share.
 pub(super) struct Acting<'a> {
@@ -58,10 +58,7 @@ impl<'a> Acting<'a> {
         let subject = step.subject.as_str();
         match &step.action {
             Action::BuildImage { service, image } => self.build(service, image).await,
-            Action::PullImage { image, platform } => {
-                let progress = |line: String| self.run.log(line);
-                plain(engine.pull_image(image, platform.as_deref(), &progress).await)
-            }
+            Action::PullImage { image, platform } => self.pull(image, platform.clone()).await,
             Action::CreateContainer { instance, replaces } => {
                 self.create(instance, replaces.as_deref()).await
             }
@@ -143,6 +140,15 @@ impl<'a> Acting<'a> {
             }
             _ => HEALTHY_WAIT_TIMEOUT,
         }
+    }
+
+    /// Fetches an image, as whom the workspace is logged in to its registry.
+    async fn pull(&self, image: &str, platform: Option<String>) -> Result<(), ActError> {
+        let credentials = self.rollout.credentials(self.run, image).await;
+        let credentials = credentials.map_err(ActError::Login)?;
+        let pull = PullImage { reference: image.to_owned(), platform, credentials };
+        let progress = |line: String| self.run.log(line);
+        plain(self.rollout.engine.pull_image(&pull, &progress).await)
     }
 
     async fn build(&self, service: &str, image: &str) -> Result<(), ActError> {

@@ -7,6 +7,7 @@ mod carry;
 mod create;
 mod engine_loss;
 mod execute;
+mod logins;
 mod observe;
 #[cfg(test)]
 mod proofs;

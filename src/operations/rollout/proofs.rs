@@ -3,6 +3,7 @@
 
 mod in_place;
 mod keeping;
+mod logins;
 mod replacing;
 
 use std::collections::BTreeMap;

@@ -46,6 +46,9 @@ pub(super) enum ActError {
     /// What was to be kept could not be recorded.
     #[error("the adoption could not be recorded")]
     Store(#[source] crate::store::StoreError),
+    /// The login to a registry could not be read, or its use not recorded.
+    #[error("the login to the image's registry could not be used")]
+    Login(#[source] crate::store::StoreError),
 }
 
 fn list(differences: &[FieldDifference]) -> String {
@@ -88,7 +91,7 @@ impl ActError {
             Self::Engine(error) | Self::Wait(WaitError::Engine(error)) => {
                 engine_failure(error, subject)
             }
-            Self::Store(error) => store_failure(error),
+            Self::Store(error) | Self::Login(error) => store_failure(error),
             Self::Wait(error) => {
                 let (code, hint) = match error {
                     WaitError::Unhealthy { .. } | WaitError::NoHealthcheck { .. } => {
@@ -155,6 +158,7 @@ fn engine_failure(error: &EngineError, subject: &str) -> Failure {
         EngineErrorKind::Invalid => ReasonCode::InputInvalid,
         EngineErrorKind::DiskFull => ReasonCode::DiskFull,
         EngineErrorKind::ImageUnavailable => ReasonCode::ImageMissing,
+        EngineErrorKind::Denied => ReasonCode::RegistryDenied,
         EngineErrorKind::BuildFailed => ReasonCode::ImageBuildFailed,
         EngineErrorKind::Internal => ReasonCode::EngineRefused,
     };

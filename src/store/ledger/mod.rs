@@ -203,6 +203,7 @@ impl Ledger {
             | Write::Finding(_)
             | Write::Audit(_)
             | Write::Access(_)
+            | Write::Registry(_)
             | Write::ExpectProject { .. }
             | Write::ExpectNoProject { .. }
             | Write::ApplyProject { .. }

@@ -155,6 +155,7 @@ impl Ledger {
             | Write::Finding(_)
             | Write::Audit(_)
             | Write::Access(_)
+            | Write::Registry(_)
             | Write::ExpectProject { .. }
             | Write::ExpectNoProject { .. }
             | Write::ApplyProject { .. }

@@ -5,6 +5,24 @@
 macro_rules! access_statements {
     ($($others:tt)+) => {
         audit_statements! {
+            /// Whether another login of a host is to the registry.
+            LoginTaken = "SELECT 1 FROM registry_logins
+                WHERE host_id = $1 AND workspace_id = $2 AND registry = $3 AND id <> $4";
+            /// Inserts or replaces a login, which this host alone can open.
+            PutLogin = "INSERT INTO registry_logins (id, host_id, workspace_id, registry, username,
+                    sealed, created_at, updated_at)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                ON CONFLICT (id) DO UPDATE SET username = excluded.username,
+                    sealed = excluded.sealed, updated_at = excluded.updated_at";
+            /// Forgets a login.
+            DropLogin = "DELETE FROM registry_logins
+                WHERE host_id = $1 AND workspace_id = $2 AND id = $3 RETURNING id";
+            /// The logins of a host in a workspace.
+            Logins = "SELECT id, workspace_id, registry, username, created_at, updated_at
+                FROM registry_logins WHERE host_id = $1 AND workspace_id = $2 ORDER BY registry";
+            /// One login of a host.
+            LoginById = "SELECT id, workspace_id, registry, username, created_at, updated_at, sealed
+                FROM registry_logins WHERE host_id = $1 AND id = $2";
             /// Everything that decides who may do what, each record as its kind and a list of columns.
             Access = access!();
             /// How many records of each kind there are.

@@ -13,6 +13,7 @@ use super::findings;
 use super::flush::{Calls, Pending};
 use super::news::{Topic, Topics};
 use super::projects::{self, SealedRevision};
+use super::registries::{self, SealedLogin};
 use super::rows::{digest, unsigned};
 use super::schedules;
 use super::server::Session;
@@ -84,6 +85,7 @@ pub(super) struct Admit {
 pub(super) struct Sealed {
     pub(super) revisions: Vec<SealedRevision>,
     pub(super) receivers: Vec<SealedReceiver>,
+    pub(super) logins: Vec<SealedLogin>,
 }
 
 impl Work {
@@ -100,16 +102,25 @@ impl Work {
             has_own_statements(write)
                 || matches!(write, ExpectProject { .. } | ExpectNoProject { .. })
         };
-        !sealed.receivers.is_empty() || !sealed.revisions.is_empty() || writes.iter().any(is_own)
+        !sealed.receivers.is_empty()
+            || !sealed.logins.is_empty()
+            || !sealed.revisions.is_empty()
+            || writes.iter().any(is_own)
     }
 }
 
 /// Whether a write is done at once, with statements of its own.
 fn has_own_statements(write: &Write) -> bool {
-    use Write::{Access, Alert, Audit, DropHostedType, Finding, Schedule};
+    use Write::{Access, Alert, Audit, DropHostedType, Finding, Registry, Schedule};
     matches!(
         write,
-        Schedule(_) | Alert(_) | Finding(_) | Audit(_) | Access(_) | DropHostedType { .. }
+        Schedule(_)
+            | Alert(_)
+            | Finding(_)
+            | Audit(_)
+            | Access(_)
+            | Registry(_)
+            | DropHostedType { .. }
     )
 }
 
@@ -427,6 +438,10 @@ async fn apply(
         alerts::put_receiver(session, host, receiver).await?;
         pending.touch();
     }
+    for login in &sealed.logins {
+        registries::put_login(session, host, login).await?;
+        pending.touch();
+    }
     for write in writes {
         match write {
             Write::Schedule(write) => {
@@ -444,6 +459,7 @@ async fn apply(
             Write::Finding(_) => {}
             Write::Audit(write) => audit_keeping::write(session, host, write).await?,
             Write::Access(write) => access::write(session, write).await?,
+            Write::Registry(write) => registries::write(session, host, write).await?,
             Write::DropHostedType { workspace_id, name } => {
                 drop_hosted_type(session, *workspace_id, *name).await?;
             }

@@ -37,6 +37,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, sql: include_str!("../sql/postgres/0002_runbooks_and_findings.sql") },
     Migration { number: 3, sql: include_str!("../sql/postgres/0003_audit_proof.sql") },
     Migration { number: 4, sql: include_str!("../sql/postgres/0004_access.sql") },
+    Migration { number: 5, sql: include_str!("../sql/postgres/0005_registries.sql") },
 ];
 
 /// The form that this program works with.

@@ -22,6 +22,7 @@ mod migrations;
 mod news;
 mod projects;
 mod reader;
+mod registries;
 mod rows;
 mod run_reads;
 mod schedules;

@@ -32,8 +32,8 @@ use crate::store::{
     Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, AuditOptions, AuditPage,
     Backlog, Change, Claim, Claimed, Conflict, ContainerExit, Cursor, Heard, JobFilter, Lost,
     NewRevision, Notice, OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit,
-    ReadProjects, ReadQueue, ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife,
-    Snapshot, Store, StoreError, Write,
+    ReadProjects, ReadQueue, ReadRuns, RegistryWrite, Revision, RunFilter, RunProgress, Scope,
+    SignOfLife, Snapshot, Store, StoreError, Write,
 };
 
 impl PostgresStore {
@@ -88,6 +88,9 @@ impl PostgresStore {
                 Write::PutRevision(new) => sealed.revisions.push(self.seal(new).await?),
                 Write::Alert(AlertWrite::PutReceiver { receiver, webhook }) => {
                     sealed.receivers.push(self.seal_receiver(*receiver, &webhook)?);
+                }
+                Write::Registry(RegistryWrite::PutLogin { login, password }) => {
+                    sealed.logins.push(self.seal_login(*login, &password)?);
                 }
                 write => plain.push(write),
             }

@@ -6,6 +6,7 @@ use super::audit_keeping;
 use super::fault::Fault;
 use super::load::Session;
 use super::projects::{self, SealedRevision};
+use super::registries::{self, SealedLogin};
 use super::{access, findings, queue, schedules};
 use crate::store::Write;
 use crate::store::ledger::{Act, Ledger};
@@ -15,6 +16,7 @@ pub(super) enum Prepared {
     Plain(Write),
     Revision(SealedRevision),
     Receiver(SealedReceiver),
+    Login(SealedLogin),
 }
 
 /// Applies the writes of one caller in their order, and writes out what came of them.
@@ -32,6 +34,10 @@ pub(super) fn apply(
             }
             Prepared::Receiver(sealed) => {
                 alerts::put_receiver(session.connection, sealed)?;
+                continue;
+            }
+            Prepared::Login(sealed) => {
+                registries::put_login(session.connection, sealed)?;
                 continue;
             }
             Prepared::Plain(write) => write,
@@ -75,6 +81,7 @@ fn apply_rows(
         Write::Finding(write) => findings::write(connection, write)?,
         Write::Audit(write) => audit_keeping::write(connection, write)?,
         Write::Access(write) => access::write(connection, write)?,
+        Write::Registry(write) => registries::write(connection, write)?,
         Write::ExpectProject { workspace_id, name, desired, revision_id, wanted } => {
             let files = (*revision_id, wanted);
             projects::expect(connection, *workspace_id, name, *desired, files)?;

@@ -20,6 +20,7 @@ mod load;
 mod migrations;
 mod projects;
 mod queue;
+mod registries;
 mod rows;
 mod run_reads;
 mod runs;

@@ -33,8 +33,8 @@ use crate::store::{
     Accepted, Admission, Adoption, AlertWrite, Answer, AuditFilter, AuditOptions, AuditPage,
     Backlog, Change, Claim, Claimed, Conflict, ContainerExit, Heard, JobFilter, Lost, NewRevision,
     Notice, OpenAttempt, Page, PageRequest, Project, QueueDepth, ReadAudit, ReadProjects,
-    ReadQueue, ReadRuns, Revision, RunFilter, RunProgress, Scope, SignOfLife, Snapshot, Store,
-    StoreError, Write,
+    ReadQueue, ReadRuns, RegistryWrite, Revision, RunFilter, RunProgress, Scope, SignOfLife,
+    Snapshot, Store, StoreError, Write,
 };
 
 impl SqliteStore {
@@ -126,6 +126,9 @@ impl SqliteStore {
                 Write::PutRevision(revision) => Prepared::Revision(self.seal(revision).await?),
                 Write::Alert(AlertWrite::PutReceiver { receiver, webhook }) => {
                     Prepared::Receiver(self.seal_receiver(*receiver, &webhook)?)
+                }
+                Write::Registry(RegistryWrite::PutLogin { login, password }) => {
+                    Prepared::Login(self.seal_login(*login, &password)?)
                 }
                 plain => Prepared::Plain(plain),
             });

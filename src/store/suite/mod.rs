@@ -11,6 +11,7 @@ pub(crate) mod leases;
 pub(crate) mod opening;
 pub(crate) mod projects;
 pub(crate) mod queue;
+pub(crate) mod registries;
 pub(crate) mod routing;
 pub(crate) mod runs;
 pub(crate) mod schedules;
@@ -147,6 +148,10 @@ macro_rules! conformance {
                 a_delivery_is_taken_by_one_and_due_again_until_it_arrives
                 deliveries_are_found_by_what_the_filters_say
                 what_ended_long_ago_is_forgotten
+            }
+            registries {
+                logins_read_back_and_passwords_never_lie_open
+                a_registry_has_one_login_which_can_be_changed_and_forgotten
             }
             access {
                 the_first_start_makes_an_owner_and_a_platform_user

@@ -114,6 +114,7 @@ pub const FORMS: &[Form] = &[
     Form { number: 2, sqlite: 8, postgres: 2 },
     Form { number: 3, sqlite: 9, postgres: 3 },
     Form { number: 4, sqlite: 10, postgres: 4 },
+    Form { number: 5, sqlite: 11, postgres: 5 },
 ];
 
 /// The form that this program writes.
@@ -177,6 +178,7 @@ pub(super) const TABLES: &[Table] = &[
     shared("access_tokens", "id"),
     shared("access_certificates", "id"),
     shared("elevations", "id"),
+    of_host("registry_logins", "workspace_id, registry"),
 ];
 
 const AUDIT_EVENTS: &str = "audit_events";

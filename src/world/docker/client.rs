@@ -12,13 +12,15 @@ use futures_util::{FutureExt, StreamExt};
 use super::request::segment;
 use super::session::Connection;
 use super::{
-    Answer, ContainerFilter, Engine, EngineAddress, EngineError, EngineEvent, LogLine, LogOptions,
-    NewContainer, RemoveContainer, containers, images, networks, read_others, streams, volumes,
+    Answer, ContainerFilter, Engine, EngineAddress, EngineError, EngineEvent, ExecSession, LogLine,
+    LogOptions, NewContainer, NewExec, PullImage, Reading, RemoveContainer, containers, exec,
+    images, networks, read_others, registries, streams, usage, volumes,
 };
 use crate::base::Timestamp;
+use crate::domain::registries::Credentials;
 use crate::facts::{
-    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, LiveSettings, NetworkFacts,
-    NetworkSpec, VolumeFacts, VolumeSpec,
+    Attachment, BuildSpec, ContainerFacts, ContainerUsage, EngineFacts, ImageFacts, LiveSettings,
+    NetworkFacts, NetworkSpec, VolumeFacts, VolumeSpec,
 };
 
 /// A Docker Engine, from 20.10 (API 1.41) on.
@@ -64,6 +66,10 @@ impl Engine for DockerEngine {
 
     fn container<'a>(&'a self, id: &'a str) -> Answer<'a, Option<ContainerFacts>> {
         containers::find(&self.connection, id).boxed()
+    }
+
+    fn usage<'a>(&'a self, id: &'a str, reading: Reading) -> Answer<'a, Option<ContainerUsage>> {
+        usage::usage(&self.connection, id, reading).boxed()
     }
 
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>> {
@@ -157,11 +163,22 @@ impl Engine for DockerEngine {
 
     fn pull_image<'a>(
         &'a self,
-        reference: &'a str,
-        platform: Option<&'a str>,
+        pull: &'a PullImage,
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, ()> {
-        images::pull(&self.connection, reference, platform, progress).boxed()
+        images::pull(&self.connection, pull, progress).boxed()
+    }
+
+    fn registry_digest<'a>(
+        &'a self,
+        reference: &'a str,
+        credentials: Option<&'a Credentials>,
+    ) -> Answer<'a, String> {
+        registries::digest(&self.connection, reference, credentials).boxed()
+    }
+
+    fn check_login<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, ()> {
+        registries::check_login(&self.connection, credentials).boxed()
     }
 
     fn build_image<'a>(
@@ -176,6 +193,18 @@ impl Engine for DockerEngine {
 
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()> {
         images::remove(&self.connection, reference).boxed()
+    }
+
+    fn exec<'a>(&'a self, container: &'a str, new: &'a NewExec) -> Answer<'a, ExecSession> {
+        exec::start(&self.connection, container, new).boxed()
+    }
+
+    fn resize_exec<'a>(&'a self, id: &'a str, size: (u16, u16)) -> Answer<'a, ()> {
+        exec::resize(&self.connection, id, size).boxed()
+    }
+
+    fn exec_exit_code<'a>(&'a self, id: &'a str) -> Answer<'a, Option<i64>> {
+        exec::exit_code(&self.connection, id).boxed()
     }
 
     fn logs<'a>(

@@ -22,6 +22,8 @@ pub enum EngineErrorKind {
     DiskFull,
     /// The image cannot be had: no registry answers, or it does not hold it.
     ImageUnavailable,
+    /// A registry does not let us in, or not with these credentials.
+    Denied,
     /// A build's own step failed.
     BuildFailed,
     /// Anything else that the engine reports.
@@ -60,6 +62,9 @@ impl EngineError {
             EngineErrorKind::Invalid => "correct the service's definition",
             EngineErrorKind::DiskFull => "free space where the engine keeps its data",
             EngineErrorKind::ImageUnavailable => "build or load the image on this host",
+            EngineErrorKind::Denied => {
+                "log in to the registry with `wharf registry login HOST --username USER`"
+            }
             EngineErrorKind::BuildFailed => "mend the failing line of the Dockerfile",
             EngineErrorKind::Internal => "look at the engine's own log",
         }

@@ -14,7 +14,7 @@ use futures_util::TryStreamExt;
 use super::failure::{absent, is_about_missing_image, one_line};
 use super::request::segment;
 use super::session::{Connection, MANY_VALUES, Session};
-use super::{EngineError, EngineErrorKind, read_others};
+use super::{EngineError, EngineErrorKind, PullImage, read_others, registries};
 use crate::base::limits::{ENGINE_BUILD_TIMEOUT, ENGINE_PULL_TIMEOUT};
 use crate::facts::{BuildSpec, ImageFacts};
 
@@ -50,19 +50,20 @@ pub(super) async fn remove(connection: &Connection, reference: &str) -> Result<(
 
 pub(super) async fn pull(
     connection: &Connection,
-    reference: &str,
-    platform: Option<&str>,
+    pull: &PullImage,
     progress: Progress<'_>,
 ) -> Result<(), EngineError> {
+    let reference = pull.reference.as_str();
+    let credentials = pull.credentials.as_ref().map(registries::as_library);
     let (name, tag) = split_tag(reference);
     let request = CreateImageOptions {
         from_image: Some(name.to_owned()),
         tag: tag.map(str::to_owned),
-        platform: platform.unwrap_or_default().to_owned(),
+        platform: pull.platform.clone().unwrap_or_default(),
         ..CreateImageOptions::default()
     };
     let follow = |session: Arc<Session>| async move {
-        let mut reports = Box::pin(session.docker.create_image(Some(request), None, None));
+        let mut reports = Box::pin(session.docker.create_image(Some(request), None, credentials));
         while let Some(report) = reports.try_next().await? {
             if let Some(line) = pull_line(&report) {
                 progress(line);
@@ -74,7 +75,7 @@ pub(super) async fn pull(
     connection.once(&attempt, ENGINE_PULL_TIMEOUT, follow).await.map_err(|mut error| {
         // Whatever a registry answers, the image cannot be had from it.
         if matches!(error.kind, EngineErrorKind::Internal | EngineErrorKind::NotFound) {
-            error.kind = EngineErrorKind::ImageUnavailable;
+            error.kind = registries::kind_of(&error.message);
         }
         error
     })

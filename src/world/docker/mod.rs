@@ -11,9 +11,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::base::Timestamp;
+use crate::domain::registries::Credentials;
 use crate::facts::{
-    BuildSpec, ContainerFacts, EngineFacts, ImageFacts, LiveSettings, NetworkFacts, NetworkSpec,
-    ServiceSpec, VolumeFacts, VolumeSpec,
+    BuildSpec, ContainerFacts, ContainerUsage, EngineFacts, ImageFacts, LiveSettings, NetworkFacts,
+    NetworkSpec, ServiceSpec, VolumeFacts, VolumeSpec,
 };
 
 mod address;
@@ -22,6 +23,7 @@ mod containers;
 mod create;
 mod create_mounts;
 mod error;
+mod exec;
 mod failure;
 pub mod fake;
 mod images;
@@ -30,15 +32,18 @@ mod observed;
 mod read;
 mod read_mounts;
 mod read_others;
+mod registries;
 mod request;
 mod session;
 mod streams;
+mod usage;
 mod version;
 mod volumes;
 
 pub use address::EngineAddress;
 pub use client::DockerEngine;
 pub use error::{EngineError, EngineErrorKind};
+pub use exec::{ExecOutput, ExecSession};
 pub use observed::{CallObserver, FinishedCall, ObservedEngine};
 
 /// What an engine call answers.
@@ -63,6 +68,8 @@ pub trait Engine: Send + Sync {
     fn containers<'a>(&'a self, filter: &'a ContainerFilter) -> Answer<'a, Vec<ContainerFacts>>;
     /// One container by id or name; `None` when there is none.
     fn container<'a>(&'a self, id: &'a str) -> Answer<'a, Option<ContainerFacts>>;
+    /// What a container uses; `None` when it does not run.
+    fn usage<'a>(&'a self, id: &'a str, reading: Reading) -> Answer<'a, Option<ContainerUsage>>;
     /// One image by reference or id; `None` when there is none.
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>>;
     /// Networks with the label `key=value`, or all.
@@ -123,10 +130,18 @@ pub trait Engine: Send + Sync {
     /// Fetches an image.
     fn pull_image<'a>(
         &'a self,
-        reference: &'a str,
-        platform: Option<&'a str>,
+        pull: &'a PullImage,
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, ()>;
+    /// Where the image's name leads in its registry now: the digest of its manifest. Nothing is
+    /// fetched. Kind `Denied` when the registry does not let us see it.
+    fn registry_digest<'a>(
+        &'a self,
+        reference: &'a str,
+        credentials: Option<&'a Credentials>,
+    ) -> Answer<'a, String>;
+    /// Whether a registry takes these credentials; kind `Denied` when it does not.
+    fn check_login<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, ()>;
     /// Builds an image from a context, a tar archive; answers with the image's id.
     fn build_image<'a>(
         &'a self,
@@ -138,6 +153,13 @@ pub trait Engine: Send + Sync {
     /// Removes an image's name, and the image with its last name.
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()>;
 
+    /// Executes a command in a running container; answers when it has begun.
+    fn exec<'a>(&'a self, container: &'a str, new: &'a NewExec) -> Answer<'a, ExecSession>;
+    /// Changes the size of a command's terminal: columns and rows.
+    fn resize_exec<'a>(&'a self, id: &'a str, size: (u16, u16)) -> Answer<'a, ()>;
+    /// What a command ended with; `None` while it runs.
+    fn exec_exit_code<'a>(&'a self, id: &'a str) -> Answer<'a, Option<i64>>;
+
     /// Output of a container, oldest first.
     fn logs<'a>(
         &'a self,
@@ -147,6 +169,33 @@ pub trait Engine: Send + Sync {
     /// What happens on the engine to containers, from now on (or from `since`). Ends with an error
     /// when the connection breaks; the caller connects again and looks at everything anew.
     fn events(&self, since: Option<Timestamp>) -> BoxStream<'_, Result<EngineEvent, EngineError>>;
+}
+
+/// An image to be fetched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PullImage {
+    /// Its name.
+    pub reference: String,
+    /// `os/architecture`, where it is not the engine's own.
+    pub platform: Option<String>,
+    /// What its registry wants to see first.
+    pub credentials: Option<Credentials>,
+}
+
+impl PullImage {
+    /// An image that everybody may fetch.
+    pub fn plain(reference: &str) -> Self {
+        Self { reference: reference.to_owned(), ..Self::default() }
+    }
+}
+
+/// How usage is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Totals alone, at once.
+    Totals,
+    /// Rates too: the engine compares two moments, which takes a second or two.
+    Rates,
 }
 
 /// Which containers to list.
@@ -188,6 +237,21 @@ pub struct RemoveContainer {
     pub force: bool,
     /// Its anonymous volumes too.
     pub anonymous_volumes: bool,
+}
+
+/// A command to be executed in a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewExec {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// As whom, instead of the container's user.
+    pub user: Option<String>,
+    /// In which folder, instead of the container's.
+    pub working_dir: Option<String>,
+    /// Variables beside the container's.
+    pub environment: BTreeMap<String, String>,
+    /// With a terminal.
+    pub tty: bool,
 }
 
 /// Which lines of a log.

@@ -12,14 +12,15 @@ use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
 use super::{
-    Answer, ContainerFilter, Engine, EngineError, EngineErrorKind, EngineEvent, LogLine,
-    LogOptions, NewContainer, RemoveContainer, SharedEngine,
+    Answer, ContainerFilter, Engine, EngineError, EngineErrorKind, EngineEvent, ExecSession,
+    LogLine, LogOptions, NewContainer, NewExec, PullImage, Reading, RemoveContainer, SharedEngine,
 };
 use crate::base::Timestamp;
 use crate::base::crash_points::CrashPoints;
+use crate::domain::registries::Credentials;
 use crate::facts::{
-    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, LiveSettings, NetworkFacts,
-    NetworkSpec, VolumeFacts, VolumeSpec,
+    Attachment, BuildSpec, ContainerFacts, ContainerUsage, EngineFacts, ImageFacts, LiveSettings,
+    NetworkFacts, NetworkSpec, VolumeFacts, VolumeSpec,
 };
 
 /// One finished call, for a metric.
@@ -131,6 +132,10 @@ impl Engine for ObservedEngine {
         self.watch(reading!("container"), id, self.inner.container(id))
     }
 
+    fn usage<'a>(&'a self, id: &'a str, reading: Reading) -> Answer<'a, Option<ContainerUsage>> {
+        self.watch(reading!("usage"), id, self.inner.usage(id, reading))
+    }
+
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>> {
         self.watch(reading!("image"), reference, self.inner.image(reference))
     }
@@ -227,12 +232,25 @@ impl Engine for ObservedEngine {
 
     fn pull_image<'a>(
         &'a self,
-        reference: &'a str,
-        platform: Option<&'a str>,
+        pull: &'a PullImage,
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, ()> {
-        let call = self.inner.pull_image(reference, platform, progress);
-        self.watch(writing!("pull_image"), reference, call)
+        let call = self.inner.pull_image(pull, progress);
+        self.watch(writing!("pull_image"), &pull.reference, call)
+    }
+
+    fn registry_digest<'a>(
+        &'a self,
+        reference: &'a str,
+        credentials: Option<&'a Credentials>,
+    ) -> Answer<'a, String> {
+        let call = self.inner.registry_digest(reference, credentials);
+        self.watch(reading!("registry_digest"), reference, call)
+    }
+
+    fn check_login<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, ()> {
+        let call = self.inner.check_login(credentials);
+        self.watch(reading!("check_login"), credentials.registry.as_str(), call)
     }
 
     fn build_image<'a>(
@@ -249,6 +267,18 @@ impl Engine for ObservedEngine {
 
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()> {
         self.watch(writing!("remove_image"), reference, self.inner.remove_image(reference))
+    }
+
+    fn exec<'a>(&'a self, container: &'a str, new: &'a NewExec) -> Answer<'a, ExecSession> {
+        self.watch(writing!("exec"), container, self.inner.exec(container, new))
+    }
+
+    fn resize_exec<'a>(&'a self, id: &'a str, size: (u16, u16)) -> Answer<'a, ()> {
+        self.watch(writing!("resize_exec"), id, self.inner.resize_exec(id, size))
+    }
+
+    fn exec_exit_code<'a>(&'a self, id: &'a str) -> Answer<'a, Option<i64>> {
+        self.watch(reading!("exec_exit_code"), id, self.inner.exec_exit_code(id))
     }
 
     fn logs<'a>(

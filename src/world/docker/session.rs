@@ -28,6 +28,26 @@ pub(super) struct Session {
     pub(super) reported_api: String,
 }
 
+impl Session {
+    /// A client whose next call is this one instead, with a JSON body: for calls that the library does
+    /// not know. Used for one `ping`, whose answer is a text of any kind.
+    pub(super) fn posting(&self, path: &'static str, body: bytes::Bytes) -> Docker {
+        let api = self.api;
+        self.docker.clone().with_request_modifier(move |mut request| {
+            *request.method_mut() = http::Method::POST;
+            let json = http::HeaderValue::from_static("application/json");
+            request.headers_mut().insert(http::header::CONTENT_TYPE, json);
+            *request.body_mut() = body_full(body.clone());
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = Some(http::uri::PathAndQuery::from_static(path));
+            if let Ok(uri) = http::Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+            adapt(request, api)
+        })
+    }
+}
+
 /// The way to one engine, which may come and go.
 pub(super) struct Connection {
     address: EngineAddress,

@@ -26,6 +26,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
     let is = |prefix: &str| route.path.starts_with(prefix);
     let families: &[&str] = match () {
         () if is("/v1/projects") && route.path.ends_with("/logs") => &["projects.logs"],
+        () if is("/v1/projects") && route.path.ends_with("/exec") => &["projects.exec"],
         () if is("/v1/projects") || is("/v1/contexts") => &["projects."],
         () if is("/v1/runs/{id}/decision") => &["runbooks.approve"],
         () if is("/v1/runs") => &["runs."],
@@ -34,6 +35,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
         () if is("/v1/schedules") => &["schedules."],
         () if is("/v1/runbooks") => &["runbooks."],
         () if is("/v1/alerts") => &["alerts."],
+        () if is("/v1/registries") => &["registries."],
         () if is("/v1/audit/export") || is("/v1/audit/cloudevents") => &["audit.export"],
         () if is("/v1/audit") && is_write => &["platform.audit"],
         () if is("/v1/audit") => &["audit.view"],
@@ -53,6 +55,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
     }
     // What no tenant owns speaks of all of them.
     let is_of_all = is("/v1/alerts")
+        || is("/v1/registries")
         || is("/v1/queue/controls")
         || is("/v1/queue/claims")
         || is("/v1/queue/types") && is_write

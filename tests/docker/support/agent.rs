@@ -1,5 +1,6 @@
 //! The agent as a real process, and the command line as its client.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -132,6 +133,26 @@ impl Agent {
             .env_remove("WHARF_CRASH_AT")
             .output()
             .expect("the client can be run")
+    }
+
+    /// The same, with words on its standard input.
+    pub fn wharf_told(&self, args: &[&str], input: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
+            .args(args)
+            .env("WHARF_SOCKET", self.state_dir.join("wharf.sock"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the client can be run");
+        let mut pipe = child.stdin.take().expect("its input");
+        let input = input.as_bytes().to_vec();
+        // Beside the reading of what it prints: it may write before it has read all. Who refuses before
+        // it reads closes the pipe.
+        let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
+        let output = child.wait_with_output().expect("the client ends");
+        writer.join().expect("the input is written");
+        output
     }
 
     /// Runs a verb on a project: `verb -f FILE -p NAME …`.

@@ -6,3 +6,4 @@ pub mod engine;
 pub mod private_engine;
 pub mod project;
 pub mod proxy;
+pub mod registry;

@@ -6,11 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::section::{Problems, Section};
 use super::{Inputs, Names, build, content, mounts, network, resources};
 use crate::base::Secret;
+use crate::base::limits::HEAL_TRIES_MAX;
 use crate::domain::compose::project::Project;
 use crate::facts::{
-    Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, Logging, PullPolicy,
-    RestartPolicy, Security, ServiceSpec, ServiceUnit, UpdateOrder, Updates,
+    Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, Logging, OnUnhealthy,
+    PullPolicy, RestartPolicy, Security, ServiceSpec, ServiceUnit, UpdateOrder, Updates,
 };
+
+/// Restarts of an unhealthy container when the service does not say how many.
+const TRIES_DEFAULT: u32 = 5;
 
 /// What a service is lowered with.
 pub(super) struct Context<'a> {
@@ -37,6 +41,7 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
         build: section.section("build").map(|build| build::lower(context, build)),
         pull_policy: pull_policy(&mut section),
         files: content::lower(context, &mut section),
+        on_unhealthy: on_unhealthy(&mut section),
         ..ServiceUnit::default()
     };
     let mut deploy = section.section("deploy");
@@ -115,6 +120,34 @@ fn updates(mut section: Section<'_>) -> Updates {
         }),
         goes_on,
         monitor: section.duration("monitor").unwrap_or_default(),
+    }
+}
+
+/// `x-wharfinger: {on_unhealthy: restart, max_restarts: 5}`: what Compose has no key for.
+fn on_unhealthy(section: &mut Section<'_>) -> OnUnhealthy {
+    const OWN: &str = "x-wharfinger";
+    let Some(mut own) = section.section(OWN) else {
+        if section.take(OWN).is_some() {
+            section.refuse(OWN, "it must be a mapping");
+        }
+        return OnUnhealthy::Tell;
+    };
+    let tries_max = own.number("max_restarts");
+    if tries_max.is_some_and(|tries| tries > HEAL_TRIES_MAX) {
+        own.refuse("max_restarts", &format!("it is at most {HEAL_TRIES_MAX}"));
+    }
+    match own.text("on_unhealthy").as_deref() {
+        Some("restart") => OnUnhealthy::Restart { tries_max: tries_max.unwrap_or(TRIES_DEFAULT) },
+        None | Some("tell") => {
+            if tries_max.is_some() {
+                own.refuse("max_restarts", "only `on_unhealthy: restart` restarts anything");
+            }
+            OnUnhealthy::Tell
+        }
+        Some(other) => {
+            own.refuse("on_unhealthy", &format!("`{other}` is neither `restart` nor `tell`"));
+            OnUnhealthy::Tell
+        }
     }
 }
 

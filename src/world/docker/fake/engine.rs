@@ -10,13 +10,14 @@ use futures_util::stream::{self, BoxStream};
 
 use super::{FakeEngine, inspect};
 use crate::base::Timestamp;
+use crate::domain::registries::Credentials;
 use crate::facts::{
-    Attachment, BuildSpec, ContainerFacts, EngineFacts, ImageFacts, LiveSettings, NetworkFacts,
-    NetworkSpec, VolumeFacts, VolumeSpec,
+    Attachment, BuildSpec, ContainerFacts, ContainerUsage, EngineFacts, ImageFacts, LiveSettings,
+    NetworkFacts, NetworkSpec, VolumeFacts, VolumeSpec,
 };
 use crate::world::docker::{
-    Answer, ContainerFilter, Engine, EngineError, EngineErrorKind, EngineEvent, LogLine,
-    LogOptions, NewContainer, RemoveContainer,
+    Answer, ContainerFilter, Engine, EngineError, EngineErrorKind, EngineEvent, ExecSession,
+    LogLine, LogOptions, NewContainer, NewExec, PullImage, Reading, RemoveContainer,
 };
 
 impl Engine for FakeEngine {
@@ -44,6 +45,10 @@ impl Engine for FakeEngine {
             state.look(position, now);
             Ok(Some(state.facts_of(&state.containers[position])))
         })
+    }
+
+    fn usage<'a>(&'a self, id: &'a str, reading: Reading) -> Answer<'a, Option<ContainerUsage>> {
+        self.read("usage", id, move |state| Ok(state.usage(id, reading)))
     }
 
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>> {
@@ -145,15 +150,32 @@ impl Engine for FakeEngine {
 
     fn pull_image<'a>(
         &'a self,
-        reference: &'a str,
-        _platform: Option<&'a str>,
+        pull: &'a PullImage,
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, ()> {
+        let reference = pull.reference.as_str();
         self.write("pull_image", reference, move |state, _| {
+            state.let_in(reference, pull.credentials.as_ref())?;
             state.pull(reference)?;
             progress(format!("Pulled {reference}"));
             Ok(())
         })
+    }
+
+    fn registry_digest<'a>(
+        &'a self,
+        reference: &'a str,
+        credentials: Option<&'a Credentials>,
+    ) -> Answer<'a, String> {
+        self.read("registry_digest", reference, move |state| {
+            state.let_in(reference, credentials)?;
+            state.registry_digest(reference)
+        })
+    }
+
+    fn check_login<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, ()> {
+        let registry = credentials.registry.as_str();
+        self.read("check_login", registry, move |state| state.check_login(credentials))
     }
 
     fn build_image<'a>(
@@ -173,6 +195,18 @@ impl Engine for FakeEngine {
 
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()> {
         self.write("remove_image", reference, move |state, _| state.remove_image(reference))
+    }
+
+    fn exec<'a>(&'a self, container: &'a str, new: &'a NewExec) -> Answer<'a, ExecSession> {
+        self.write("exec", container, move |state, _| state.exec(container, new))
+    }
+
+    fn resize_exec<'a>(&'a self, _id: &'a str, _size: (u16, u16)) -> Answer<'a, ()> {
+        self.read("resize_exec", "", |_| Ok(()))
+    }
+
+    fn exec_exit_code<'a>(&'a self, id: &'a str) -> Answer<'a, Option<i64>> {
+        self.read("exec_exit_code", id, move |state| Ok(state.exec_exit_code(id)))
     }
 
     fn logs<'a>(

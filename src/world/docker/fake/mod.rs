@@ -14,11 +14,13 @@ use tokio::sync::watch;
 
 use super::{Answer, EngineError, EngineErrorKind};
 use crate::base::Clock;
+use crate::domain::registries::Credentials;
 use crate::facts::{ImageFacts, LiveSettings, Protocol};
 
 mod build;
 mod container;
 mod engine;
+mod exec;
 mod inspect;
 mod state;
 
@@ -109,6 +111,11 @@ impl FakeEngine {
     /// Puts an image on the engine.
     pub fn add_image(&self, facts: ImageFacts) {
         self.lock().state.add_image(facts);
+    }
+
+    /// Lets a registry ask who pulls, and take only these credentials.
+    pub fn want_login(&self, credentials: Credentials) {
+        self.lock().state.logins.insert(credentials.registry.clone(), credentials);
     }
 
     /// Lets a registry hold an image under this reference.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::container::Container;
 use super::{Behaviour, Refused, refuse};
 use crate::base::{Digest, Timestamp};
+use crate::domain::registries::{Credentials, RegistryHost, registry_of};
 use crate::facts::{
     Attachment, BuildSpec, ImageFacts, NetworkFacts, NetworkSpec, Protocol, VolumeFacts, VolumeSpec,
 };
@@ -17,6 +18,8 @@ const PREDEFINED_NETWORKS: [&str; 3] = ["bridge", "host", "none"];
 pub(super) struct State {
     pub(super) images: Vec<ImageFacts>,
     pub(super) registry: BTreeMap<String, ImageFacts>,
+    /// Registries that ask who pulls, and what they want to hear.
+    pub(super) logins: BTreeMap<RegistryHost, Credentials>,
     pub(super) containers: Vec<Container>,
     pub(super) networks: Vec<NetworkFacts>,
     pub(super) volumes: BTreeMap<String, VolumeFacts>,
@@ -29,6 +32,8 @@ pub(super) struct State {
     pub(super) epoch: u64,
     /// Every name and id that there ever was.
     known: BTreeSet<String>,
+    /// What commands ended with, by their ids.
+    pub(super) exec_exit_codes: BTreeMap<String, i64>,
     ids_made: u64,
     addresses_given: u64,
 }
@@ -38,6 +43,7 @@ impl Default for State {
         let mut state = Self {
             images: Vec::new(),
             registry: BTreeMap::new(),
+            logins: BTreeMap::new(),
             containers: Vec::new(),
             networks: Vec::new(),
             volumes: BTreeMap::new(),
@@ -47,6 +53,7 @@ impl Default for State {
             ignores_updates: false,
             epoch: 0,
             known: BTreeSet::new(),
+            exec_exit_codes: BTreeMap::new(),
             ids_made: 0,
             addresses_given: 0,
         };
@@ -110,6 +117,39 @@ impl State {
             }
             None => refuse(Kind::ImageUnavailable, format!("no registry holds {reference}")),
         }
+    }
+
+    /// Whether the image's registry shows it to whoever has these credentials.
+    pub(super) fn let_in(
+        &self,
+        reference: &str,
+        credentials: Option<&Credentials>,
+    ) -> Result<(), Refused> {
+        let registry = registry_of(reference);
+        let wanted = registry.and_then(|registry| self.logins.get(&registry));
+        match wanted {
+            Some(wanted) if credentials != Some(wanted) => {
+                refuse(Kind::Denied, format!("{reference}: no basic auth credentials"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_login(&self, credentials: &Credentials) -> Result<(), Refused> {
+        match self.logins.get(&credentials.registry) {
+            Some(wanted) if wanted == credentials => Ok(()),
+            Some(_) => refuse(Kind::Denied, "unauthorized: authentication required"),
+            None => refuse(Kind::Internal, format!("{} does not answer", credentials.registry)),
+        }
+    }
+
+    /// The digest by which the registry's image is known, or one that stands for it.
+    pub(super) fn registry_digest(&self, reference: &str) -> Result<String, Refused> {
+        let Some(facts) = self.registry.get(reference) else {
+            return refuse(Kind::ImageUnavailable, format!("no registry holds {reference}"));
+        };
+        let known = facts.digests.iter().find_map(|digest| digest.split_once('@'));
+        Ok(known.map_or_else(|| facts.id.clone(), |(_, digest)| digest.to_owned()))
     }
 
     pub(super) fn build(
