@@ -9,7 +9,7 @@ use super::agent_config;
 use super::exit::{CliError, Exit};
 use super::grammar::Files;
 use super::output::Output;
-use super::project_files::{read_bundle, read_project};
+use super::project_files::{Scale, read_bundle, read_project};
 use super::projects::wrong_files;
 use super::sarif::{self, Level};
 use crate::base::Diagnostic;
@@ -60,7 +60,7 @@ pub(super) fn check(
         Some(file) => agent_config::read(file)?.rules,
         None => Rules::default(),
     };
-    let bundle = read_bundle(&files.options()?).map_err(wrong_files)?;
+    let bundle = read_bundle(&files.options()?, &Scale::new()).map_err(wrong_files)?;
     let project = load_bundle(&bundle).map_err(wrong_files)?;
     let spec = lower(&project, &bundle.inputs()).map_err(wrong_files)?;
     let judged = judgements(&project, &spec, &rules, stage);
