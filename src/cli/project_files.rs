@@ -254,6 +254,26 @@ mod tests {
         assert_eq!(why, "it is a directory");
     }
 
+    #[test]
+    fn numbers_of_containers_are_declared_by_one_more_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let compose =
+            "services:\n  web: {image: i, scale: 2}\n  db: {image: i, deploy: {replicas: 1}}\n";
+        fs::write(dir.path().join("compose.yaml"), compose).unwrap();
+        let directory = dir.path().to_string_lossy().into_owned();
+        let files = vec!["compose.yaml".to_owned()];
+        let options = Options { directory, files, ..Options::default() };
+        let scale = |service: &str| Scale::from([(service.to_owned(), 5)]);
+        for service in ["web", "db"] {
+            let bundle = read_bundle(&options, &scale(service)).unwrap();
+            let project = crate::domain::compose::load_bundle(&bundle).unwrap();
+            let spec = crate::domain::compose::lower(&project, &bundle.inputs()).unwrap();
+            assert_eq!(spec.services[service].replicas, 5);
+        }
+        let problems = read_bundle(&options, &scale("webb")).unwrap_err();
+        assert!(problems.to_string().contains("`--scale webb=…` names no service"), "{problems}");
+    }
+
     fn listed(root: &Path, dockerfile: &str) -> Vec<String> {
         let entries = list_context(root, dockerfile).unwrap();
         entries.into_iter().map(|entry| entry.path).collect()

@@ -183,3 +183,37 @@ async fn killed_at_any_point_one_version_or_the_other_serves_in_the_end() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_is_exactly_the_plan_and_planning_writes_nothing() {
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(FLEET).await.assert(Outcome::Succeeded);
+    let changed = FLEET.replace("scale: 3", "scale: 2\n    mem_limit: 64m");
+    let changed = changed.replace("ports: ['8080:80']", "ports: ['8080:80']\n    user: '1000'");
+    let changed = format!("{changed}  late: {{ image: 'app:1', command: [serve] }}\n");
+    host.engine.forget_calls();
+    let bundle = crate::operations::harness::bundle(&changed);
+    let declared = crate::operations::rollout::Declared::from_bundle(&bundle).unwrap();
+    let workspace = agent.store.scope().workspace_id;
+    let options = crate::domain::rollout::PlanOptions::explicit();
+    let preview = agent.rollout.preview(workspace, &declared, &options).await.unwrap();
+    assert_eq!(written(&host.engine), [""; 0], "a plan writes nothing");
+    let plan = preview.plan;
+    let key = |step: &crate::domain::rollout::Step| {
+        format!("{}:{}", step.action.title().replace(' ', "_"), step.subject)
+    };
+    let mut planned: Vec<String> = plan.steps.iter().map(key).collect();
+    let digest = plan.digest().unwrap();
+    let ended = agent.up(&changed).await;
+    ended.assert(Outcome::Succeeded);
+    assert_eq!(ended.run.context.details.plan_digest, Some(digest));
+    let mut done: Vec<String> = ended.keys().into_iter().map(str::to_owned).collect();
+    planned.sort();
+    done.sort();
+    assert_eq!(done, planned);
+    let summary: Vec<String> =
+        plan.summary().iter().map(|(kind, count)| format!("{count} to {}", kind.word())).collect();
+    let expect = ["1 to create", "2 to update", "1 to replace", "1 to remove"];
+    assert_eq!(summary, expect, "{}", plan.diff());
+}
