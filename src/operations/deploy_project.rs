@@ -44,8 +44,8 @@ impl DeployProject {
                 return RunEnd::ended(End::Failed);
             }
         };
-        if inputs.cause == DeployCause::Apply
-            && self.rollout.rules.deny_anything()
+        if self.rollout.rules.deny_anything()
+            && !self.keeps_deployed(&run, &inputs).await
             && let Some(end) = self.refused(&run, &declared).await
         {
             return end;
@@ -89,8 +89,16 @@ impl DeployProject {
 }
 
 impl DeployProject {
-    /// How the run ends when the rules do not let these files be deployed. What was deployed before
-    /// they were is kept as it is: only who applies files is told to mend them.
+    /// Whether the agent only keeps what is deployed already: a rule that came later stops nobody's
+    /// containers from being started again. Files that were refused are not let in by this door.
+    async fn keeps_deployed(&self, run: &RunContext, inputs: &DeployInputs) -> bool {
+        let workspace = run.run().workspace_id;
+        let project = self.rollout.store.project(workspace, inputs.project.clone()).await;
+        let deployed = project.ok().flatten().and_then(|project| project.deployed_revision_id);
+        inputs.cause == DeployCause::Convergence && deployed == Some(inputs.revision_id)
+    }
+
+    /// How the run ends when the rules do not let these files be deployed.
     async fn refused(&self, run: &RunContext, declared: &Declared) -> Option<RunEnd> {
         let (workspace, tenant) = (run.run().workspace_id, run.run().tenant_id);
         let judged = match self.rollout.observe(workspace, &declared.spec).await {

@@ -209,12 +209,20 @@ async fn files_that_break_a_denied_rule_are_not_deployed_and_what_runs_is_kept()
     let choices = DeployChoices::default();
     let preview =
         agent.projects.preview(PROJECT, &bundle(LATEST), choices, &asker()).await.unwrap();
+    let notices = preview.plan.notices.iter().filter(|it| it.code.starts_with("rule."));
     let codes: Vec<(&str, &str)> =
-        preview.plan.notices.iter().map(|it| (it.subject.as_str(), it.code.as_str())).collect();
+        notices.map(|it| (it.subject.as_str(), it.code.as_str())).collect();
     let expect = [("db", "rule.image_tag"), ("db", "rule.limits"), ("web", "rule.limits")];
     assert_eq!(codes, expect);
-    // What was applied is kept: nobody applies anything.
+    // Files that were refused do not come in through another door.
+    assert_eq!(agent.converge().await.run.outcome().key(), "blocked");
+    // What was deployed before a rule is kept, although it breaks it now.
+    agent.projects.rules().set(Rules::off());
+    agent.up(WEB).await;
+    rules.set(Stage::Production, CheckId::Limits, Action::Deny);
+    agent.projects.rules().set(rules);
     assert_eq!(agent.converge().await.run.outcome().key(), "succeeded");
+    assert_eq!(agent.up(WEB).await.run.outcome().key(), "blocked");
     // In another stage the same files are deployed.
     agent.projects.rules().set(Rules::default());
     assert_ne!(agent.up(WEB).await.run.outcome().key(), "blocked");
