@@ -93,7 +93,7 @@ fn bad(detail: impl Into<String>) -> Problem {
 /// Reads the first frame.
 async fn spec(body: &mut BodyDataStream, frames: &mut Frames) -> Result<ExecNew, Problem> {
     loop {
-        if let Some(frame) = frames.next()? {
+        if let Some(frame) = frames.take()? {
             if frame.kind != FrameKind::Spec {
                 return Err(bad("the first frame must say what is to be executed"));
             }
@@ -134,7 +134,7 @@ fn carry(
 async fn feed(mut body: BodyDataStream, mut frames: Frames, told: mpsc::Sender<Told>) {
     let mut is_over = false;
     loop {
-        let word = match frames.next() {
+        let word = match frames.take() {
             Ok(Some(frame)) => match frame.kind {
                 FrameKind::Input => Told::Input(frame.content),
                 FrameKind::InputEnds => Told::InputEnds,

@@ -51,6 +51,8 @@ pub const ENGINE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ENGINE_BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// One image pull.
 pub const ENGINE_PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Layers of one image whose progress is summed up; an image has at most 127.
+pub const PULL_LAYERS_MAX: usize = 256;
 /// Retries of an engine call that changes nothing.
 pub const ENGINE_READ_RETRIES_MAX: u32 = 3;
 /// How long a run waits for an engine that went away: an upgrade of the engine takes less.

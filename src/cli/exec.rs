@@ -88,7 +88,7 @@ async fn carry(
             .hint("the command may go on in the container")
     };
     loop {
-        let read = frames.next().map_err(|error| CliError::new(Exit::Internal, error.to_string()));
+        let read = frames.take().map_err(|error| CliError::new(Exit::Internal, error.to_string()));
         match read? {
             Some(frame) => {
                 if let Some(exit) = show(&frame)? {

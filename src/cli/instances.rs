@@ -88,7 +88,7 @@ fn memory(instance: &InstanceView) -> String {
 }
 
 fn mib(bytes: u64) -> String {
-    format!("{}.{}M", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20)
+    format!("{}.{}M", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }
 
 fn pids(instance: &InstanceView) -> String {

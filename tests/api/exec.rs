@@ -30,7 +30,7 @@ async fn exec(agent: &Fixture, first: Frame) -> (u16, Vec<Frame>, Value) {
     let mut frames = Frames::default();
     frames.push(&bytes);
     let mut found = Vec::new();
-    while let Ok(Some(frame)) = frames.next() {
+    while let Ok(Some(frame)) = frames.take() {
         found.push(frame);
     }
     (status, found, serde_json::from_slice(&bytes).unwrap_or_default())

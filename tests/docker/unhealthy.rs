@@ -33,7 +33,7 @@ fn webhook() -> (String, Arc<Mutex<Vec<String>>>) {
     let address = format!("http://{}/", listener.local_addr().unwrap());
     let heard = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&heard);
-    std::thread::spawn(move || {
+    let answers = move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
@@ -47,7 +47,8 @@ fn webhook() -> (String, Arc<Mutex<Vec<String>>>) {
             kept.lock().unwrap().push(text(&said));
             let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
         }
-    });
+    };
+    std::thread::Builder::new().name("webhook".to_owned()).spawn(answers).unwrap();
     (address, heard)
 }
 

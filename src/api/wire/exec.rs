@@ -101,7 +101,7 @@ impl Frames {
     ///
     /// # Errors
     /// When what came is none.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn take(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(head) = self.0.get(..HEAD_BYTES) else { return Ok(None) };
         let letter = char::from(head[0]).to_string();
         let kind: FrameKind = letter.parse().map_err(|_| FrameError::Kind)?;
@@ -183,7 +183,7 @@ mod tests {
         let (mut frames, mut found) = (Frames::default(), Vec::new());
         for part in bytes.chunks(piece) {
             frames.push(part);
-            while let Some(frame) = frames.next()? {
+            while let Some(frame) = frames.take()? {
                 found.push(frame);
             }
         }

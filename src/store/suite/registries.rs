@@ -63,7 +63,7 @@ pub(crate) async fn a_registry_has_one_login_which_can_be_changed_and_forgotten(
     assert!(matches!(refused.conflict(), Some(Conflict::Taken { .. })), "{refused}");
     let changed = Login { username: "bot".to_owned(), ..first };
     put(&fixture, changed.clone(), "another").await.unwrap();
-    assert_eq!(known(&fixture).await, [changed.clone()]);
+    assert_eq!(known(&fixture).await, vec![changed.clone()]);
     assert_eq!(password(&fixture, 1).await.as_deref(), Some("another"));
     let forget =
         |workspace_id| Write::Registry(RegistryWrite::DropLogin { workspace_id, id: changed.id });

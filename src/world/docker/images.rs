@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use bollard::body_full;
 use bollard::errors::Error;
-use bollard::models::{BuildInfo, CreateImageInfo};
+use bollard::models::BuildInfo;
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, RemoveImageOptions};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use tokio::time::Instant;
 
 use super::failure::{absent, is_about_missing_image, one_line};
+use super::pull_progress::PullProgress;
 use super::request::segment;
 use super::session::{Connection, MANY_VALUES, Session};
 use super::{EngineError, EngineErrorKind, PullImage, read_others, registries};
@@ -64,9 +66,10 @@ pub(super) async fn pull(
     };
     let follow = |session: Arc<Session>| async move {
         let mut reports = Box::pin(session.docker.create_image(Some(request), None, credentials));
+        let mut so_far = PullProgress::default();
         while let Some(report) = reports.try_next().await? {
-            if let Some(line) = pull_line(&report) {
-                progress(line);
+            if let Some(line) = so_far.take(&report, Instant::now()) {
+                progress(format!("{reference}: {line}"));
             }
         }
         Ok(())
@@ -90,16 +93,6 @@ fn split_tag(reference: &str) -> (&str, Option<&str>) {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (reference, Some("latest")),
     }
-}
-
-fn pull_line(report: &CreateImageInfo) -> Option<String> {
-    let status = report.status.as_ref()?;
-    let done = report.progress_detail.as_ref().and_then(|detail| {
-        let (current, total) = (detail.current?, detail.total?);
-        (total > 0).then(|| format!(" {}%", current.saturating_mul(100) / total))
-    });
-    let layer = report.id.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
-    Some(format!("{layer}{status}{}", done.unwrap_or_default()))
 }
 
 pub(super) async fn build(

@@ -29,6 +29,7 @@ pub mod fake;
 mod images;
 mod networks;
 mod observed;
+mod pull_progress;
 mod read;
 mod read_mounts;
 mod read_others;

@@ -149,7 +149,8 @@ impl Agent {
         let input = input.as_bytes().to_vec();
         // Beside the reading of what it prints: it may write before it has read all. Who refuses before
         // it reads closes the pipe.
-        let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
+        let writer = std::thread::Builder::new().name("input".to_owned());
+        let writer = writer.spawn(move || drop(pipe.write_all(&input))).expect("a thread");
         let output = child.wait_with_output().expect("the client ends");
         writer.join().expect("the input is written");
         output
