@@ -91,7 +91,7 @@ fn scaled(
         Loaded::Done(project) => Ok(*project),
         Loaded::Needs(paths) => {
             let message = format!("numbers of containers lead to further files: {paths:?}");
-            Err(Diagnostic::new("compose.file", message).into())
+            Err(Diagnostic::new("compose.bundle_incomplete", message).into())
         }
     }
 }

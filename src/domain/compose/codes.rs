@@ -35,6 +35,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("compose.project_name", "The project's name is malformed"),
     ("compose.tag", "A YAML tag has no meaning here"),
     ("compose.unknown_key", "A key is unknown"),
+    ("compose.unknown_service", "A service that was named is not declared"),
     ("compose.variable_missing", "A variable that is required has no value"),
     ("compose.variable_unset", "A variable is not set"),
     ("compose.wrong_kind", "A value is of the wrong kind"),
