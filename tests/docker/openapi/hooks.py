@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import tarfile
 
 import schemathesis
@@ -16,6 +17,13 @@ def tar(_, value):
     with tarfile.open(fileobj=archive, mode="w") as writer:
         writer.addfile(file, io.BytesIO(content))
     return archive.getvalue()
+
+
+@schemathesis.serializer("application/vnd.wharf.exec")
+def frames(_, value):
+    """What is to be executed, by whatever was made up, and the end of its input."""
+    asked = json.dumps({"service": "web", "command": [str(value)]}).encode(errors="replace")
+    return b"s" + struct.pack(">I", len(asked)) + asked + b"e" + bytes(4)
 
 
 @schemathesis.deserializer("application/x-ndjson")
