@@ -270,7 +270,8 @@ pub(super) fn end_line(run: &RunView) -> String {
     if let (Some(started), Some(completed)) = (run.started_at, run.completed_at) {
         line.push_str(&format!(" in {}", duration(between(started, completed))));
     }
-    let shown = ["built", "created", "recreated", "started", "stopped", "removed", "failed"];
+    let shown =
+        ["built", "created", "updated", "recreated", "started", "stopped", "removed", "failed"];
     let counts: Vec<String> = shown
         .iter()
         .filter_map(|key| Some((key, run.summary_counts.get(*key)?)))
