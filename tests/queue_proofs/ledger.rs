@@ -273,10 +273,13 @@ impl Unitary<'_> {
     }
 }
 
-/// Two runs of one identity, both acknowledged before anybody had tried to end the first.
+/// Two runs of one identity: somebody asked and was given the second one while the first was active
+/// for certain, from its first acknowledgement that was heard to the first try to end it. A slow
+/// client may hear of a run when it has ended long since: what counts is that all of its asking, from
+/// the sending to the answer, fell into that time.
 fn two_active(history: &[Entry]) -> Vec<Broken> {
     let mut ended: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut known: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    let mut known: BTreeMap<&str, BTreeMap<&str, Vec<(u64, u64)>>> = BTreeMap::new();
     for entry in history {
         match &entry.what {
             What::Said { unit, word: Word::Complete, .. } => {
@@ -284,25 +287,30 @@ fn two_active(history: &[Entry]) -> Vec<Broken> {
                 *first = entry.sent.min(*first);
             }
             What::Asked { identity, told: Asked::Acknowledged { run } } => {
-                let first = known.entry(identity).or_default().entry(run).or_insert(entry.heard);
-                *first = entry.heard.min(*first);
+                let asked = known.entry(identity).or_default().entry(run).or_default();
+                asked.push((entry.sent, entry.heard));
             }
             _ => {}
         }
     }
-    let mut broken = Vec::new();
-    for (identity, runs) in known {
-        let mut runs: Vec<(&str, u64)> = runs.into_iter().collect();
-        runs.sort_by_key(|(_, heard)| *heard);
-        for pair in runs.windows(2) {
-            let ((first, _), (second, heard)) = (pair[0], pair[1]);
-            if ended.get(first).is_none_or(|ended| *ended > heard) {
-                let (identity, first) = (identity.to_owned(), first.to_owned());
-                broken.push(Broken::TwoActive { identity, first, second: second.to_owned() });
+    let mut broken = BTreeSet::new();
+    for (identity, runs) in &known {
+        for (first, asked) in runs {
+            let from = asked.iter().map(|(_, heard)| *heard).min().unwrap_or(u64::MAX);
+            let to = ended.get(first).copied().unwrap_or(u64::MAX);
+            let is_within = |(sent, heard): &(u64, u64)| *sent > from && *heard < to;
+            for (second, asked) in runs {
+                if first != second && asked.iter().any(is_within) {
+                    broken.insert(Broken::TwoActive {
+                        identity: (*identity).to_owned(),
+                        first: (*first).to_owned(),
+                        second: (*second).to_owned(),
+                    });
+                }
             }
         }
     }
-    broken
+    broken.into_iter().collect()
 }
 
 /// A run of a subject that began while the worker of another one still had its word accepted.

@@ -115,6 +115,13 @@ fn two_active_runs_of_one_identity_are_found() {
 }
 
 #[test]
+fn a_run_that_its_client_heard_of_late_is_not_a_second_one() {
+    // By then it had ended, and the next one was active.
+    let forge = |history: &mut Vec<Entry>, _: &mut Facts| history[0].heard = 84;
+    check_forged(forge, &[]);
+}
+
+#[test]
 fn a_token_that_two_holders_have_is_found() {
     let forge = |history: &mut Vec<Entry>, _: &mut Facts| {
         history.push(began(41, &unit("a"), 2));
