@@ -273,13 +273,16 @@ impl Unitary<'_> {
     }
 }
 
+/// When runs were asked for and given, each from the sending to the answer.
+type Askings<'a> = BTreeMap<&'a str, Vec<(u64, u64)>>;
+
 /// Two runs of one identity: somebody asked and was given the second one while the first was active
 /// for certain, from its first acknowledgement that was heard to the first try to end it. A slow
 /// client may hear of a run when it has ended long since: what counts is that all of its asking, from
 /// the sending to the answer, fell into that time.
 fn two_active(history: &[Entry]) -> Vec<Broken> {
     let mut ended: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut known: BTreeMap<&str, BTreeMap<&str, Vec<(u64, u64)>>> = BTreeMap::new();
+    let mut known: BTreeMap<&str, Askings<'_>> = BTreeMap::new();
     for entry in history {
         match &entry.what {
             What::Said { unit, word: Word::Complete, .. } => {
@@ -313,14 +316,19 @@ fn two_active(history: &[Entry]) -> Vec<Broken> {
     broken.into_iter().collect()
 }
 
-/// A run of a subject that began while the worker of another one still had its word accepted.
+/// Two runs of one subject that were executed at once. A worker has its run for certain from when it
+/// heard of its claim to when it sent the last word that was accepted. Either these times of two runs
+/// overlap, or all of the second one's claiming fell into that of the first. A slow worker may hear of
+/// its claim when it has lost it since: that alone says nothing.
 fn locks_broken(history: &[Entry]) -> Vec<Broken> {
-    let mut subjects: BTreeMap<&str, Vec<(u64, &str, u32)>> = BTreeMap::new();
+    let mut subjects: BTreeMap<&str, Vec<Claimed<'_>>> = BTreeMap::new();
     let mut last_word: BTreeMap<(&str, u32), u64> = BTreeMap::new();
     for entry in history {
         match &entry.what {
             What::Began { unit, attempt, subject: Some(subject) } if unit.job.is_none() => {
-                subjects.entry(subject).or_default().push((entry.heard, &unit.run, *attempt));
+                let (sent, heard) = (entry.sent, entry.heard);
+                let claimed = Claimed { heard, sent, run: &unit.run, attempt: *attempt };
+                subjects.entry(subject).or_default().push(claimed);
             }
             What::Said { unit, attempt, told: Told::Accepted, .. } if unit.job.is_none() => {
                 let last = last_word.entry((&unit.run, *attempt)).or_default();
@@ -329,22 +337,33 @@ fn locks_broken(history: &[Entry]) -> Vec<Broken> {
             _ => {}
         }
     }
+    let until = |it: &Claimed<'_>| last_word.get(&(it.run, it.attempt)).copied().unwrap_or(0);
     let mut broken = Vec::new();
-    for (subject, mut begins) in subjects {
-        begins.sort_unstable();
-        for (place, (_, first, attempt)) in begins.iter().enumerate() {
-            let last = last_word.get(&(*first, *attempt));
-            let other = begins[place..]
-                .iter()
-                .take_while(|(heard, ..)| last.is_some_and(|last| heard < last))
-                .find(|(_, run, _)| run != first);
-            if let Some((_, second, _)) = other {
-                let (first, second) = ((*first).to_owned(), (*second).to_owned());
+    for (subject, mut claims) in subjects {
+        claims.sort_unstable();
+        for (place, first) in claims.iter().enumerate() {
+            let had = until(first);
+            let is_at_once = |second: &&Claimed<'_>| {
+                second.run != first.run
+                    && (second.heard < until(second) || second.sent > first.heard)
+            };
+            let later = claims[place + 1..].iter().take_while(|second| second.heard < had);
+            if let Some(second) = later.into_iter().find(is_at_once) {
+                let (first, second) = (first.run.to_owned(), second.run.to_owned());
                 broken.push(Broken::TwoOnSubject { subject: subject.to_owned(), first, second });
             }
         }
     }
     broken
+}
+
+/// A claim of a run, by when it was heard of.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Claimed<'a> {
+    heard: u64,
+    sent: u64,
+    run: &'a str,
+    attempt: u32,
 }
 
 fn check_run(

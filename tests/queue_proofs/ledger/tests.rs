@@ -191,6 +191,16 @@ fn two_runs_that_work_on_one_subject_are_found() {
 }
 
 #[test]
+fn a_claim_that_its_worker_heard_of_late_is_no_second_holder() {
+    // Attempt 1 at `a` was lost before `c` was claimed, but only then did its worker hear of it.
+    let forge = |history: &mut Vec<Entry>, _: &mut Facts| {
+        history[1].heard = 87;
+        history[9] = said(88, &unit("c"), 1, Word::Complete, Told::Accepted);
+    };
+    check_forged(forge, &[]);
+}
+
+#[test]
 fn what_many_processes_append_is_read_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
