@@ -26,7 +26,7 @@ use wharfinger::world::clock::SystemClock;
 use wharfinger::world::host::SystemEntropy;
 
 /// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();

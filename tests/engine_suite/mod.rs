@@ -24,7 +24,7 @@ pub mod round_trip;
 pub mod streams;
 
 /// How long anything that is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Tells the container of this name how to behave.
 pub type Script = Box<dyn Fn(&str, Behaviour) + Send + Sync>;

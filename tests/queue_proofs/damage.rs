@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::agent::Agent;
 use crate::ledger::acknowledged;
 use crate::load::{Load, clients_of};
-use crate::look;
+use crate::{look, wait_until};
 
 /// Bytes of a page of the database.
 const PAGE: u64 = 4096;
@@ -32,9 +32,9 @@ impl Killed {
         let mut agent = Agent::on_sqlite_in(folder.path());
         let load = Load::start(&clients_of(&agent.socket(), 4), 5, Duration::from_millis(10));
         std::thread::sleep(Duration::from_millis(1500));
+        wait_until("enough is acknowledged", || acknowledged(&load.history()).len() > 10);
         agent.kill();
         let acknowledged = acknowledged(&load.history());
-        assert!(acknowledged.len() > 10, "this proves too little");
         Self { folder, acknowledged }
     }
 

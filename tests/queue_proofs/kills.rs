@@ -22,6 +22,8 @@ const KILLS_PER_LIFE: u64 = 100;
 const PROBE: &str = "proof.probe";
 /// The longest time from the start of the process to the first claim, of 99 in 100 restarts.
 const FIRST_CLAIM_MAX: Duration = Duration::from_millis(50);
+/// Runs that a life must have acknowledged before it ends, however long a busy machine takes.
+const ACKNOWLEDGED_MIN: usize = 20;
 /// Fewer restarts than that have no percentile.
 const MEASURED_MIN: usize = 100;
 
@@ -156,6 +158,9 @@ fn check_new(agent: &Agent, history: &[Entry], known: &mut BTreeSet<String>) {
 /// Lets everything end, and judges it.
 fn end(sum: &mut Sum, agent: &Agent, load: Load, watch: Watch) {
     let mut client = agent.client();
+    wait_until("enough is asked for and looked at", || {
+        acknowledged(&load.history()).len() > ACKNOWLEDGED_MIN && watch.looks() > 0
+    });
     load.stop_asking();
     wait_until("all runs have ended", || look::open_runs(&mut client, TYPE) == Some(0));
     let history = load.finish();
@@ -163,9 +168,7 @@ fn end(sum: &mut Sum, agent: &Agent, load: Load, watch: Watch) {
     assert!(twice.is_empty(), "active twice: {twice:?}");
     let facts = look::facts(&mut client, TYPE);
     assert_eq!(check(&history, &facts), Vec::<Broken>::new());
-    let acknowledged = acknowledged(&history).len();
-    assert!(acknowledged > 20 && looks > 0, "this proves too little");
-    sum.acknowledged += acknowledged;
+    sum.acknowledged += acknowledged(&history).len();
     sum.again += facts.runs.values().filter(|run| run.attempt > 1).count();
     sum.unknown += history.iter().filter(|entry| entry.is_unknown()).count();
     sum.looks += looks;

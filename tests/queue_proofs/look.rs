@@ -72,6 +72,11 @@ impl Watch {
         Self { stop, looks, thread }
     }
 
+    /// How often it has looked so far.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+
     /// The identities that were active twice, and how often it looked.
     pub(crate) fn finish(self) -> (BTreeSet<String>, u64) {
         self.stop.store(true, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use wharfinger::store::transfer::archive::Decoder;
 use wharfinger::store::transfer::{self, Part};
 
 /// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();

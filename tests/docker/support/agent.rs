@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::project::Project;
 
 /// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits for a condition; panics with its name when it does not come true.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
