@@ -48,7 +48,8 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
         assert!(refused.retry_after.is_some(), "it does not say when to try again");
         std::thread::sleep(Duration::from_millis(700));
         assert!(!agent.has_ended(), "the agent ended:\n{}", agent.log());
-        let lost = look::lost(&mut client, &acknowledged(&load.history()));
+        let known = acknowledged(&load.history());
+        let lost = look::lost(&mut client, &known);
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
         std::fs::remove_file(&filler).unwrap();
         wait_until("writes are taken again", || {

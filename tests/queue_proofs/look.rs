@@ -145,13 +145,24 @@ fn fact(client: &mut Client, run: &Value) -> (String, RunFact) {
 pub(crate) fn lost<'a>(
     client: &mut Client,
     runs: impl IntoIterator<Item = &'a String>,
-) -> Vec<String> {
-    let is_lost = |id: &&String| match client.get(&format!("/v1/runs/{id}")) {
-        Heard::Answer(Answer { status: 200, .. }) => false,
-        Heard::Answer(Answer { status: 404, .. }) => true,
-        other => panic!("run {id}: {other:?}"),
-    };
-    runs.into_iter().filter(is_lost).cloned().collect()
+) -> BTreeSet<&'a str> {
+    let mut missing: BTreeSet<&str> = runs.into_iter().map(String::as_str).collect();
+    let mut after = String::new();
+    // Newest first, many at once: asked for one by one, a load could make them faster than that.
+    while !missing.is_empty() {
+        let heard = client.get(&format!("/v1/runs?limit=500{after}"));
+        let Heard::Answer(Answer { status: 200, body, .. }) = heard else {
+            panic!("the list of runs: {heard:?}")
+        };
+        for run in body["items"].as_array().unwrap() {
+            missing.remove(run["id"].as_str().unwrap());
+        }
+        match body["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    missing
 }
 
 /// Follows the chain of the audit log in a copy of what an agent has on its disk, and gives the
