@@ -43,5 +43,6 @@ pub use owners::{owner_id, refuse_other_agents};
 pub use plan::{Action, Notice, Plan, Step, StepId, Target};
 pub use planner::{networks_in_order, plan};
 pub use removal::{RemovalOptions, plan_removal};
+pub use replacing::failed_by_itself;
 pub use restarting::plan_restart;
 pub use start::{EXITED_BY_SIGNAL, Wanted, wants_start};

@@ -91,8 +91,8 @@ pub struct PlanOptions {
     pub fresh_containers: BTreeSet<String>,
     /// Containers of which this run found that they do not come to be as they have to, by id.
     pub given_up: BTreeSet<String>,
-    /// Replacements that failed and were taken back, by service: what [`Contract::attempt`] says of
-    /// them. The agent does not try them again by itself.
+    /// Replacements that failed by themselves and were taken back, by service: what
+    /// [`Contract::attempt`] says of them. The agent does not try them again by itself.
     pub failed_attempts: BTreeMap<String, Digest>,
 }
 

@@ -1,10 +1,13 @@
 //! Decides how a container makes way for its successor. Owns the rule when the two may run side by
-//! side, and the name of one that is kept for a return. Face: `side_by_side`, `Way`. Never looks at
+//! side, and the name of one that is kept for a return. Face: `side_by_side`, `Way`, `failed_by_itself`. Never looks at
 //! an engine.
 
+use super::Exit;
 use super::naming::REPLACED_ID_DIGITS;
+use super::start::was_interrupted;
 use crate::facts::{
-    Attachment, ContainerFacts, ContainerState, MountKind, NetworkMode, ServiceUnit, UpdateOrder,
+    Attachment, ContainerFacts, ContainerState, Health, MountKind, NetworkMode, ServiceUnit,
+    UpdateOrder,
 };
 
 /// How a container makes way.
@@ -105,6 +108,16 @@ pub(super) fn is_up(container: &ContainerFacts) -> bool {
         container.state,
         ContainerState::Running | ContainerState::Restarting | ContainerState::Paused
     )
+}
+
+/// Does its own state say that a container failed, whatever was done to it from outside?
+pub fn failed_by_itself(container: &ContainerFacts, exit: Option<Exit>) -> bool {
+    let is_ill = is_up(container) && container.health == Health::Unhealthy;
+    let could_not_start = !is_up(container) && container.state_error.is_some();
+    let has_ended = container.state == ContainerState::Exited
+        && container.exit_code != 0
+        && !was_interrupted(container, exit);
+    is_ill || could_not_start || has_ended
 }
 
 /// The name of a container that is kept until its successor has proved itself.

@@ -37,16 +37,20 @@ pub fn wants_start(container: &ContainerFacts, exit: Option<Exit>, trigger: Trig
     }
 }
 
-fn after_exit(container: &ContainerFacts, exit: Option<Exit>, trigger: Trigger) -> Wanted {
-    let start = Wanted::Start(Cause::Exited { exit_code: container.exit_code });
-    let was_interrupted = match exit {
+/// Did somebody stop it, or did it go with its engine?
+pub(super) fn was_interrupted(container: &ContainerFacts, exit: Option<Exit>) -> bool {
+    match exit {
         Some(Exit::ByHand | Exit::WithTheEngine) => true,
         Some(Exit::OnItsOwn) => false,
         None => EXITED_BY_SIGNAL.contains(&container.exit_code) && !container.oom_killed,
-    };
+    }
+}
+
+fn after_exit(container: &ContainerFacts, exit: Option<Exit>, trigger: Trigger) -> Wanted {
+    let start = Wanted::Start(Cause::Exited { exit_code: container.exit_code });
     let has_succeeded = container.exit_code == 0 && container.state_error.is_none();
     match container.spec.restart {
-        _ if was_interrupted => start,
+        _ if was_interrupted(container, exit) => start,
         // The engine itself starts these again; that one of them does not run means that
         // somebody stopped it, or that the engine could not.
         RestartPolicy::Always | RestartPolicy::UnlessStopped => start,

@@ -11,10 +11,11 @@ use super::wait::{WaitError, last_words};
 use super::{Declared, Preview, PreviewError, Rollout, failures_of};
 use crate::base::limits::{DEPLOY_REFUSALS_MAX, DEPLOY_ROUNDS_MAX};
 use crate::domain::rollout::{
-    Action, Contract, Observed, Plan, PlanErrors, PlanOptions, Step, Target, image_reference,
+    Action, Contract, Observed, Plan, PlanErrors, PlanOptions, Step, Target, failed_by_itself,
+    image_reference,
 };
 use crate::domain::runs::{CountKey, Details, Failure, ReasonCode};
-use crate::facts::{ContainerState, labels};
+use crate::facts::{ContainerFacts, ContainerState, labels};
 use crate::operations::{RunContext, Stop, store_failure};
 use crate::store::StoreError;
 
@@ -56,6 +57,7 @@ pub async fn carry_out(
         last: None,
         refusals: 0,
         failures: Vec::new(),
+        to_blame: BTreeSet::new(),
     };
     for _ in 0..DEPLOY_ROUNDS_MAX {
         if let Some(carried) = rounds.next(make_plan).await {
@@ -78,6 +80,8 @@ struct Rounds<'a> {
     refusals: u32,
     /// What failed before something was taken back.
     failures: Vec<Failure>,
+    /// Containers that were waited for in vain and are to blame for it, by id.
+    to_blame: BTreeSet<String>,
 }
 
 impl Rounds<'_> {
@@ -131,6 +135,7 @@ impl Rounds<'_> {
             // A look tells whether one of them was to replace another, which is still there.
             How::Failed => {
                 self.options.given_up.extend(executed.given_up);
+                self.to_blame.extend(executed.to_blame);
                 self.failures = executed.failures;
                 None
             }
@@ -173,10 +178,19 @@ impl Rounds<'_> {
         }
     }
 
-    /// Tells the run what was tried in vain, so that the agent does not try it again by itself.
+    /// Tells the run what was tried in vain, so that the agent does not try it again by itself. What
+    /// failed because of its engine, or because somebody interfered, is not among it.
     fn note_attempts(&self, observed: &Observed, returns: &Plan) {
+        let has_failed = |container: &ContainerFacts| {
+            self.to_blame.contains(&container.id)
+                || failed_by_itself(container, observed.exits.get(&container.id).copied())
+        };
         let removed = returns.steps.iter().filter_map(|step| match &step.action {
-            Action::RemoveContainer { container } => Some(container.instance.service.clone()),
+            Action::RemoveContainer { container } => {
+                let is_it = |found: &&ContainerFacts| container.id.as_ref() == Some(&found.id);
+                let found = observed.containers.iter().find(is_it)?;
+                has_failed(found).then(|| container.instance.service.clone())
+            }
             _ => None,
         });
         let spec = &self.declared.spec;

@@ -26,6 +26,8 @@ pub(super) struct Executed {
     pub(super) fresh_images: BTreeSet<String>,
     /// Containers that did not start or did not come to be as they have to, by id.
     pub(super) given_up: BTreeSet<String>,
+    /// Those of them that are to blame themselves, whatever their state says.
+    pub(super) to_blame: BTreeSet<String>,
 }
 
 /// How an execution ended; the first that applies.
@@ -78,7 +80,9 @@ pub(super) async fn execute(
         if let (Err(StepError::Failed(error)), Some(target)) = (&result, proved(&step.action))
             && !error.loses_engine()
         {
-            execution.given_up.extend(acting.id(target).ok());
+            let id = acting.id(target).ok();
+            execution.to_blame.extend(id.clone().filter(|_| error.blames_container()));
+            execution.given_up.extend(id);
         }
         execution.note(run, step, result);
     }
@@ -118,6 +122,7 @@ struct Execution<'a> {
     failures: Vec<Failure>,
     fresh_images: BTreeSet<String>,
     given_up: BTreeSet<String>,
+    to_blame: BTreeSet<String>,
 }
 
 impl<'a> Execution<'a> {
@@ -133,6 +138,7 @@ impl<'a> Execution<'a> {
             failures: Vec::new(),
             fresh_images: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            to_blame: BTreeSet::new(),
         }
     }
 
@@ -215,8 +221,8 @@ impl<'a> Execution<'a> {
             count(run, CountKey::Failed, in_state(Progress::Failed));
             count(run, CountKey::Skipped, in_state(Progress::Skipped));
         }
-        let Self { failures, fresh_images, given_up, .. } = self;
-        Executed { how, succeeded, failures, fresh_images, given_up }
+        let Self { failures, fresh_images, given_up, to_blame, .. } = self;
+        Executed { how, succeeded, failures, fresh_images, given_up, to_blame }
     }
 }
 

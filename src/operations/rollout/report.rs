@@ -68,6 +68,17 @@ impl ActError {
         }
     }
 
+    /// Was a container waited for in vain, and not because of what happened around it?
+    pub(super) fn blames_container(&self) -> bool {
+        let Self::Wait(error) = self else { return false };
+        matches!(
+            error,
+            WaitError::Unhealthy { .. }
+                | WaitError::TooLate { .. }
+                | WaitError::NoHealthcheck { .. }
+        )
+    }
+
     /// Why the run is to stop, when the step noticed that.
     pub(super) fn stop(&self) -> Option<Stop> {
         match self {

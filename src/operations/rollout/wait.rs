@@ -97,13 +97,16 @@ pub(super) async fn wait_for(
     awaited: Awaited,
 ) -> Result<(), WaitError> {
     let Awaited { condition, deadline, steady } = awaited;
-    let (began, mut holds_since) = (Instant::now(), None);
+    let (mut began, mut holds_since) = (Instant::now(), None);
     let mut rest = FIRST_PAUSE;
     loop {
         let found = match engine.container(id).await {
             // Looking is repeated without harm. The wait goes on when the engine does.
             Err(error) if error.is_outcome_unknown() => {
+                let away = Instant::now();
                 wait_for_engine(run, engine).await?;
+                // The container is not late because nobody could look at it.
+                began += away.elapsed();
                 continue;
             }
             found => found.map_err(WaitError::Engine)?,

@@ -18,9 +18,10 @@ use crate::domain::rollout::graph;
 use crate::domain::rollout::judge::Judged;
 use crate::domain::rollout::naming::{image_reference, is_replacement_name, replacement_name};
 use crate::domain::rollout::replacing::{
-    Obstacle, Way, is_kept_name, is_up, kept_name, side_by_side,
+    Obstacle, Way, failed_by_itself, is_kept_name, is_up, kept_name, side_by_side,
 };
-use crate::domain::rollout::{Action, Cause, EXITED_BY_SIGNAL, Exit, Trigger, Wanted, wants_start};
+use crate::domain::rollout::start::was_interrupted;
+use crate::domain::rollout::{Action, Cause, Exit, Trigger, Wanted, wants_start};
 use crate::facts::{
     Condition, ContainerFacts, ContainerState, Health, RestartPolicy, ServiceUnit, UpdateOrder,
 };
@@ -165,7 +166,7 @@ impl<'a> Planner<'a> {
 
     /// Does it work, or would it if nobody had stopped it?
     fn is_serving(&self, old: &ContainerFacts) -> bool {
-        let exit = self.observed().exits.get(&old.id).copied();
+        let exit = self.exit(old);
         let was_started = old.started_at.is_some() && old.state == ContainerState::Exited;
         let is_missed = || matches!(wants_start(old, exit, Trigger::Convergence), Wanted::Start(_));
         is_up(old) || (was_started && is_missed())
@@ -361,15 +362,6 @@ impl<'a> Planner<'a> {
         ready.last().copied()
     }
 
-    /// Did somebody stop it, or did it go with its engine?
-    fn was_interrupted(&self, container: &ContainerFacts) -> bool {
-        match self.observed().exits.get(&container.id) {
-            Some(Exit::ByHand | Exit::WithTheEngine) => true,
-            Some(Exit::OnItsOwn) => false,
-            None => EXITED_BY_SIGNAL.contains(&container.exit_code) && !container.oom_killed,
-        }
-    }
-
     fn has_done_its_work(&self, container: &ContainerFacts) -> bool {
         let is_kept_up =
             matches!(container.spec.restart, RestartPolicy::Always | RestartPolicy::UnlessStopped);
@@ -377,18 +369,18 @@ impl<'a> Planner<'a> {
             && container.exit_code == 0
             && container.state_error.is_none()
             && !is_kept_up
-            && !self.was_interrupted(container)
+            && !was_interrupted(container, self.exit(container))
+    }
+
+    /// How it ended, where that is known.
+    fn exit(&self, container: &ContainerFacts) -> Option<Exit> {
+        self.observed().exits.get(&container.id).copied()
     }
 
     /// Was the successor found not to be what it has to be?
     fn has_failed(&self, successor: &ContainerFacts) -> bool {
-        let is_given_up = self.judge.options.given_up.contains(&successor.id);
-        let is_ill = is_up(successor) && successor.health == Health::Unhealthy;
-        let could_not_start = !is_up(successor) && successor.state_error.is_some();
-        let has_ended = successor.state == ContainerState::Exited
-            && successor.exit_code != 0
-            && !self.was_interrupted(successor);
-        is_given_up || is_ill || could_not_start || has_ended
+        self.judge.options.given_up.contains(&successor.id)
+            || failed_by_itself(successor, self.exit(successor))
     }
 
     /// The successor goes, and the old one takes its place again.

@@ -8,8 +8,8 @@ use super::{exits, written};
 use crate::domain::runs::{DeployChoices, Outcome};
 use crate::facts::{ContainerState, Protocol};
 use crate::operations::harness::{Agent, Ended, Host};
-use crate::world::docker::Engine as _;
 use crate::world::docker::fake::{Behaviour, HealthCourse};
+use crate::world::docker::{Engine as _, EngineErrorKind};
 
 /// Three servers that may run side by side, and one that may not.
 const FLEET: &str = "
@@ -122,6 +122,24 @@ async fn a_version_that_fails_gives_back_and_is_not_tried_again_unasked() {
         host.engine.forget_calls();
         agent.converge().await.assert(Outcome::Succeeded);
         assert_eq!(written(&host.engine), [""; 0]);
+    }
+}
+
+/// What went wrong around a version says nothing about it.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_its_engine_did_not_start_gives_back_and_is_tried_again() {
+    for service in ["web", "gate"] {
+        let mut host = Host::new();
+        let agent = host.start().await;
+        agent.up(FLEET).await.assert(Outcome::Succeeded);
+        host.engine.fail_next("start_container", EngineErrorKind::DiskFull);
+        fails(&agent, &next(), service, "disk.full").await;
+        let before = ids(&agent).await;
+        agent.converge().await.assert(Outcome::Succeeded);
+        for (name, id) in ids(&agent).await {
+            let is_new = !before.contains(&(name.clone(), id));
+            assert_eq!(is_new, name.starts_with(&format!("shop-{service}-")), "{name}");
+        }
     }
 }
 
