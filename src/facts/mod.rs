@@ -6,6 +6,7 @@
 mod container;
 mod differences;
 mod effective;
+mod host;
 pub mod labels;
 mod live;
 mod project;
@@ -17,6 +18,7 @@ pub use container::{
 };
 pub use differences::{FieldDifference, differences};
 pub use effective::{container_side, effective, exposed_ports, normalise, resolve_namespaces};
+pub use host::{DaemonFacts, DaemonFile, DaemonOption, FileFacts, FileLook, HostFacts};
 pub use live::{LiveSettings, is_left_out, is_live, is_never_taken_away};
 pub use project::{
     BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, OnUnhealthy,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::CheckId;
+use super::{CheckId, RULES};
 use crate::base::keyed::keyed;
 use crate::domain::access::Stage;
 
@@ -29,7 +29,7 @@ impl Default for Rules {
     fn default() -> Self {
         let mut rules = Self::off();
         for stage in [Stage::Staging, Stage::Production] {
-            for check in CheckId::ALL {
+            for check in RULES {
                 rules.set(stage, *check, Action::Warn);
             }
         }
@@ -60,6 +60,6 @@ impl Rules {
 
     /// Whether nothing is done about anything in a stage.
     pub fn is_off(&self, stage: Stage) -> bool {
-        CheckId::ALL.iter().all(|check| self.action(stage, *check) == Action::Off)
+        RULES.iter().all(|check| self.action(stage, *check) == Action::Off)
     }
 }

@@ -1,12 +1,13 @@
-//! The five rules of a compose configuration. Owns what each of them demands. Face: `CHECKS`. Never
+//! The five rules of a compose configuration. Owns what each of them demands. Face: `RULES`. Never
 //! knows whether a service was read from a file or found on an engine.
 
-use super::{Check, CheckId, Subject, Verdict};
+use super::secrets::holds_secret;
+use super::{Check, CheckId, Parameters, Subject, Verdict, fail};
 use crate::domain::alerts::Severity;
 use crate::facts::{HealthProbe, Healthcheck};
 
-/// Every check.
-pub const CHECKS: &[Check] = &[
+/// Every one of them.
+pub(super) const RULES: [Check; 5] = [
     Check {
         id: CheckId::HealthCheck,
         title: "Every service has a health check",
@@ -15,7 +16,9 @@ pub const CHECKS: &[Check] = &[
                     nothing that depends on the service can wait for it, and a deploy that broke \
                     it counts as a success.",
         remediation: "declare `healthcheck.test`, or build it into the image",
+        cis: &["4.6", "5.27"],
         judge: health_check,
+        remedy: None,
     },
     Check {
         id: CheckId::NonRootUser,
@@ -25,7 +28,9 @@ pub const CHECKS: &[Check] = &[
                     the kernel less to be root on the host, and writes to its mounts as root \
                     already.",
         remediation: "declare `user:`, or set a user in the image",
+        cis: &["4.1"],
         judge: non_root_user,
+        remedy: None,
     },
     Check {
         id: CheckId::ExternalSecrets,
@@ -33,7 +38,9 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::High,
         rationale: "What stands in a compose file is in every copy, backup and history of it.",
         remediation: "take it from a file with `secrets:`, or from a variable that is kept apart",
+        cis: &["4.10"],
         judge: external_secrets,
+        remedy: None,
     },
     Check {
         id: CheckId::ImageTag,
@@ -42,7 +49,9 @@ pub const CHECKS: &[Check] = &[
         rationale: "`latest`, or no tag, means another image on another day: nobody can say what \
                     ran, nor return to it.",
         remediation: "name a version, or a digest",
+        cis: &[],
         judge: image_tag,
+        remedy: None,
     },
     Check {
         id: CheckId::Limits,
@@ -50,16 +59,13 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Medium,
         rationale: "A service without limits can take the whole host from all others.",
         remediation: "declare `deploy.resources.limits` with `cpus` and `memory`",
+        cis: &["5.11", "5.12"],
         judge: limits,
+        remedy: None,
     },
 ];
 
-fn fail(message: impl Into<String>, at: &[&str]) -> Verdict {
-    let at = at.iter().map(|key| (*key).to_owned()).collect();
-    Verdict::Fail { message: message.into(), at }
-}
-
-fn health_check(subject: &Subject<'_>) -> Verdict {
+fn health_check(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     let probe = |check: &Option<Healthcheck>| match check.as_ref().map(|check| &check.probe) {
         Some(HealthProbe::Exec(_) | HealthProbe::Shell(_)) => Some(true),
         Some(HealthProbe::Disabled) => Some(false),
@@ -74,7 +80,7 @@ fn health_check(subject: &Subject<'_>) -> Verdict {
     }
 }
 
-fn non_root_user(subject: &Subject<'_>) -> Verdict {
+fn non_root_user(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     let of_image = || subject.image.map(|image| image.defaults.user.as_deref().unwrap_or("root"));
     let (user, whose) = match subject.spec.user.as_deref().filter(|user| !user.is_empty()) {
         Some(user) => (user, "it"),
@@ -92,46 +98,7 @@ fn non_root_user(subject: &Subject<'_>) -> Verdict {
     }
 }
 
-/// Words that make the name of a variable that of a secret.
-const SECRET_WORDS: [&str; 9] = [
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "APIKEY",
-    "CREDENTIAL",
-    "CREDENTIALS",
-    "PWD",
-];
-/// The same, of two words.
-const SECRET_PAIRS: [(&str, &str); 5] = [
-    ("API", "KEY"),
-    ("PRIVATE", "KEY"),
-    ("ACCESS", "KEY"),
-    ("ENCRYPTION", "KEY"),
-    ("SIGNING", "KEY"),
-];
-/// Last words that make it the name of something about a secret.
-const ABOUT_WORDS: [&str; 13] = [
-    "FILE",
-    "PATH",
-    "DIR",
-    "URL",
-    "URI",
-    "TTL",
-    "EXPIRY",
-    "LENGTH",
-    "NAME",
-    "ALGORITHM",
-    "TYPE",
-    "EXPIRATION",
-    "ENABLED",
-];
-/// Values that are a choice and no secret.
-const CHOICES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "0", "1"];
-
-fn external_secrets(subject: &Subject<'_>) -> Verdict {
+fn external_secrets(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     let environment = subject.spec.environment.iter();
     let secrets: Vec<&str> = environment
         .filter(|(name, value)| holds_secret(name, value.expose()))
@@ -153,31 +120,7 @@ fn external_secrets(subject: &Subject<'_>) -> Verdict {
     }
 }
 
-/// Whether a variable holds a secret, as far as its name and the form of its value tell.
-fn holds_secret(name: &str, value: &str) -> bool {
-    let choice = value.to_ascii_lowercase();
-    if value.is_empty() || value.starts_with('/') || CHOICES.contains(&choice.as_str()) {
-        return false;
-    }
-    let upper = name.to_ascii_uppercase();
-    let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
-    let is_about = words.last().is_some_and(|last| ABOUT_WORDS.contains(last));
-    let is_pair = words.windows(2).any(|pair| SECRET_PAIRS.contains(&(pair[0], pair[1])));
-    // `PWD` alone is the folder that a shell is in.
-    let is_word = words.iter().any(|w| SECRET_WORDS.contains(w) || w.ends_with("PASSWORD"));
-    let is_word = is_word && upper != "PWD";
-    !is_about && (is_pair || is_word) || has_password(value)
-}
-
-/// Whether a value is an address with a password: `scheme://user:password@host`.
-fn has_password(value: &str) -> bool {
-    let Some((_, rest)) = value.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map(|(user, _)| user);
-    user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
-}
-
-fn image_tag(subject: &Subject<'_>) -> Verdict {
+fn image_tag(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     let image = subject.spec.image.as_str();
     if subject.is_built || image.contains('@') {
         return Verdict::Pass;
@@ -198,7 +141,7 @@ fn is_engine_id(image: &str) -> bool {
     image.len() == DIGITS && image.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn limits(subject: &Subject<'_>) -> Verdict {
+fn limits(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     let resources = &subject.spec.resources;
     let is_set = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
     let cpus = is_set(resources.nano_cpus) || is_set(resources.cpu_quota_micros);

@@ -1,0 +1,1 @@
+//! Reads paths of a host however they are spelled.
