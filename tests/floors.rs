@@ -39,6 +39,7 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("findings", "alerts"),
     ("policy", "access"),
     ("policy", "alerts"),
+    ("policy", "registries"),
     ("runbooks", "access"),
     ("runbooks", "redaction"),
     ("runs", "access"),

@@ -15,7 +15,7 @@ use super::sarif::{self, Level};
 use crate::base::Diagnostic;
 use crate::domain::access::Stage;
 use crate::domain::compose::{Project, canonical, load_bundle, lower};
-use crate::domain::policy::{Action, Judgement, Rules, Subject, Verdict, judge};
+use crate::domain::policy::{Action, Judgement, Rules, Subject, Verdict, judge_by_rules};
 use crate::facts::ProjectSpec;
 
 /// `wharf compose config`.
@@ -102,12 +102,10 @@ fn judgements(
     stage: Stage,
 ) -> Vec<Judgement> {
     let judged = spec.services.iter().flat_map(|(service, unit)| {
-        judge(&Subject {
-            service,
-            spec: &unit.spec,
+        judge_by_rules(&Subject {
             is_built: unit.build.is_some(),
-            image: None,
             literals: project.literals(service),
+            ..Subject::new(service, &unit.spec)
         })
     });
     judged.filter(|judged| rules.action(stage, judged.check.id) != Action::Off).collect()

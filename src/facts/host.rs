@@ -38,6 +38,8 @@ pub struct DaemonFacts {
     pub logging_driver: String,
     /// Storage driver.
     pub storage_driver: String,
+    /// `1` or `2`.
+    pub cgroup_version: String,
     /// Registries that it speaks to without checking a certificate: names, and networks as CIDR.
     pub insecure_registries: BTreeSet<String>,
     /// Plugins that are asked before each call of its API.

@@ -6,7 +6,7 @@ use super::{CODE, section};
 use crate::base::Diagnostic;
 use crate::base::yaml::{Fields, Node};
 use crate::domain::access::Stage;
-use crate::domain::policy::{Action, CheckId, Rules};
+use crate::domain::policy::{Action, RULES, Rules};
 
 /// The words of an action.
 const ACTIONS: &[(&str, Action)] =
@@ -22,9 +22,9 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Diagnostic>) -> Rules {
         let Some(node) = node else { continue };
         let known = names_in(&format!("rules.{stage}"));
         let mut fields = Fields::of(&node, CODE, &known);
-        for check in CheckId::ALL {
+        for check in RULES {
             if let Some(action) = fields.word(check.key(), ACTIONS) {
-                rules.set(stage, *check, action);
+                rules.set(stage, check, action);
             }
         }
         problems.extend(fields.into_problems());

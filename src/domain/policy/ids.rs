@@ -63,6 +63,8 @@ check_ids! {
     Selinux = "selinux",
     /// The root file system is read-only.
     ReadOnlyRoot = "read_only_root",
+    /// The kernel's own files stay masked.
+    MaskedPaths = "masked_paths",
     /// Kernel parameters stay as they are, except harmless ones.
     Sysctls = "sysctls",
     /// No devices of the host.
@@ -115,6 +117,8 @@ check_ids! {
     RestartPolicy = "restart_policy",
     /// Logs do not fill the disk.
     LogRotation = "log_rotation",
+    /// Somebody keeps the logs.
+    LoggingDisabled = "logging_disabled",
     /// No ssh server runs inside.
     SshServer = "ssh_server",
 

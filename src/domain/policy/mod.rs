@@ -5,7 +5,10 @@
 
 mod capabilities;
 mod checks;
+mod cis;
 mod ids;
+#[cfg(test)]
+mod manual;
 mod parameters;
 mod paths;
 mod remedy;
@@ -19,7 +22,8 @@ use crate::base::Timestamp;
 use crate::domain::alerts::Severity;
 use crate::facts::{ContainerFacts, HostFacts, ImageFacts, ServiceSpec};
 
-pub use checks::{CHECKS, HOST_CHECKS};
+pub use checks::{CHECKS, HOST_CHECKS, looked_at};
+pub use cis::{CONTROLS, Control, deciders};
 pub use ids::{CheckId, RULES};
 pub use parameters::{PARAMETERS, Parameter, ParameterError, Parameters};
 pub use remedy::{LiveChange, Namespace, Remedy, SpecChange};

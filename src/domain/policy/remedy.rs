@@ -87,6 +87,8 @@ pub enum SpecChange {
     RemoveUlimit(String),
     /// The log driver and its options.
     Logging(Logging),
+    /// Another reference to an image.
+    Image(String),
 }
 
 impl Remedy {
@@ -154,6 +156,7 @@ impl SpecChange {
             Self::BindPorts(address) => bind_ports(spec, address),
             Self::RemoveUlimit(name) => drop(spec.resources.ulimits.remove(name)),
             Self::Logging(logging) => spec.logging = Some(logging.clone()),
+            Self::Image(reference) => spec.image.clone_from(reference),
         }
     }
 }

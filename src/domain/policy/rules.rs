@@ -30,7 +30,7 @@ impl Default for Rules {
         let mut rules = Self::off();
         for stage in [Stage::Staging, Stage::Production] {
             for check in RULES {
-                rules.set(stage, *check, Action::Warn);
+                rules.set(stage, check, Action::Warn);
             }
         }
         rules

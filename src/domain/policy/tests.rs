@@ -1,5 +1,14 @@
 //! Each rule as a table: what is known of a service, and the verdict.
 
+mod confined;
+mod declared;
+mod hosts;
+mod images;
+mod mounted;
+mod parameters;
+mod reached;
+mod shared;
+
 use super::*;
 use crate::base::Secret;
 use crate::domain::access::Stage;
@@ -37,12 +46,16 @@ fn image(change: impl FnOnce(&mut ServiceSpec)) -> ImageFacts {
 /// `pass`, `fail: …` or `unknown: …`, of one check.
 fn verdict(id: CheckId, spec: &ServiceSpec, image: Option<&ImageFacts>) -> String {
     let literals = BTreeSet::from(["DB_PASSWORD".to_owned(), "DATABASE_URL".to_owned()]);
-    told(id, &Subject { service: "web", spec, is_built: false, image, literals: Some(&literals) })
+    told(id, &Subject { image, literals: Some(&literals), ..Subject::new("web", spec) })
 }
 
 fn told(id: CheckId, subject: &Subject<'_>) -> String {
-    let judged = judge(subject).into_iter().find(|judged| judged.check.id == id).unwrap();
-    match judged.verdict {
+    let judged = judge(subject, &Parameters::default());
+    words(judged.into_iter().find(|judged| judged.check.id == id).unwrap().verdict)
+}
+
+fn words(verdict: Verdict) -> String {
+    match verdict {
         Verdict::Pass => "pass".to_owned(),
         Verdict::Fail { message, at } => format!("fail: {message} at {}", at.join(".")),
         Verdict::Unknown { needs } => format!("unknown: {}", needs.join(", ")),
@@ -51,14 +64,28 @@ fn told(id: CheckId, subject: &Subject<'_>) -> String {
 
 #[test]
 fn every_check_has_an_id_and_words_of_its_own() {
-    let ids: Vec<CheckId> = CHECKS.iter().map(|check| check.id).collect();
+    let of_services = CHECKS.iter().map(|it| (it.id, it.title, it.rationale, it.remediation));
+    let of_hosts = HOST_CHECKS.iter().map(|it| (it.id, it.title, it.rationale, it.remediation));
+    let all: Vec<_> = of_services.chain(of_hosts).collect();
+    let ids: Vec<CheckId> = all.iter().map(|(id, ..)| *id).collect();
     assert_eq!(ids, CheckId::ALL);
-    for check in CHECKS {
-        assert_eq!(check.id.code(), format!("rule.{}", check.id));
-        assert!(check.title.len() > 10 && !check.title.ends_with('.'), "{}", check.id);
-        assert!(check.rationale.ends_with('.'), "{}", check.id);
-        assert!(!check.remediation.is_empty(), "{}", check.id);
+    for (id, title, rationale, remediation) in &all {
+        assert!(title.len() > 10 && !title.ends_with('.'), "{id}");
+        assert!(rationale.ends_with('.') && rationale.len() > 30, "{id}");
+        assert!(remediation.len() > 10 && !remediation.ends_with('.'), "{id}");
     }
+    let titles: BTreeSet<&str> = all.iter().map(|(_, title, ..)| *title).collect();
+    assert_eq!(titles.len(), all.len());
+}
+
+#[test]
+fn the_rules_of_stages_are_checks_and_keep_their_names() {
+    let names: Vec<&str> = RULES.iter().map(|id| id.code()).collect();
+    let expect = ["health_check", "non_root_user", "external_secrets", "image_tag", "limits"];
+    assert_eq!(names, expect.map(|name| format!("rule.{name}")));
+    let spec = service(|_| {});
+    let judged = judge_by_rules(&Subject::new("web", &spec));
+    assert_eq!(judged.iter().map(|it| it.check.id).collect::<Vec<_>>(), RULES);
 }
 
 #[test]
@@ -124,9 +151,7 @@ fn only_secrets_that_stand_in_the_file_fail() {
     check("DATABASE_URL", "postgres://app@db:5432/app", "pass");
     let unknown = |name: &str| {
         let spec = with(name, "hunter2");
-        let subject =
-            Subject { service: "web", spec: &spec, is_built: false, image: None, literals: None };
-        told(id, &subject)
+        told(id, &Subject::new("web", &spec))
     };
     for name in ["API_KEY", "GITHUB_TOKEN", "aws.secret-access-key", "PGPASSWORD_PWD"] {
         assert_eq!(unknown(name), "unknown: declaration.environment", "{name}");
@@ -151,8 +176,7 @@ fn a_tag_is_specific_unless_it_is_absent_or_latest() {
     }
     check(&"a".repeat(64), "pass");
     let spec = service(|spec| spec.image = "p-web".to_owned());
-    let built =
-        Subject { service: "web", spec: &spec, is_built: true, image: None, literals: None };
+    let built = Subject { is_built: true, ..Subject::new("web", &spec) };
     assert_eq!(told(CheckId::ImageTag, &built), "pass");
 }
 

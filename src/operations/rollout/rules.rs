@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::{Declared, Preview, PreviewError, Rollout};
 use crate::base::ids::TenantId;
 use crate::domain::access::Stage;
-use crate::domain::policy::{Action, Judgement, Rules, Subject, Verdict, judge};
+use crate::domain::policy::{Action, Judgement, Rules, Subject, Verdict, judge_by_rules};
 use crate::domain::rollout::{Notice, Observed, PlanOptions};
 use crate::domain::runs::{Failure, ReasonCode};
 use crate::store::{Scope, StoreError};
@@ -65,13 +65,12 @@ impl Rollout {
         for (service, unit) in declared.spec.services.iter().filter(|(name, _)| is_wanted(name)) {
             let model = declared.model.as_deref();
             let subject = Subject {
-                service,
-                spec: &unit.spec,
                 is_built: unit.build.is_some(),
                 image: observed.images.get(&unit.spec.image),
                 literals: model.and_then(|model| model.literals(service)),
+                ..Subject::new(service, &unit.spec)
             };
-            for judgement in judge(&subject) {
+            for judgement in judge_by_rules(&subject) {
                 let action = rules.action(stage, judgement.check.id);
                 let Verdict::Fail { message, at } = &judgement.verdict else { continue };
                 if action == Action::Off {

@@ -1,4 +1,4 @@
-//! The five rules of a compose configuration. Owns what each of them demands. Face: `RULES`. Never
+//! The five rules of a compose configuration. Owns what each of them demands. Face: `CHECKS`. Never
 //! knows whether a service was read from a file or found on an engine.
 
 use super::secrets::holds_secret;
@@ -7,7 +7,7 @@ use crate::domain::alerts::Severity;
 use crate::facts::{HealthProbe, Healthcheck};
 
 /// Every one of them.
-pub(super) const RULES: [Check; 5] = [
+pub(super) const CHECKS: [Check; 5] = [
     Check {
         id: CheckId::HealthCheck,
         title: "Every service has a health check",
@@ -38,7 +38,7 @@ pub(super) const RULES: [Check; 5] = [
         severity: Severity::High,
         rationale: "What stands in a compose file is in every copy, backup and history of it.",
         remediation: "take it from a file with `secrets:`, or from a variable that is kept apart",
-        cis: &["4.10"],
+        cis: &[],
         judge: external_secrets,
         remedy: None,
     },
@@ -75,13 +75,20 @@ fn health_check(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     match (probe(&subject.spec.healthcheck), of_image) {
         (Some(true), _) | (None, Some(Some(true))) => Verdict::Pass,
         (Some(false), _) => fail("the health check is switched off", &["healthcheck"]),
-        (None, Some(_)) => fail("neither the service nor its image has a health check", &[]),
-        (None, None) => Verdict::Unknown { needs: vec!["image.healthcheck"] },
+        // The report of a container has its image's settings in it.
+        (None, found) if found.is_some() || subject.container.is_some() => {
+            fail("neither the service nor its image has a health check", &[])
+        }
+        (None, _) => Verdict::Unknown { needs: vec!["image.healthcheck"] },
     }
 }
 
 fn non_root_user(subject: &Subject<'_>, _: &Parameters) -> Verdict {
-    let of_image = || subject.image.map(|image| image.defaults.user.as_deref().unwrap_or("root"));
+    let of_image = || match subject.image {
+        Some(image) => Some(image.defaults.user.as_deref().unwrap_or("root")),
+        // The report of a container has its image's settings in it.
+        None => subject.container.map(|_| "root"),
+    };
     let (user, whose) = match subject.spec.user.as_deref().filter(|user| !user.is_empty()) {
         Some(user) => (user, "it"),
         None => match of_image() {

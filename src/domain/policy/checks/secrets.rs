@@ -1,5 +1,94 @@
 //! Tells what in an environment is a secret. Owns the names and the forms of values that say so. Face:
-//! `holds_secret`. Never shows a value.
+//! `holds_secret`, `ENVIRONMENT_SECRETS`. Never shows a value.
+
+use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted};
+use crate::domain::alerts::Severity;
+
+pub(super) const ENVIRONMENT_SECRETS: Check = Check {
+    id: CheckId::EnvironmentSecrets,
+    title: "No secret is in the environment",
+    severity: Severity::Medium,
+    rationale: "Whoever may look at the container reads its environment; every program that it \
+                starts inherits it, and many write it to logs when they fail.",
+    remediation: "mount it as a file with `secrets:`; many images take `<NAME>_FILE`",
+    cis: &[],
+    judge: environment_secrets,
+    remedy: None,
+};
+
+fn environment_secrets(subject: &Subject<'_>, _: &Parameters) -> Verdict {
+    let environment = subject.spec.environment.iter();
+    let found: Vec<&str> = environment
+        .filter(|(name, value)| holds_secret(name, value.expose()) || is_token(value.expose()))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    match found.as_slice() {
+        [] => Verdict::Pass,
+        [first, ..] => fail(
+            format!("{} in its environment looks like a secret", quoted(found.iter().copied())),
+            &["environment", first],
+        ),
+    }
+}
+
+/// Beginnings of the tokens of well-known services, and how many characters follow at least.
+const TOKENS: [(&str, usize); 26] = [
+    ("AKIA", 16),
+    ("ASIA", 16),
+    ("AIza", 35),
+    ("ATATT3", 20),
+    ("SG.", 40),
+    ("dckr_pat_", 20),
+    ("dop_v1_", 40),
+    ("gho_", 30),
+    ("ghp_", 30),
+    ("ghr_", 30),
+    ("ghs_", 30),
+    ("ghu_", 30),
+    ("github_pat_", 30),
+    ("glpat-", 20),
+    ("hf_", 30),
+    ("hvs.", 20),
+    ("npm_", 30),
+    ("pypi-", 30),
+    ("rk_live_", 20),
+    ("shpat_", 30),
+    ("sk-ant-", 30),
+    ("sk_live_", 20),
+    ("xoxa-", 20),
+    ("xoxb-", 20),
+    ("xoxp-", 20),
+    ("ya29.", 20),
+];
+
+/// Is it a token or a key by its form, whatever its name?
+fn is_token(value: &str) -> bool {
+    let value = value.trim();
+    let is_token_character = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.=+/".contains(&byte);
+    let is_known = TOKENS.iter().any(|(start, least)| {
+        let rest = value.strip_prefix(start);
+        rest.is_some_and(|rest| rest.len() >= *least && rest.bytes().all(is_token_character))
+    });
+    let is_key = value.contains("-----BEGIN") && value.contains("PRIVATE KEY-----");
+    is_known || is_key || is_signed_token(value)
+}
+
+/// A JSON web token: three parts, of which the first two are objects in Base64.
+fn is_signed_token(value: &str) -> bool {
+    let parts: Vec<&str> = value.split('.').collect();
+    let is_base64 = |part: &&str| {
+        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    match parts.as_slice() {
+        [header, claims, signature] => {
+            header.starts_with("eyJ")
+                && claims.starts_with("eyJ")
+                && !signature.is_empty()
+                && parts.iter().all(is_base64)
+        }
+        _ => false,
+    }
+}
 
 /// Words that make the name of a variable that of a secret.
 const SECRET_WORDS: [&str; 9] = [
@@ -57,7 +146,7 @@ pub(super) fn holds_secret(name: &str, value: &str) -> bool {
 }
 
 /// Whether a value is an address with a password: `scheme://user:password@host`.
-pub(super) fn has_password(value: &str) -> bool {
+fn has_password(value: &str) -> bool {
     let Some((_, rest)) = value.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map(|(user, _)| user);
