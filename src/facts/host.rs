@@ -1,6 +1,6 @@
-//! What is known of the machine that containers run on, and of its engine's daemon. Owns `HostFacts`
-//! and its parts. Face: the types, `HostFacts::option`. Never says that something is absent when
-//! nobody looked: "not looked at" and "not there" are two things.
+//! What is known of the machine that containers run on, and of its engine's daemon. Owns
+//! `HostFacts` and its parts. Face: the types, `HostFacts::option`. Never says that something is
+//! absent when nobody looked: "not looked at" and "not there" are two things.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ pub struct HostFacts {
     pub daemon: Option<DaemonFacts>,
     /// The daemon's configuration file.
     pub daemon_file: DaemonFile,
-    /// The daemon's options on its command line, by long name without dashes (`tlsverify`); an option
-    /// without a value has an empty list. `None` when its process could not be seen.
+    /// The daemon's options on its command line, by long name without dashes (`tlsverify`); an
+    /// option without a value has an empty list. `None` when its process could not be seen.
     pub daemon_arguments: Option<BTreeMap<String, Vec<String>>>,
     /// Driver options of the network `bridge`; `None` when it was not looked at.
     pub bridge_options: Option<BTreeMap<String, String>>,
@@ -123,8 +123,8 @@ impl HostFacts {
         if is_all_seen { DaemonOption::Default } else { DaemonOption::Unknown }
     }
 
-    /// A security option of the engine by its name, with what follows the name; `None` when the engine
-    /// was not asked.
+    /// A security option of the engine by its name, with what follows the name; `None` when the
+    /// engine was not asked.
     pub fn security_option(&self, name: &str) -> Option<Option<&str>> {
         let options = &self.daemon.as_ref()?.security_options;
         let found = options.iter().find_map(|option| {

@@ -1,5 +1,6 @@
-//! Knows the capabilities of the kernel. Owns which of them the engine gives by itself, which give the
-//! host away, and how additions and drops combine. Face: `effective`, `plain`. Never asks the kernel.
+//! Knows the capabilities of the kernel. Owns which of them the engine gives by itself, which give
+//! the host away, and how additions and drops combine. Face: `effective`, `plain`. Never asks the
+//! kernel.
 
 use std::collections::BTreeSet;
 

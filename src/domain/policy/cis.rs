@@ -1,6 +1,6 @@
 //! Lists the controls of the CIS Docker Benchmark 1.6 that speak of daemons, files, images and
-//! containers. Owns why some of them are decided by no check. Face: `CONTROLS`, `deciders`. Never says
-//! that a control is decided: the checks do.
+//! containers. Owns why some of them are decided by no check. Face: `CONTROLS`, `deciders`. Never
+//! says that a control is decided: the checks do.
 
 use super::{CHECKS, CheckId, HOST_CHECKS};
 
@@ -34,7 +34,8 @@ const fn undecided(number: &'static str, title: &'static str, why: &'static str)
 /// Of a Dockerfile.
 const OF_BUILD: &str = "it is about how the image is built: nothing of it is left to see";
 /// Of `docker exec`.
-const OF_EXEC: &str = "it is a request to a container that runs, and no fact of it: events tell of it";
+const OF_EXEC: &str =
+    "it is a request to a container that runs, and no fact of it: events tell of it";
 
 /// Sections 2 to 5.
 pub const CONTROLS: &[Control] = &[
@@ -113,11 +114,7 @@ pub const CONTROLS: &[Control] = &[
          rest is not left to see",
     ),
     undecided("4.11", "Install verified packages only", OF_BUILD),
-    undecided(
-        "4.12",
-        "Validate signed artifacts",
-        "it takes the keys that somebody trusts",
-    ),
+    undecided("4.12", "Validate signed artifacts", "it takes the keys that somebody trusts"),
     decided("5.1", "Do not enable swarm mode, if not needed"),
     decided("5.2", "Enable an AppArmor profile"),
     decided("5.3", "Set SELinux security options"),
@@ -178,7 +175,10 @@ mod tests {
         assert_eq!(numbers.len(), CONTROLS.len(), "each is listed once");
         for (section, last) in [(2, 18), (3, 24), (4, 12), (5, 32)] {
             for number in 1..=last {
-                assert!(numbers.contains(format!("{section}.{number}").as_str()), "{section}.{number}");
+                assert!(
+                    numbers.contains(format!("{section}.{number}").as_str()),
+                    "{section}.{number}"
+                );
             }
         }
         let of_services = CHECKS.iter().flat_map(|check| check.cis);

@@ -1,5 +1,5 @@
-//! Names every check. Owns the ids: they stand in configurations, policies, findings and exceptions,
-//! and never change. Face: `CheckId`, `RULES`. Never judges.
+//! Names every check. Owns the ids: they stand in configurations, policies, findings and
+//! exceptions, and never change. Face: `CheckId`, `RULES`. Never judges.
 
 use crate::base::keyed::keyed;
 
@@ -14,7 +14,8 @@ macro_rules! check_ids {
         }
 
         impl CheckId {
-            /// The id where rules of several kinds stand together: in diagnostics, notices and SARIF.
+            /// The id where rules of several kinds stand together: in diagnostics, notices and
+            /// SARIF.
             pub const fn code(self) -> &'static str {
                 match self {
                     $(Self::$member => concat!("rule.", $key),)+

@@ -61,9 +61,11 @@ fn parameters() -> Vec<String> {
         "| parameter | takes | meaning | without it |".to_owned(),
         "|---|---|---|---|".to_owned(),
     ];
-    lines.extend(PARAMETERS.iter().map(|it| {
-        format!("| `{}` | {} | {} | {} |", it.name, it.takes, it.meaning, it.default)
-    }));
+    lines.extend(
+        PARAMETERS.iter().map(|it| {
+            format!("| `{}` | {} | {} | {} |", it.name, it.takes, it.meaning, it.default)
+        }),
+    );
     lines
 }
 

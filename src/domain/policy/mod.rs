@@ -1,7 +1,7 @@
 //! Judges what is declared, or runs, against rules. Owns the checks with their ids and words, and
 //! what each stage does about what they find. Face: `CHECKS`, `HOST_CHECKS`, `judge`, `Subject`,
-//! `Parameters`, `Rules`. Never looks anything up: where a fact is not known the verdict is `unknown`,
-//! and says which fact.
+//! `Parameters`, `Rules`. Never looks anything up: where a fact is not known the verdict is
+//! `unknown`, and says which fact.
 
 mod capabilities;
 mod checks;
@@ -29,8 +29,8 @@ pub use parameters::{PARAMETERS, Parameter, ParameterError, Parameters};
 pub use remedy::{LiveChange, Namespace, Remedy, SpecChange};
 pub use rules::{Action, Rules};
 
-/// Driver options of volumes, by the volume's name on the engine: a volume of the driver `local` can
-/// be a folder of the host.
+/// Driver options of volumes, by the volume's name on the engine: a volume of the driver `local`
+/// can be a folder of the host.
 pub type VolumeOptions = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What is judged: one service or container, and what else is known of it.
@@ -48,13 +48,14 @@ pub struct Subject<'a> {
     pub image: Option<&'a ImageFacts>,
     /// The names in its environment whose values stand in a compose file, when that is known.
     pub literals: Option<&'a BTreeSet<String>>,
-    /// The container that was found; `spec` is then what its engine reports, with the image's settings
-    /// mixed in.
+    /// The container that was found; `spec` is then what its engine reports, with the image's
+    /// settings mixed in.
     pub container: Option<&'a ContainerFacts>,
     /// The host it runs on, or will.
     pub host: Option<&'a HostFacts>,
-    /// The other services or containers that are known, without itself: for what is shared with them.
-    /// One of them may be listed under every name by which others refer to it: service, container's name, id.
+    /// The other services or containers that are known, without itself: for what is shared with
+    /// them. One of them may be listed under every name by which others refer to it: service,
+    /// container's name, id.
     pub peers: Option<&'a [(&'a str, &'a ServiceSpec)]>,
     /// The volumes that are known.
     pub volumes: Option<&'a VolumeOptions>,
@@ -187,7 +188,10 @@ pub fn judge_by_rules(subject: &Subject<'_>) -> Vec<Judgement> {
 
 /// Judges a host by every check of hosts.
 pub fn judge_host(host: &HostFacts, parameters: &Parameters) -> Vec<HostJudgement> {
-    let judged = |check: &'static HostCheck| HostJudgement { check, verdict: (check.judge)(host, parameters) };
+    let judged = |check: &'static HostCheck| HostJudgement {
+        check,
+        verdict: (check.judge)(host, parameters),
+    };
     HOST_CHECKS.iter().map(judged).collect()
 }
 

@@ -1,6 +1,6 @@
-//! What checks can be told: exceptions, lists and limits. Owns each parameter, its default and how it
-//! is read from a policy's file. Face: `Parameters`, `PARAMETERS`, `ParameterError`. Never takes a name that no
-//! check knows.
+//! What checks can be told: exceptions, lists and limits. Owns each parameter, its default and how
+//! it is read from a policy's file. Face: `Parameters`, `PARAMETERS`, `ParameterError`. Never takes
+//! a name that no check knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,8 +22,8 @@ const ITEM_CHARS_MAX: usize = 512;
 pub struct Parameters {
     /// Capabilities that may be added, upper case without `CAP_`.
     pub capabilities_allowed: BTreeSet<String>,
-    /// Where images may come from: a registry, or a registry with the beginning of a path. `None` when
-    /// nobody has said so.
+    /// Where images may come from: a registry, or a registry with the beginning of a path. `None`
+    /// when nobody has said so.
     pub registries: Option<BTreeSet<String>>,
     /// Ports of the host below 1024 that may be published.
     pub ports_privileged_allowed: BTreeSet<u16>,
@@ -85,8 +85,8 @@ impl Default for Parameters {
     }
 }
 
-/// Kernel parameters that reach no further than the container: those that Kubernetes calls safe, and
-/// the length of the queue of connections.
+/// Kernel parameters that reach no further than the container: those that Kubernetes calls safe,
+/// and the length of the queue of connections.
 const SYSCTLS: [&str; 13] = [
     "kernel.shm_rmid_forced",
     "net.core.somaxconn",
@@ -103,8 +103,8 @@ const SYSCTLS: [&str; 13] = [
     "net.ipv4.tcp_wmem",
 ];
 
-/// What a process limit is raised to at most: files as systemd's and containerd's own units have them,
-/// processes as many as a default kernel has numbers for.
+/// What a process limit is raised to at most: files as systemd's and containerd's own units have
+/// them, processes as many as a default kernel has numbers for.
 const ULIMITS: [(&str, i64); 2] = [("nofile", 1_048_576), ("nproc", 32_768)];
 
 /// One parameter, for people.

@@ -1,6 +1,7 @@
-//! Reads paths of a host however they are spelled. Owns their one form, which of them are an engine's
-//! sockets, and which are the system's own. Face: `resolved`, `is_socket`, `holds_socket`, `system_folder`.
-//! Never looks at a disk: a link counts when the host's facts tell of it, or when it is one everywhere.
+//! Reads paths of a host however they are spelled. Owns their one form, which of them are an
+//! engine's sockets, and which are the system's own. Face: `resolved`, `is_socket`, `holds_socket`,
+//! `system_folder`. Never looks at a disk: a link counts when the host's facts tell of it, or when
+//! it is one everywhere.
 
 use crate::facts::HostFacts;
 
@@ -10,8 +11,8 @@ const LINKS_MAX: usize = 40;
 /// Links that every common system has.
 const USUAL_LINKS: [(&str, &str); 2] = [("/var/run", "/run"), ("/var/lock", "/run/lock")];
 
-/// The path as the engine uses it: cleaned by its letters first, then with links followed. A process's
-/// view of the root (`/proc/1/root`) is the root.
+/// The path as the engine uses it: cleaned by its letters first, then with links followed. A
+/// process's view of the root (`/proc/1/root`) is the root.
 pub(super) fn resolved(path: &str, host: Option<&HostFacts>) -> String {
     let mut waiting: Vec<String> = clean(path).into_iter().rev().collect();
     let mut done: Vec<String> = Vec::new();
@@ -134,22 +135,8 @@ fn matches(path: &str, pattern: &str, above: bool) -> bool {
 
 /// The system's own folders. What is mounted of them shows or changes the host.
 const SYSTEM_FOLDERS: [&str; 16] = [
-    "/bin",
-    "/boot",
-    "/cgroup",
-    "/dev",
-    "/etc",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/proc",
-    "/root",
-    "/run",
-    "/sbin",
-    "/sys",
-    "/usr",
-    "/var",
+    "/bin", "/boot", "/cgroup", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc",
+    "/root", "/run", "/sbin", "/sys", "/usr", "/var",
 ];
 
 /// Below a home: keys and logins.
@@ -157,13 +144,8 @@ const KEYS_OF_HOMES: [&str; 7] =
     [".ssh", ".gnupg", ".aws", ".azure", ".docker", ".kube", ".config/gcloud"];
 
 /// What says nothing of the host when it can only be read, and is the same on most hosts.
-const HARMLESS: [&str; 5] = [
-    "/etc/localtime",
-    "/etc/timezone",
-    "/usr/share/zoneinfo",
-    "/etc/os-release",
-    "/etc/ssl/certs",
-];
+const HARMLESS: [&str; 5] =
+    ["/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo", "/etc/os-release", "/etc/ssl/certs"];
 
 /// The sensitive place that this resolved path is, lies in, or has below it.
 pub(super) fn system_folder(path: &str, read_only: bool) -> Option<&'static str> {
@@ -176,7 +158,8 @@ pub(super) fn system_folder(path: &str, read_only: bool) -> Option<&'static str>
     if let Some(folder) = SYSTEM_FOLDERS.iter().find(|folder| is_within(path, folder)) {
         return Some(folder);
     }
-    // A project often lies in its user's home, and mounts what lies beside it: that is not the home.
+    // A project often lies in its user's home, and mounts what lies beside it: that is not the
+    // home.
     let mut parts = path.trim_start_matches('/').splitn(3, '/');
     match (parts.next(), parts.next(), parts.next()) {
         (Some("home"), _, None) => Some("/home"),

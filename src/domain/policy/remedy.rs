@@ -1,6 +1,6 @@
-//! Says how a service has to change so that a check passes. Owns the changes that a machine can make,
-//! and what each of them does to a contract. Face: `Remedy`, `LiveChange`, `SpecChange`. Never acts,
-//! and never guesses: where only a person knows what is right there is no remedy.
+//! Says how a service has to change so that a check passes. Owns the changes that a machine can
+//! make, and what each of them does to a contract. Face: `Remedy`, `LiveChange`, `SpecChange`.
+//! Never acts, and never guesses: where only a person knows what is right there is no remedy.
 
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 //! and the small readers that its siblings share. Never keeps a default that the engine filled in
 //! where a contract has an undeclared form of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
@@ -112,7 +112,7 @@ fn spec(
         stop_grace_period: config.stop_timeout.map(seconds),
         restart: restart(host.restart_policy.clone()),
         healthcheck: config.healthcheck.map(healthcheck),
-        ports: host.port_bindings.clone().unwrap_or_default().into_iter().flat_map(ports).collect(),
+        ports: published(&host, config.exposed_ports.as_deref().unwrap_or_default()),
         expose: set(config.exposed_ports),
         mounts: read_mounts::mounts(&host, config.volumes.unwrap_or_default()),
         network_mode: network_mode(&host, &short_id, networks),
@@ -172,6 +172,17 @@ pub(super) fn healthcheck(config: HealthConfig) -> Healthcheck {
         start_period: nanos(config.start_period),
         start_interval: nanos(config.start_interval),
     }
+}
+
+/// Everything that is published. `docker run -P` binds nothing by name: the engine then publishes
+/// all that is exposed, on all addresses and ports of its choice.
+fn published(host: &HostConfig, exposed: &[String]) -> BTreeSet<PortBinding> {
+    let bound = host.port_bindings.clone().unwrap_or_default();
+    let is_all = host.publish_all_ports.unwrap_or_default();
+    let others = exposed.iter().filter(|port| is_all && !bound.contains_key(*port));
+    let chosen = || Some(vec![bollard::models::PortBinding::default()]);
+    let others: Vec<_> = others.map(|port| (port.clone(), chosen())).collect();
+    bound.into_iter().chain(others).flat_map(ports).collect()
 }
 
 /// The bindings of one port, such as `80/tcp`.
@@ -338,3 +349,6 @@ fn seconds(value: i64) -> Duration {
 pub(super) fn timestamp(text: Option<&str>) -> Option<Timestamp> {
     text.filter(|text| !text.starts_with("0001-")).and_then(|text| text.parse().ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
-//! Checks of what keeps a process inside: profiles, privileges, devices, kernel parameters. Owns how
-//! security options are read, in every spelling that the engine takes. Face: `PRIVILEGED`, `CHECKS`. Never
-//! counts twice: what follows from `privileged` is that check's alone.
+//! Checks of what keeps a process inside: profiles, privileges, devices, kernel parameters. Owns
+//! how security options are read, in every spelling that the engine takes. Face: `PRIVILEGED`,
+//! `CHECKS`. Never counts twice: what follows from `privileged` is that check's alone.
 
 use serde_json::Value;
 
@@ -139,8 +139,8 @@ fn privileged(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     }
 }
 
-/// Security options as the engine reads them: `key=value`, or in the old way `key:value`; a word alone
-/// has no value.
+/// Security options as the engine reads them: `key=value`, or in the old way `key:value`; a word
+/// alone has no value.
 fn options(spec: &ServiceSpec) -> impl Iterator<Item = (&str, &str, &str)> {
     spec.security.security_opt.iter().map(|option| {
         let split = option.split_once('=').or_else(|| option.split_once(':'));
@@ -277,9 +277,8 @@ fn read_only_root(subject: &Subject<'_>, _: &Parameters) -> Verdict {
 fn foreign_sysctls<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a str> {
     let names = subject.spec.security.sysctls.keys();
     // The kernel takes `net/ipv4/ip_forward` for the same.
-    let is_allowed = |name: &&String| {
-        parameters.sysctls_allowed.contains(name.replace('/', ".").as_str())
-    };
+    let is_allowed =
+        |name: &&String| parameters.sysctls_allowed.contains(name.replace('/', ".").as_str());
     names.filter(|name| !is_allowed(name)).map(String::as_str).collect()
 }
 
@@ -323,10 +322,9 @@ fn devices(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
         return fail(format!("it has {} of the host", quoted(found)), &["devices"]);
     }
     match subject.spec.security.device_cgroup_rules.first() {
-        Some(rule) => fail(
-            format!("it may use devices by the rule `{rule}`"),
-            &["device_cgroup_rules"],
-        ),
+        Some(rule) => {
+            fail(format!("it may use devices by the rule `{rule}`"), &["device_cgroup_rules"])
+        }
         None => Verdict::Pass,
     }
 }

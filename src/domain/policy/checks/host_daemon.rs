@@ -1,6 +1,6 @@
-//! Checks of an engine's daemon. Owns which of its options are too open, and what counts where an option
-//! is not given. Face: `CHECKS`. Never takes a default for granted before everything that could change it
-//! was seen.
+//! Checks of an engine's daemon. Owns which of its options are too open, and what counts where an
+//! option is not given. Face: `CHECKS`. Never takes a default for granted before everything that
+//! could change it was seen.
 
 use super::{CheckId, HostCheck, Parameters, Verdict, fail, quoted, unknown};
 use crate::domain::alerts::Severity;
@@ -227,9 +227,7 @@ fn switch(host: &HostFacts, name: &str, want: Want, otherwise: Otherwise) -> Ver
 fn given(host: &HostFacts, key: &str, argument: &str) -> Verdict {
     match host.option(key, argument) {
         DaemonOption::Set(values) if !values.is_empty() => Verdict::Pass,
-        DaemonOption::Set(_) | DaemonOption::Default => {
-            fail(format!("`{key}` is not set"), &[key])
-        }
+        DaemonOption::Set(_) | DaemonOption::Default => fail(format!("`{key}` is not set"), &[key]),
         DaemonOption::Unknown => unknown(vec![NEEDS_OPTIONS]),
     }
 }

@@ -1,5 +1,5 @@
-//! Checks of the files of an engine. Owns whose they have to be and what others may do with them. Face:
-//! `CHECKS`, `looked_at`. Never takes a file that nobody looked at for one that is not there.
+//! Checks of the files of an engine. Owns whose they have to be and what others may do with them.
+//! Face: `CHECKS`, `looked_at`. Never takes a file that nobody looked at for one that is not there.
 
 use std::collections::BTreeSet;
 
@@ -47,51 +47,15 @@ const DEMANDS: [Demand; 12] = [
         group: None,
         mode_max: 0o644,
     },
-    Demand {
-        places: Places::Paths(&["/etc/docker"]),
-        group: None,
-        mode_max: 0o755,
-    },
-    Demand {
-        places: Places::Folder("/etc/docker/certs.d"),
-        group: None,
-        mode_max: 0o444,
-    },
-    Demand {
-        places: Places::Option("tlscacert"),
-        group: None,
-        mode_max: 0o444,
-    },
-    Demand {
-        places: Places::Option("tlscert"),
-        group: None,
-        mode_max: 0o444,
-    },
-    Demand {
-        places: Places::Option("tlskey"),
-        group: None,
-        mode_max: 0o400,
-    },
-    Demand {
-        places: Places::Paths(&["/run/docker.sock"]),
-        group: Some("docker"),
-        mode_max: 0o660,
-    },
-    Demand {
-        places: Places::Paths(&["/etc/docker/daemon.json"]),
-        group: None,
-        mode_max: 0o644,
-    },
-    Demand {
-        places: Places::Paths(&["/etc/default/docker"]),
-        group: None,
-        mode_max: 0o644,
-    },
-    Demand {
-        places: Places::Paths(&["/etc/sysconfig/docker"]),
-        group: None,
-        mode_max: 0o644,
-    },
+    Demand { places: Places::Paths(&["/etc/docker"]), group: None, mode_max: 0o755 },
+    Demand { places: Places::Folder("/etc/docker/certs.d"), group: None, mode_max: 0o444 },
+    Demand { places: Places::Option("tlscacert"), group: None, mode_max: 0o444 },
+    Demand { places: Places::Option("tlscert"), group: None, mode_max: 0o444 },
+    Demand { places: Places::Option("tlskey"), group: None, mode_max: 0o400 },
+    Demand { places: Places::Paths(&["/run/docker.sock"]), group: Some("docker"), mode_max: 0o660 },
+    Demand { places: Places::Paths(&["/etc/docker/daemon.json"]), group: None, mode_max: 0o644 },
+    Demand { places: Places::Paths(&["/etc/default/docker"]), group: None, mode_max: 0o644 },
+    Demand { places: Places::Paths(&["/etc/sysconfig/docker"]), group: None, mode_max: 0o644 },
     Demand {
         places: Places::Paths(&["/run/containerd/containerd.sock"]),
         group: None,
@@ -212,8 +176,8 @@ pub(super) const CHECKS: [HostCheck; 12] = [
 
 const REMEDIATION: &str = "`chown` and `chmod` it to what is demanded";
 
-/// Every path that the checks want to be looked at on this host, and folders whose files they want to
-/// be listed.
+/// Every path that the checks want to be looked at on this host, and folders whose files they want
+/// to be listed.
 pub fn looked_at(host: &HostFacts) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
     for demand in &DEMANDS {

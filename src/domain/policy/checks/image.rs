@@ -1,5 +1,5 @@
-//! Checks of images. Owns where they may come from, how they are pinned, how old they are and what they
-//! say of themselves. Face: `CHECKS`. Never asks a registry.
+//! Checks of images. Owns where they may come from, how they are pinned, how old they are and what
+//! they say of themselves. Face: `CHECKS`. Never asks a registry.
 
 use std::time::Duration;
 
@@ -90,8 +90,8 @@ fn full_name(reference: &str) -> Option<String> {
     Some(format!("{registry}/{path}"))
 }
 
-/// Is an image of this name within one of the places, part by part? `docker.io.evil.org` is not within
-/// `docker.io`, nor `ghcr.io/acme-labs` within `ghcr.io/acme`.
+/// Is an image of this name within one of the places, part by part? `docker.io.evil.org` is not
+/// within `docker.io`, nor `ghcr.io/acme-labs` within `ghcr.io/acme`.
 fn is_from(name: &str, place: &str) -> bool {
     let place = place.trim_end_matches('*').trim_end_matches('/');
     let place = place.strip_prefix("https://").unwrap_or(place);
@@ -115,8 +115,7 @@ fn image_registry(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
     let Some(places) = &parameters.registries else {
         return unknown(vec!["parameters.registries"]);
     };
-    let is_trusted =
-        |name: &String| places.iter().any(|place| is_from(name, place));
+    let is_trusted = |name: &String| places.iter().any(|place| is_from(name, place));
     let reference = subject.spec.image.as_str();
     if is_id(reference) {
         let Some(image) = subject.image else { return unknown(vec!["image.names"]) };

@@ -1,6 +1,6 @@
 //! Checks of where a container's output goes. Owns what an engine fills in: a service that names no
-//! driver has its daemon's. Face: `CHECKS`. Never takes a driver that it does not know for one that fills
-//! the disk.
+//! driver has its daemon's. Face: `CHECKS`. Never takes a driver that it does not know for one that
+//! fills the disk.
 
 use std::collections::BTreeMap;
 
@@ -91,10 +91,8 @@ fn rotate(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
     if !matches!(log_rotation(subject, parameters), Verdict::Fail { .. }) {
         return None;
     }
-    let mut logging = subject.spec.logging.clone().unwrap_or(Logging {
-        driver: None,
-        options: BTreeMap::new(),
-    });
+    let mut logging =
+        subject.spec.logging.clone().unwrap_or(Logging { driver: None, options: BTreeMap::new() });
     logging.driver = Some(JSON_FILE.to_owned());
     logging.options.insert(MAX_SIZE.to_owned(), "10m".to_owned());
     logging.options.entry("max-file".to_owned()).or_insert_with(|| "3".to_owned());

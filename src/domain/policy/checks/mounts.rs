@@ -1,5 +1,5 @@
-//! Checks of what is mounted from the host and between services. Owns which mounts give the host away.
-//! Face: `CHECKS`. Never trusts a spelling: a path is resolved before it is judged.
+//! Checks of what is mounted from the host and between services. Owns which mounts give the host
+//! away. Face: `CHECKS`. Never trusts a spelling: a path is resolved before it is judged.
 
 use super::shares::{Mounted, Source, mounted, mounted_by};
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, pass_unless, quoted, unknown};

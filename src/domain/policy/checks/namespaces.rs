@@ -1,6 +1,6 @@
 //! Checks of what a container shares with its host or with other containers. Owns how sharing is
-//! followed: who joins a container that is in the host's namespace is in it too. Face: `CHECKS`. Never
-//! takes a container that is not known for a harmless one.
+//! followed: who joins a container that is in the host's namespace is in it too. Face: `CHECKS`.
+//! Never takes a container that is not known for a harmless one.
 
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, peer, unknown};
 use crate::domain::alerts::Severity;
@@ -156,10 +156,9 @@ fn judged(subject: &Subject<'_>, look: Look, what: &str, key: &str) -> Verdict {
         Some(false) => Verdict::Pass,
         None => unknown(vec!["peers"]),
         Some(true) => match look(subject.spec) {
-            Share::Of(name) => fail(
-                format!("it is in the host's {what} namespace, through `{name}`"),
-                &[key],
-            ),
+            Share::Of(name) => {
+                fail(format!("it is in the host's {what} namespace, through `{name}`"), &[key])
+            }
             Share::Own | Share::Host => {
                 fail(format!("it is in the host's {what} namespace"), &[key])
             }
@@ -184,11 +183,8 @@ fn host_cgroupns(subject: &Subject<'_>, _: &Parameters) -> Verdict {
 }
 
 fn joined(subject: &Subject<'_>, _: &Parameters) -> Verdict {
-    let looks: [(Look, &str, &str); 3] = [
-        (network, "network", "network_mode"),
-        (pid, "process", "pid"),
-        (ipc, "IPC", "ipc"),
-    ];
+    let looks: [(Look, &str, &str); 3] =
+        [(network, "network", "network_mode"), (pid, "process", "pid"), (ipc, "IPC", "ipc")];
     for (look, what, key) in looks {
         if let Share::Of(name) = look(subject.spec) {
             return fail(format!("it shares the {what} namespace of `{name}`"), &[key]);

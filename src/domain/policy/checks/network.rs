@@ -1,5 +1,6 @@
-//! Checks of how a container is reached. Owns which ports and addresses are too open. Face: `CHECKS`,
-//! `is_every_address`. Never judges ports of a container in the host's network: nothing publishes those.
+//! Checks of how a container is reached. Owns which ports and addresses are too open. Face:
+//! `CHECKS`, `is_every_address`. Never judges ports of a container in the host's network: nothing
+//! publishes those.
 
 use std::net::IpAddr;
 
@@ -74,9 +75,8 @@ fn ports_privileged(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
     let is_wrong =
         |port: &u16| *port < PRIVILEGED_END && !parameters.ports_privileged_allowed.contains(port);
     let ranges = published(subject).filter_map(host_ports);
-    let mut wrong = ranges.filter_map(|(first, last)| {
-        (first..=last.min(PRIVILEGED_END)).find(|port| is_wrong(port))
-    });
+    let mut wrong = ranges
+        .filter_map(|(first, last)| (first..=last.min(PRIVILEGED_END)).find(|port| is_wrong(port)));
     match wrong.next() {
         Some(port) => fail(format!("port {port} of the host is published"), &["ports"]),
         None => Verdict::Pass,
@@ -115,10 +115,9 @@ fn is_open(subject: &Subject<'_>, port: &PortBinding) -> bool {
 
 fn ports_interface(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     match published(subject).find(|port| is_open(subject, port)) {
-        Some(port) => fail(
-            format!("port {} is published on all addresses", port.container_port),
-            &["ports"],
-        ),
+        Some(port) => {
+            fail(format!("port {} is published on all addresses", port.container_port), &["ports"])
+        }
         None => Verdict::Pass,
     }
 }

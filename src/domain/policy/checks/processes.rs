@@ -1,5 +1,5 @@
-//! Checks of what runs inside. Owns what is an ssh server. Face: `SSH_SERVER`. Never takes silence for
-//! absence: where nobody looked at the processes, only a command that names one is known.
+//! Checks of what runs inside. Owns what is an ssh server. Face: `SSH_SERVER`. Never takes silence
+//! for absence: where nobody looked at the processes, only a command that names one is known.
 
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, unknown};
 use crate::domain::alerts::Severity;

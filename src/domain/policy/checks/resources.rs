@@ -1,5 +1,5 @@
-//! Checks of limits. Owns what counts as one. Face: `CHECKS`. Never demands a number: that there is a
-//! limit is what counts, except where a number is none.
+//! Checks of limits. Owns what counts as one. Face: `CHECKS`. Never demands a number: that there is
+//! a limit is what counts, except where a number is none.
 
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted};
 use crate::domain::alerts::Severity;

@@ -1,5 +1,5 @@
-//! Tells what in an environment is a secret. Owns the names and the forms of values that say so. Face:
-//! `holds_secret`, `ENVIRONMENT_SECRETS`. Never shows a value.
+//! Tells what in an environment is a secret. Owns the names and the forms of values that say so.
+//! Face: `holds_secret`, `ENVIRONMENT_SECRETS`. Never shows a value.
 
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted};
 use crate::domain::alerts::Severity;
@@ -152,4 +152,3 @@ fn has_password(value: &str) -> bool {
     let user = authority.rsplit_once('@').map(|(user, _)| user);
     user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
 }
-

@@ -108,8 +108,8 @@ impl Found<'_, '_> {
         Source::Host { spelled: spelled.to_owned(), path }
     }
 
-    /// A volume of the driver `local` can mount any path or disk: `type: none, o: bind, device: /etc`.
-    /// Others have an option for the path, which several drivers call `mountpoint`.
+    /// A volume of the driver `local` can mount any path or disk: `type: none, o: bind, device:
+    /// /etc`. Others have an option for the path, which several drivers call `mountpoint`.
     fn volume(&mut self, name: &str) -> Vec<Source> {
         let known = self.subject.volumes.and_then(|volumes| volumes.get(name));
         let Some(options) = known else {

@@ -1,6 +1,6 @@
 //! What the tables stand on: a compose file becomes a model, each check judges it, and then what an
-//! engine would report of it; both verdicts have to be the same. What a machine can repair is repaired,
-//! and has to pass.
+//! engine would report of it; both verdicts have to be the same. What a machine can repair is
+//! repaired, and has to pass.
 
 use std::collections::BTreeMap;
 
@@ -69,9 +69,8 @@ impl Case {
         let inputs = Inputs { files, ..Inputs::default() };
         let spec = lower(&project, &inputs).unwrap_or_else(|found| panic!("{text}\n{found}"));
         let declared = spec.volumes.values().filter(|volume| !volume.external);
-        let volumes = declared
-            .map(|volume| (volume.name.clone(), volume.driver_options.clone()))
-            .collect();
+        let volumes =
+            declared.map(|volume| (volume.name.clone(), volume.driver_options.clone())).collect();
         Self { text, project, spec, volumes }
     }
 
@@ -113,8 +112,11 @@ impl Case {
     fn is_the_same_live(&self, id: CheckId, parameters: &Parameters) {
         let declared = self.judged(id, parameters);
         let image = image(|spec| spec.user = Some("app".to_owned()));
-        let ids: BTreeMap<String, String> =
-            self.peers().iter().map(|(name, _)| ((*name).to_owned(), format!("id-{name}"))).collect();
+        let ids: BTreeMap<String, String> = self
+            .peers()
+            .iter()
+            .map(|(name, _)| ((*name).to_owned(), format!("id-{name}")))
+            .collect();
         let live = |spec: &ServiceSpec| reported(spec, &image, &ids);
         let web = live(self.web());
         let container = container(web.clone(), &image);
@@ -134,9 +136,7 @@ impl Case {
         let found = (check(id).unwrap().judge)(&subject, parameters);
         let is_same = match (&declared, &found) {
             (Verdict::Unknown { .. }, _) => true,
-            (declared, found) => {
-                std::mem::discriminant(declared) == std::mem::discriminant(found)
-            }
+            (declared, found) => std::mem::discriminant(declared) == std::mem::discriminant(found),
         };
         let (declared, found) = (words(declared), words(found));
         assert!(is_same, "{id}: the file is `{declared}`, its container `{found}`:\n{}", self.text);
@@ -164,11 +164,7 @@ impl Case {
 }
 
 /// The contract as an engine reports it, with what it fills in.
-fn reported(
-    spec: &ServiceSpec,
-    image: &ImageFacts,
-    ids: &BTreeMap<String, String>,
-) -> ServiceSpec {
+fn reported(spec: &ServiceSpec, image: &ImageFacts, ids: &BTreeMap<String, String>) -> ServiceSpec {
     let mut spec = spec.clone();
     let security = &mut spec.security;
     let is_host = |mode: &Option<String>| mode.as_deref() == Some("host");
@@ -246,12 +242,8 @@ fn live_settings_are_remedied_on_the_container_that_runs() {
     (parameters.memory_bytes, parameters.nano_cpus) = (Some(1 << 20), Some(500_000_000));
     let spec = service(|spec| spec.restart = RestartPolicy::Always);
     let subject = Subject::new("web", &spec);
-    for id in [
-        CheckId::MemoryLimit,
-        CheckId::CpuLimit,
-        CheckId::PidsLimit,
-        CheckId::RestartPolicy,
-    ] {
+    for id in [CheckId::MemoryLimit, CheckId::CpuLimit, CheckId::PidsLimit, CheckId::RestartPolicy]
+    {
         let check = check(id).unwrap();
         let remedy = check.remedy.unwrap()(&subject, &parameters).unwrap();
         assert!(matches!(remedy, Remedy::Live(_)), "{id}: {remedy:?}");

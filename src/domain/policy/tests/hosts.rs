@@ -48,7 +48,11 @@ fn options_of_the_daemon_are_judged_with_their_defaults() {
         (CheckId::HostTls, r#"{"hosts": ["tcp://0.0.0.0:2376"], "tls": true}"#, "fail"),
         (CheckId::HostTls, r#"{"hosts": ["tcp://0.0.0.0:2376"], "tlsverify": true}"#, "pass"),
         (CheckId::HostUlimits, "{}", "fail"),
-        (CheckId::HostUlimits, r#"{"default-ulimits": {"nofile": {"Soft": 1, "Hard": 2}}}"#, "pass"),
+        (
+            CheckId::HostUlimits,
+            r#"{"default-ulimits": {"nofile": {"Soft": 1, "Hard": 2}}}"#,
+            "pass",
+        ),
         (CheckId::HostUsernsRemap, "{}", "fail"),
         (CheckId::HostUsernsRemap, r#"{"userns-remap": "default"}"#, "pass"),
         (CheckId::HostCgroupParent, "{}", "pass"),
@@ -101,7 +105,8 @@ fn what_an_engine_says_of_itself_is_judged() {
     check(CheckId::HostCentralLogging, &|_| {}, "fail: the log driver is `json-file`");
     check(CheckId::HostCentralLogging, &|it| it.logging_driver = "gelf".to_owned(), "pass");
     check(CheckId::HostAuthorization, &|_| {}, "fail");
-    let warned = "[DEPRECATION NOTICE]: API is accessible on http://0.0.0.0:2375 without encryption.";
+    let warned =
+        "[DEPRECATION NOTICE]: API is accessible on http://0.0.0.0:2375 without encryption.";
     check(CheckId::HostTls, &|it| it.warnings = vec![warned.to_owned()], "fail");
     let own = ["127.0.0.0/8", "::1/128"];
     let registries = |more: Option<&'static str>| {
