@@ -12,7 +12,8 @@ pub(super) fn manual() -> String {
          service was read from a compose file or found on an engine: `pass`, `fail` with the \
          place, or `unknown` with the facts that are missing. Paths, options and addresses are \
          judged by what the engine makes of them, however they are spelled. The numbers are those \
-         of the CIS Docker Benchmark 1.6. Where a machine can make a check pass, a policy may let it."
+         of the CIS Docker Benchmark 1.6. Where a \
+         machine can make a check pass, a policy may let it."
             .to_owned(),
         String::new(),
         "## Services and containers".to_owned(),

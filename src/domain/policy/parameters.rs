@@ -197,7 +197,7 @@ pub const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "registries",
         takes: "a list such as ghcr.io/acme",
-        meaning: "Registries that images may come from, each with the beginning of a path if wanted.",
+        meaning: "Registries that images may come from, with the beginning of a path if wanted.",
         default: "nobody has said: the verdict is unknown",
     },
     Parameter {
@@ -283,7 +283,7 @@ impl Parameters {
             "memory" => self.memory_bytes = Some(given.bytes()?),
             "pids" => self.pids_max = given.number(1..=i128::from(u32::MAX))?,
             "ports_address" => {
-                let address = given.text()?.parse().map_err(|_| given.wrong())?;
+                let address = given.text()?.parse::<IpAddr>().map_err(|_| given.wrong())?;
                 self.ports_address = Some(address);
             }
             "ports_needed" => self.ports_needed = Some(given.ports()?),

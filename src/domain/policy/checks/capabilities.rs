@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted};
+use super::{Check, CheckId, Parameters, Subject, Verdict, fail, is_failure, quoted};
 use crate::domain::alerts::Severity;
 use crate::domain::policy::capabilities::{ALL, DANGEROUS, effective, plain};
 use crate::domain::policy::{Remedy, SpecChange};
@@ -119,7 +119,8 @@ fn dropped(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     }
 }
 
-fn drop_all(subject: &Subject<'_>, _: &Parameters) -> Option<Remedy> {
+fn drop_all(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
+    is_failure(&dropped(subject, parameters)).then_some(())?;
     let all = subject.spec.security.cap_add.iter().filter(|name| plain(name) == ALL);
     let mut changes: Vec<SpecChange> =
         all.map(|name| SpecChange::RemoveCapability(name.clone())).collect();

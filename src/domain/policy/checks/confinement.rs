@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted, unknown};
+use super::{Check, CheckId, Parameters, Subject, Verdict, fail, is_failure, quoted, unknown};
 use crate::domain::alerts::Severity;
 use crate::domain::policy::paths::resolved;
 use crate::domain::policy::{Remedy, SpecChange, paths};
@@ -46,7 +46,10 @@ pub(super) const CHECKS: [Check; 9] = [
         remediation: "remove `seccomp=unconfined`, or name a profile that allows what is needed",
         cis: &["5.22"],
         judge: seccomp,
-        remedy: Some(|subject, _| remove_options(subject, |key, _| key == "seccomp")),
+        remedy: Some(|subject, parameters| {
+            is_failure(&seccomp(subject, parameters)).then_some(())?;
+            remove_options(subject, |key, _| key == "seccomp")
+        }),
     },
     Check {
         id: CheckId::Apparmor,
@@ -183,7 +186,8 @@ fn no_new_privileges(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     }
 }
 
-fn set_no_new_privileges(subject: &Subject<'_>, _: &Parameters) -> Option<Remedy> {
+fn set_no_new_privileges(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
+    is_failure(&no_new_privileges(subject, parameters)).then_some(())?;
     let given = options(subject.spec).filter(|(_, key, _)| *key == NO_NEW_PRIVILEGES);
     let mut changes: Vec<SpecChange> =
         given.map(|(option, _, _)| SpecChange::RemoveSecurityOption(option.to_owned())).collect();

@@ -300,9 +300,9 @@ fn storage_driver(host: &HostFacts, _: &Parameters) -> Verdict {
 }
 
 fn tls(host: &HostFacts, _: &Parameters) -> Verdict {
-    let warned = host.daemon.iter().flat_map(|daemon| &daemon.warnings);
+    let mut warned = host.daemon.iter().flat_map(|daemon| &daemon.warnings);
     let at = &["hosts"];
-    if warned.clone().any(|warning| warning.contains("API is accessible on")) {
+    if warned.any(|warning| warning.contains("API is accessible on")) {
         return fail("the engine says itself that its API is open to the network", at);
     }
     let hosts = match host.option("hosts", "host") {

@@ -86,7 +86,7 @@ pub(super) const CHECKS: [HostCheck; 12] = [
         id: CheckId::HostFileFolder,
         title: "The daemon's configuration folder is root's and nobody else writes it",
         severity: Severity::High,
-        rationale: "Who may add files there configures the daemon, and chooses whose certificates it believes.",
+        rationale: "Who may add files there configures the daemon, and whose certificates count.",
         remediation: REMEDIATION,
         cis: &["3.5", "3.6"],
         judge: |host, _| judge(host, &DEMANDS[2]),

@@ -120,11 +120,13 @@ fn image_registry(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
     if is_id(reference) {
         let Some(image) = subject.image else { return unknown(vec!["image.names"]) };
         let names = image.digests.iter().chain(&image.tags);
-        let mut names = names.filter_map(|name| full_name(name)).peekable();
-        return match names.peek() {
-            None => unknown(vec!["image.names"]),
-            Some(_) if names.any(|name| is_trusted(&name)) => Verdict::Pass,
-            Some(_) => fail("none of its image's names is of a trusted registry", &["image"]),
+        let names: Vec<String> = names.filter_map(|name| full_name(name)).collect();
+        if names.is_empty() {
+            return unknown(vec!["image.names"]);
+        }
+        return match names.iter().any(is_trusted) {
+            true => Verdict::Pass,
+            false => fail("none of its image's names is of a trusted registry", &["image"]),
         };
     }
     match full_name(reference) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, CheckId, Parameters, Subject, Verdict, fail, unknown};
+use super::{Check, CheckId, Parameters, Subject, Verdict, fail, is_failure, unknown};
 use crate::domain::alerts::Severity;
 use crate::domain::policy::{Remedy, SpecChange};
 use crate::facts::{DaemonOption, Logging};
@@ -88,9 +88,7 @@ fn log_rotation(subject: &Subject<'_>, _: &Parameters) -> Verdict {
 
 /// A size and a number of files that keep some days of an ordinary service.
 fn rotate(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
-    if !matches!(log_rotation(subject, parameters), Verdict::Fail { .. }) {
-        return None;
-    }
+    is_failure(&log_rotation(subject, parameters)).then_some(())?;
     let mut logging =
         subject.spec.logging.clone().unwrap_or(Logging { driver: None, options: BTreeMap::new() });
     logging.driver = Some(JSON_FILE.to_owned());

@@ -63,6 +63,10 @@ fn fail(message: impl Into<String>, at: &[&str]) -> Verdict {
     Verdict::Fail { message: message.into(), at }
 }
 
+fn is_failure(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Fail { .. })
+}
+
 /// What is missing; several needs of one name are one.
 fn unknown(mut needs: Vec<&'static str>) -> Verdict {
     needs.sort_unstable();

@@ -111,7 +111,7 @@ fn host_paths(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
             Source::Host { spelled, path } => {
                 // The socket itself fails above; once is enough.
                 let is_told = is_socket(path, more_sockets(subject, parameters));
-                let allowed = &mut parameters.host_paths_allowed.iter();
+                let mut allowed = parameters.host_paths_allowed.iter();
                 let is_allowed = allowed.any(|allowed| is_within(path, trimmed(allowed)));
                 let is_systems = system_folder(path, mount.read_only).is_some();
                 (is_systems && !is_told && !is_allowed).then_some(spelled.as_str())

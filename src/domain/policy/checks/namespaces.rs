@@ -2,7 +2,7 @@
 //! followed: who joins a container that is in the host's namespace is in it too. Face: `CHECKS`.
 //! Never takes a container that is not known for a harmless one.
 
-use super::{Check, CheckId, Parameters, Subject, Verdict, fail, peer, unknown};
+use super::{Check, CheckId, Parameters, Subject, Verdict, fail, is_failure, peer, unknown};
 use crate::domain::alerts::Severity;
 use crate::domain::policy::{Namespace, Remedy, SpecChange};
 use crate::facts::{NetworkMode, ServiceSpec};
@@ -68,7 +68,11 @@ pub(super) const CHECKS: [Check; 7] = [
         remediation: "declare `cgroup: private`",
         cis: &[],
         judge: host_cgroupns,
-        remedy: Some(|subject, _| own(subject, cgroupns, Namespace::Cgroup)),
+        remedy: Some(|subject, parameters| {
+            let is_wrong = is_failure(&host_cgroupns(subject, parameters));
+            let change = SpecChange::OwnNamespace(Namespace::Cgroup);
+            is_wrong.then(|| Remedy::Recreate(vec![change]))
+        }),
     },
     Check {
         id: CheckId::JoinedNamespace,
@@ -167,8 +171,8 @@ fn judged(subject: &Subject<'_>, look: Look, what: &str, key: &str) -> Verdict {
 }
 
 fn own(subject: &Subject<'_>, look: Look, namespace: Namespace) -> Option<Remedy> {
-    let is_own = matches!(look(subject.spec), Share::Own) && namespace != Namespace::Cgroup;
-    (!is_own).then(|| Remedy::Recreate(vec![SpecChange::OwnNamespace(namespace)]))
+    let is_wrong = is_hosts(subject, look) == Some(true);
+    is_wrong.then(|| Remedy::Recreate(vec![SpecChange::OwnNamespace(namespace)]))
 }
 
 /// With the first version of control groups the engine's default is the host's view.

@@ -3,6 +3,7 @@
 
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, unknown};
 use crate::domain::alerts::Severity;
+use crate::facts::ServiceSpec;
 
 pub(super) const SSH_SERVER: Check = Check {
     id: CheckId::SshServer,
@@ -36,7 +37,7 @@ fn ssh_server(subject: &Subject<'_>, _: &Parameters) -> Verdict {
             None => Verdict::Pass,
         };
     }
-    let of_image = |image: fn(&crate::facts::ServiceSpec) -> &Option<Vec<String>>| {
+    let of_image = |image: fn(&ServiceSpec) -> &Option<Vec<String>>| {
         subject.image.and_then(|found| image(&found.defaults).as_ref())
     };
     let entrypoint = subject.spec.entrypoint.as_ref();
@@ -49,10 +50,10 @@ fn ssh_server(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     };
     let lists = [(entrypoint_in_force, "entrypoint"), (command, "command")];
     for (list, key) in lists {
-        let words = list.into_iter().flatten().flat_map(|part| {
+        let mut words = list.into_iter().flatten().flat_map(|part| {
             part.split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')'))
         });
-        if let Some(word) = words.into_iter().find(|word| is_server(word)) {
+        if let Some(word) = words.find(|word| is_server(word)) {
             return fail(format!("it starts `{word}`"), &[key]);
         }
     }

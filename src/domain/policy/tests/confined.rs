@@ -102,7 +102,9 @@ fn only_what_the_engine_reads_as_true_keeps_from_new_privileges() {
         ],
     );
     let mut spec = service(|_| {});
-    let safe = host(|it| drop(it.security_options.insert("name=no-new-privileges".to_owned())));
+    let safe = host(|it| {
+        it.security_options.insert("name=no-new-privileges".to_owned());
+    });
     let judged = |spec: &ServiceSpec| {
         told(CheckId::NoNewPrivileges, &Subject { host: Some(&safe), ..Subject::new("web", spec) })
     };

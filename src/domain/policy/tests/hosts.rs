@@ -2,7 +2,7 @@
 
 use super::declared::host;
 use super::*;
-use crate::facts::{DaemonFile, FileFacts, FileLook, HostFacts};
+use crate::facts::{DaemonFacts, DaemonFile, FileFacts, FileLook, HostFacts};
 
 fn judged(id: CheckId, host: &HostFacts) -> String {
     words((host_check(id).unwrap().judge)(host, &Parameters::default()))
@@ -75,16 +75,17 @@ fn options_of_the_daemon_are_judged_with_their_defaults() {
 
 #[test]
 fn what_an_engine_says_of_itself_is_judged() {
-    let check = |id: CheckId, change: &dyn Fn(&mut crate::facts::DaemonFacts), expect: &str| {
+    let check = |id: CheckId, change: &dyn Fn(&mut DaemonFacts), expect: &str| {
         let found = judged(id, &host(|daemon| change(daemon)));
         assert!(found.starts_with(expect), "{id}: {found}");
     };
     let option = |name: &'static str| {
-        move |it: &mut crate::facts::DaemonFacts| drop(it.security_options.insert(name.to_owned()))
+        move |it: &mut DaemonFacts| {
+            it.security_options.insert(name.to_owned());
+        }
     };
-    let driver = |name: &'static str| {
-        move |it: &mut crate::facts::DaemonFacts| name.clone_into(&mut it.storage_driver)
-    };
+    let driver =
+        |name: &'static str| move |it: &mut DaemonFacts| name.clone_into(&mut it.storage_driver);
     check(CheckId::HostSwarm, &|_| {}, "pass");
     check(CheckId::HostSwarm, &|it| it.is_in_swarm = true, "fail");
     check(CheckId::HostStorageDriver, &driver("overlay2"), "pass");
@@ -110,7 +111,7 @@ fn what_an_engine_says_of_itself_is_judged() {
     check(CheckId::HostTls, &|it| it.warnings = vec![warned.to_owned()], "fail");
     let own = ["127.0.0.0/8", "::1/128"];
     let registries = |more: Option<&'static str>| {
-        move |it: &mut crate::facts::DaemonFacts| {
+        move |it: &mut DaemonFacts| {
             it.insecure_registries = own.into_iter().chain(more).map(str::to_owned).collect();
         }
     };

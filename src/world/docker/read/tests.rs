@@ -5,8 +5,9 @@ use super::*;
 use crate::domain::compose::{Answer, Files, Inputs, Loaded, Options, load, lower};
 use crate::domain::policy::{CHECKS, Parameters, Subject, Verdict, VolumeOptions};
 use crate::facts::ProjectSpec;
+use crate::world::docker::NewContainer;
 use crate::world::docker::create::requests;
-use crate::world::docker::{ApiVersion, NewContainer};
+use crate::world::docker::version::ApiVersion;
 
 fn project(text: &str) -> ProjectSpec {
     let content = Answer::Content(text.as_bytes().to_vec());
@@ -103,29 +104,61 @@ fn failures(body: &str) -> usize {
     failures
 }
 
+const SAFE: &str = "
+    cap_drop: [ALL]
+    cpus: 0.5
+    healthcheck: {test: [CMD, look]}
+    logging: {driver: local}
+    mem_limit: 64m
+    pids_limit: 99
+    ports: ['127.0.0.1:8080:80']
+    read_only: true
+    restart: on-failure:3
+    security_opt: ['no-new-privileges=true']
+    sysctls: {net.core.somaxconn: 9}
+    ulimits: {nofile: 9}
+    volumes: ['./data:/data', 'db:/db']
+volumes: {db: {}}
+";
+
+const OPEN: &str = "
+    cap_add: [sys_admin, ipc_lock]
+    cgroup: host
+    cgroup_parent: /x
+    devices: [/dev/sda]
+    environment: {API_TOKEN: x}
+    healthcheck: {disable: true}
+    ipc: host
+    logging: {driver: none}
+    network_mode: host
+    pid: host
+    privileged: true
+    restart: always
+    security_opt: ['seccomp:unconfined', 'apparmor=unconfined', 'no-new-privileges:false']
+    sysctls: {net.ipv4.ip_forward: 1}
+    ulimits: {nofile: -1}
+    userns_mode: host
+    uts: host
+    volumes: ['/var/run/docker.sock:/s', '/etc/:/e:ro,rshared']
+";
+
+const PUBLISHED: &str = "
+    cap_drop: [NET_RAW]
+    cpu_shares: 1024
+    network_mode: bridge
+    pids_limit: -1
+    ports: ['80:80', '[::]:443:443']
+    read_only: false
+";
+
 #[test]
 fn a_container_gets_the_verdict_of_its_file() {
-    let safe = "    cap_drop: [ALL]\n    read_only: true\n    mem_limit: 64m\n    pids_limit: 99\n    \
-                cpus: 0.5\n    security_opt: ['no-new-privileges=true']\n    restart: on-failure:3\n    \
-                logging: {driver: local}\n    healthcheck: {test: [CMD, look]}\n    ports: \
-                ['127.0.0.1:8080:80']\n    volumes: ['./data:/data', 'db:/db']\n    sysctls: \
-                {net.core.somaxconn: 9}\n    ulimits: {nofile: 9}\nvolumes: {db: {}}\n";
     // The image is not pinned by digest.
-    assert_eq!(failures(safe), 1);
-    let open = "    privileged: true\n    cap_add: [sys_admin, ipc_lock]\n    pid: host\n    ipc: host\n    \
-                uts: host\n    userns_mode: host\n    cgroup: host\n    cgroup_parent: /x\n    \
-                network_mode: host\n    security_opt: ['seccomp:unconfined', 'apparmor=unconfined', \
-                'no-new-privileges:false']\n    devices: [/dev/sda]\n    sysctls: \
-                {net.ipv4.ip_forward: 1}\n    volumes: ['/var/run/docker.sock:/s', \
-                '/etc/:/e:ro,rshared']\n    restart: always\n    logging: {driver: none}\n    \
-                environment: {API_TOKEN: x}\n    healthcheck: {disable: true}\n    ulimits: \
-                {nofile: -1}\n";
-    assert!(failures(open) > 25, "{}", failures(open));
+    assert_eq!(failures(SAFE), 1);
+    assert!(failures(OPEN) > 25, "{}", failures(OPEN));
     let silent = failures("");
     assert!((8..15).contains(&silent), "{silent}");
-    let published = "    network_mode: bridge\n    ports: ['80:80', '[::]:443:443']\n    cpu_shares: 1024\n    \
-                     pids_limit: -1\n    cap_drop: [NET_RAW]\n    read_only: false\n";
-    assert!(failures(published) > 8);
+    assert!(failures(PUBLISHED) > 8, "{}", failures(PUBLISHED));
 }
 
 #[test]
