@@ -14,6 +14,9 @@ const USUAL_LINKS: [(&str, &str); 2] = [("/var/run", "/run"), ("/var/lock", "/ru
 /// The path as the engine uses it: cleaned by its letters first, then with links followed. A
 /// process's view of the root (`/proc/1/root`) is the root.
 pub(super) fn resolved(path: &str, host: Option<&HostFacts>) -> String {
+    if is_plain(path, host) {
+        return path.to_owned();
+    }
     let mut waiting: Vec<String> = clean(path).into_iter().rev().collect();
     let mut done: Vec<String> = Vec::new();
     let mut links = 0;
@@ -36,6 +39,21 @@ pub(super) fn resolved(path: &str, host: Option<&HostFacts>) -> String {
         waiting.extend(target.split('/').rev().map(str::to_owned));
     }
     format!("/{}", done.join("/"))
+}
+
+/// Is there nothing to clean and no link to follow? Most paths are so, and each service is compared
+/// with all others by theirs.
+fn is_plain(path: &str, host: Option<&HostFacts>) -> bool {
+    let has_link = |from: &str| is_within(path, from);
+    let is_clean = || {
+        let mut parts = path.split('/').skip(1);
+        parts.all(|part| !matches!(part, "" | "." | ".."))
+    };
+    path.starts_with('/')
+        && !is_within(path, "/proc")
+        && !USUAL_LINKS.iter().any(|(from, _)| has_link(from))
+        && !host.is_some_and(|host| host.symlinks.keys().any(|from| has_link(from)))
+        && is_clean()
 }
 
 /// The parts of a path without `//`, `.` and `..`; the root has nothing above it.
@@ -179,6 +197,8 @@ pub(super) fn is_harmless(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -209,6 +229,25 @@ mod tests {
         check("/proc/self/root/etc", "/etc");
         check("/proc/7/task/9/root/proc/1/root", "/");
         check("/proc/cpuinfo/root", "/proc/cpuinfo/root");
+    }
+
+    proptest! {
+        #[test]
+        fn resolving_twice_changes_nothing_more(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "", ".", "..", "etc", "var", "run", "lock", "proc", "1", "self", "root", "a",
+                ]),
+                0..12,
+            ),
+        ) {
+            let path = format!("/{}", parts.join("/"));
+            let once = resolved(&path, None);
+            prop_assert!(once.starts_with('/'), "{path}: {once}");
+            let is_clean = once == "/" || !once.split('/').skip(1).any(|p| ["", ".", ".."].contains(&p));
+            prop_assert!(is_clean, "{path}: {once}");
+            prop_assert_eq!(resolved(&once, None), once);
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn commands(subject: &Subject<'_>, parameters: &Parameters, mount: &Mounted) -> 
         Source::Host { spelled, path } if is_socket(path, more.clone()) => {
             Some(format!("`{spelled}` at `{}` is an engine's socket", mount.target))
         }
-        Source::Host { spelled, path } if holds_socket(path, more) => {
+        Source::Host { spelled, path } if holds_socket(path, more) || holds_run(subject, path) => {
             Some(format!("`{spelled}` at `{}` has an engine's socket in it", mount.target))
         }
         Source::Pipe(pipe) if pipe.to_ascii_lowercase().contains("docker_engine") => {
@@ -83,6 +83,13 @@ fn commands(subject: &Subject<'_>, parameters: &Parameters, mount: &Mounted) -> 
         }
         _ => None,
     }
+}
+
+/// `/var/run` is a link on common systems, and then nothing of it is in `/var`; only the host can
+/// tell.
+fn holds_run(subject: &Subject<'_>, path: &str) -> bool {
+    let is_link = subject.host.is_some_and(|host| host.symlinks.contains_key("/var/run"));
+    path == "/var" && !is_link
 }
 
 fn docker_socket(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
