@@ -2,7 +2,7 @@
 
 use super::declared::{host, table, table_with};
 use super::*;
-use crate::facts::{Mount, MountKind};
+use crate::facts::{HostFacts, Mount, MountKind};
 
 const DATA: &str = "volumes: {data: {}}\n";
 
@@ -41,6 +41,7 @@ fn the_engines_socket_is_found_by_every_way() {
             ("volumes: ['/run/:/r:ro']", "", "fail"),
             ("volumes: ['/:/host']", "", "fail"),
             ("volumes: ['/proc/1/root/run/docker.sock:/x']", "", "fail"),
+            ("volumes: ['/var:/v']", "", "fail"),
             ("volumes: ['/run/containerd/containerd.sock:/x']", "", "fail"),
             ("volumes: ['/run/containerd:/x']", "", "fail"),
             ("volumes: ['/run/podman/podman.sock:/x']", "", "fail"),
@@ -82,17 +83,22 @@ fn what_the_host_knows_of_links_and_sockets_counts() {
     host.sockets.insert("/srv/engine/api".to_owned());
     host.symlinks.insert("/opt/conf".to_owned(), "/etc".to_owned());
     host.symlinks.insert("/opt/sock".to_owned(), "../run".to_owned());
-    let judged = |id: CheckId, source: &str| {
+    let judged_on = |host: &HostFacts, id: CheckId, source: &str| {
         let spec = bound(source, true);
-        let word = told(id, &Subject { host: Some(&host), ..Subject::new("web", &spec) });
+        let word = told(id, &Subject { host: Some(host), ..Subject::new("web", &spec) });
         word.split(':').next().unwrap().to_owned()
     };
+    let judged = |id: CheckId, source: &str| judged_on(&host, id, source);
     assert_eq!(judged(CheckId::DockerSocket, "/srv/engine/api"), "fail");
     assert_eq!(judged(CheckId::DockerSocket, "/srv/engine"), "fail");
     assert_eq!(judged(CheckId::DockerSocket, "/srv/other"), "pass");
     assert_eq!(judged(CheckId::DockerSocket, "/opt/sock/docker.sock"), "fail");
     assert_eq!(judged(CheckId::HostPaths, "/opt/conf/ssh"), "fail");
     assert_eq!(judged(CheckId::HostPaths, "/opt/other"), "pass");
+    assert_eq!(judged(CheckId::DockerSocket, "/var"), "fail");
+    host.symlinks.insert("/var/run".to_owned(), "/run".to_owned());
+    assert_eq!(judged_on(&host, CheckId::DockerSocket, "/var"), "pass");
+    assert_eq!(judged_on(&host, CheckId::DockerSocket, "/var/run"), "fail");
     let spec = bound("/opt/conf/ssh", true);
     assert_eq!(told(CheckId::HostPaths, &Subject::new("web", &spec)), "pass");
 }
