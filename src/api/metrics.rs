@@ -511,6 +511,7 @@ mod tests {
             finished_at: None,
             addresses: BTreeMap::new(),
             anonymous_volumes: BTreeMap::new(),
+            unmasked: false,
         }
     }
 

@@ -350,11 +350,14 @@ fn normalise_security(spec: &mut ServiceSpec) {
     // The engine adds this option itself to containers that share so much with the host.
     let is_label_disabled =
         security.privileged || is_host(&security.ipc_mode) || is_host(&security.pid_mode);
+    // Of two words the engine takes the last one, and a set has no last one: both stay.
+    let contradicts = is_contradictory(&security.security_opt);
     security.security_opt = security
         .security_opt
         .iter()
         .filter_map(|option| normal_security_option(option))
         .filter(|option| !(is_label_disabled && option == "label=disable"))
+        .chain(contradicts.then(|| "no-new-privileges=false".to_owned()))
         .collect();
     for mode in [
         &mut security.userns_mode,
@@ -381,6 +384,16 @@ fn normalise_security(spec: &mut ServiceSpec) {
 fn normal_capability(name: &str) -> String {
     let upper = name.to_ascii_uppercase();
     upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
+}
+
+/// Does it say both that a process may gain privileges and that it may not?
+fn is_contradictory(options: &BTreeSet<String>) -> bool {
+    let words: BTreeSet<Option<String>> = options
+        .iter()
+        .filter(|option| option.starts_with("no-new-privileges"))
+        .map(|option| normal_security_option(option))
+        .collect();
+    words.len() > 1 && words.contains(&None)
 }
 
 /// `key:value` is the old spelling of `key=value`; `no-new-privileges` alone means true.

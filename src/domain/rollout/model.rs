@@ -263,6 +263,7 @@ impl World {
             finished_at: None,
             addresses,
             anonymous_volumes,
+            unmasked: false,
         };
         self.observed.containers.push(container);
     }

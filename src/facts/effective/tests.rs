@@ -120,6 +120,28 @@ fn check_equal(change: impl Fn(&mut ServiceSpec), other: impl Fn(&mut ServiceSpe
 }
 
 #[test]
+fn two_words_about_privileges_stay_two() {
+    let set = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
+    check_equal(
+        |spec| {
+            let both = &["no-new-privileges:true", "no-new-privileges:false"];
+            spec.security.security_opt = set(both);
+        },
+        |spec| {
+            let both = &["no-new-privileges", "no-new-privileges=false"];
+            spec.security.security_opt = set(both);
+        },
+    );
+    let mut spec = ServiceSpec::default();
+    spec.security.security_opt = set(&["no-new-privileges:true", "no-new-privileges:0"]);
+    normalise(&mut spec);
+    assert_eq!(spec.security.security_opt.len(), 2);
+    spec.security.security_opt = set(&["no-new-privileges:false"]);
+    normalise(&mut spec);
+    assert_eq!(spec.security.security_opt.len(), 0);
+}
+
+#[test]
 fn spellings_of_one_meaning_become_equal() {
     let set = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
     check_equal(

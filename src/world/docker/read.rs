@@ -37,6 +37,7 @@ pub(super) fn container(report: ContainerInspectResponse) -> ContainerFacts {
         instance: labels::instance_of(&all_labels),
         oneoff: labels::is_oneoff(&all_labels),
         contract_hash: all_labels.get(labels::CONTRACT).cloned(),
+        unmasked: is_unmasked(&host),
         spec: spec(&id, config, host, &networks),
         image_id: report.image.unwrap_or_default(),
         state: container_state(&state),
@@ -53,6 +54,13 @@ pub(super) fn container(report: ContainerInspectResponse) -> ContainerFacts {
         all_labels,
         id,
     }
+}
+
+/// Empty lists of what is hidden are somebody's wish (`systempaths=unconfined`). The engine leaves
+/// them out for privileged containers, which it hides nothing from anyway.
+fn is_unmasked(host: &HostConfig) -> bool {
+    let is_empty = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(Vec::is_empty);
+    is_empty(&host.masked_paths) && is_empty(&host.readonly_paths)
 }
 
 fn container_state(state: &ReportedState) -> ContainerState {

@@ -70,7 +70,10 @@ pub(super) const CHECKS: [Check; 9] = [
         remediation: "remove `label=disable`; give mounts a label with `z` or `Z` instead",
         cis: &["5.3"],
         judge: selinux,
-        remedy: Some(|subject, _| remove_options(subject, is_selinux_off)),
+        remedy: Some(|subject, parameters| {
+            is_failure(&selinux(subject, parameters)).then_some(())?;
+            remove_options(subject, is_selinux_off)
+        }),
     },
     Check {
         id: CheckId::ReadOnlyRoot,
@@ -251,8 +254,18 @@ fn is_selinux_off(key: &str, value: &str) -> bool {
     (key == "label" && (value == "disable" || is_free)) || (key == "disable" && value.is_empty())
 }
 
+/// The engine takes the label off by itself where so much is shared with the host: that is what
+/// fails.
 fn selinux(subject: &Subject<'_>, _: &Parameters) -> Verdict {
-    says(subject, is_selinux_off)
+    let security = &subject.spec.security;
+    let is_host = |mode: &Option<String>| mode.as_deref() == Some("host");
+    let is_engines =
+        security.privileged || is_host(&security.pid_mode) || is_host(&security.ipc_mode);
+    says(subject, if is_engines { is_label_foreign } else { is_selinux_off })
+}
+
+fn is_label_foreign(key: &str, value: &str) -> bool {
+    is_selinux_off(key, value) && value.starts_with("type:")
 }
 
 fn is_unmasked(key: &str, value: &str) -> bool {
@@ -260,7 +273,12 @@ fn is_unmasked(key: &str, value: &str) -> bool {
 }
 
 fn masked_paths(subject: &Subject<'_>, _: &Parameters) -> Verdict {
-    says(subject, is_unmasked)
+    match subject.container {
+        Some(container) if container.unmasked => {
+            fail("the kernel's own files are shown to it", &["security_opt"])
+        }
+        _ => says(subject, is_unmasked),
+    }
 }
 
 fn says(subject: &Subject<'_>, is_wrong: fn(&str, &str) -> bool) -> Verdict {

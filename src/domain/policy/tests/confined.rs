@@ -1,6 +1,6 @@
 //! What keeps a process inside: compliant, violating and evasive spellings.
 
-use super::declared::{Case, host, table, table_with};
+use super::declared::{Case, container, host, table, table_with};
 use super::*;
 
 #[test]
@@ -98,6 +98,7 @@ fn only_what_the_engine_reads_as_true_keeps_from_new_privileges() {
             ),
             ("security_opt: ['no-new-privileges=false']", "", "fail"),
             ("security_opt: ['no-new-privileges:0']", "", "fail"),
+            ("security_opt: ['no-new-privileges:true', 'no-new-privileges:false']", "", "fail"),
             ("security_opt: ['no-new-privileges:f']", "", "fail"),
         ],
     );
@@ -158,6 +159,8 @@ fn profiles_are_not_taken_off() {
             ("security_opt: ['label=type:unconfined_t']", "", "fail"),
             // The engine writes this into its report of such a container by itself.
             ("pid: host", "", "pass"),
+            ("pid: host\nsecurity_opt: ['label:disable']", "", "pass"),
+            ("ipc: host\nsecurity_opt: ['label=type:spc_t']", "", "fail"),
         ],
     );
     table(
@@ -168,6 +171,21 @@ fn profiles_are_not_taken_off() {
             ("security_opt: ['systempaths:unconfined']", "", "fail"),
         ],
     );
+}
+
+#[test]
+fn a_container_that_shows_the_kernels_files_is_found() {
+    let spec = service(|_| {});
+    let mut container = container(spec.clone(), &image(|_| {}));
+    let judged = |container: &crate::facts::ContainerFacts| {
+        told(
+            CheckId::MaskedPaths,
+            &Subject { container: Some(container), ..Subject::new("w", &spec) },
+        )
+    };
+    assert_eq!(judged(&container), "pass");
+    container.unmasked = true;
+    assert!(judged(&container).starts_with("fail"));
 }
 
 #[test]

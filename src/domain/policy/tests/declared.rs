@@ -214,6 +214,7 @@ pub(super) fn container(spec: ServiceSpec, image: &ImageFacts) -> ContainerFacts
         finished_at: None,
         addresses: BTreeMap::new(),
         anonymous_volumes: BTreeMap::new(),
+        unmasked: false,
     }
 }
 

@@ -51,6 +51,7 @@ impl State {
                 .map(|name| (name.clone(), address(name)))
                 .collect(),
             anonymous_volumes: container.anonymous_volumes.clone(),
+            unmasked: false,
         }
     }
 

@@ -162,6 +162,18 @@ fn a_container_gets_the_verdict_of_its_file() {
 }
 
 #[test]
+fn what_shows_the_kernels_files_is_told_from_what_hides_them() {
+    let host = |paths: Option<&[&str]>| {
+        let paths = paths.map(|paths| paths.iter().map(|path| (*path).to_owned()).collect());
+        let paths: Option<Vec<String>> = paths;
+        HostConfig { masked_paths: paths.clone(), readonly_paths: paths, ..HostConfig::default() }
+    };
+    assert!(is_unmasked(&host(Some(&[]))));
+    assert!(!is_unmasked(&host(Some(&["/proc/kcore"]))));
+    assert!(!is_unmasked(&host(None)));
+}
+
+#[test]
 fn all_that_is_exposed_is_published_when_somebody_says_so() {
     let mut host = HostConfig { publish_all_ports: Some(true), ..HostConfig::default() };
     let exposed = ["80/tcp".to_owned(), "53/udp".to_owned()];
