@@ -19,7 +19,10 @@ pub(super) const ENVIRONMENT_SECRETS: Check = Check {
 fn environment_secrets(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     let environment = subject.spec.environment.iter();
     let found: Vec<&str> = environment
-        .filter(|(name, value)| holds_secret(name, value.expose()) || is_token(value.expose()))
+        .filter(|(name, value)| {
+            let value = value.expose();
+            holds_secret(name, value) || is_token(value) || ends_as_secret(name, value)
+        })
         .map(|(name, _)| name.as_str())
         .collect();
     match found.as_slice() {
@@ -29,6 +32,22 @@ fn environment_secrets(subject: &Subject<'_>, _: &Parameters) -> Verdict {
             &["environment", first],
         ),
     }
+}
+
+/// Last words of names that are those of secrets there alone: `DB_PASS`, but not `PASS_THROUGH`.
+const LAST_WORDS: [&str; 3] = ["PASS", "PASSCODE", "SALT"];
+
+fn ends_as_secret(name: &str, value: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let mut words = upper.split(['_', '-', '.']).rev();
+    let is_last = words.next().is_some_and(|last| LAST_WORDS.contains(&last));
+    is_last && words.next().is_some() && !is_no_secret(value)
+}
+
+/// Nothing, a path, or a choice.
+fn is_no_secret(value: &str) -> bool {
+    let choice = value.to_ascii_lowercase();
+    value.is_empty() || value.starts_with('/') || CHOICES.contains(&choice.as_str())
 }
 
 /// Beginnings of the tokens of well-known services, and how many characters follow at least.
@@ -131,8 +150,7 @@ const CHOICES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "0", "1"]
 
 /// Whether a variable holds a secret, as far as its name and the form of its value tell.
 pub(super) fn holds_secret(name: &str, value: &str) -> bool {
-    let choice = value.to_ascii_lowercase();
-    if value.is_empty() || value.starts_with('/') || CHOICES.contains(&choice.as_str()) {
+    if is_no_secret(value) {
         return false;
     }
     let upper = name.to_ascii_uppercase();

@@ -229,6 +229,9 @@ fn kernel_parameters_are_harmless_or_allowed() {
             ),
             ("sysctls: {net.ipv4.conf.all.rp_filter: 0}", "", "fail"),
             ("sysctls: {kernel.shmmax: 1}", "", "fail"),
+            ("sysctls: {net.ipv4.ip_forward: 0, net.ipv6.conf.all.disable_ipv6: 1}", "", "pass"),
+            ("sysctls: {net.ipv4.conf.all.rp_filter: 1}", "", "pass"),
+            ("sysctls: {net.ipv6.conf.all.disable_ipv6: 0}", "", "fail"),
         ],
     );
 }

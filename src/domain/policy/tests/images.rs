@@ -168,6 +168,8 @@ fn secrets_in_the_environment_are_known_by_name_or_by_form() {
             ("environment: {KEYBOARD: de, AKIA: x}", "", "pass"),
             ("environment: {DB_PASSWORD: hunter2}", "", "fail: `DB_PASSWORD` in its environment"),
             ("environment: [api-key=x]", "", "fail"),
+            ("environment: {SMTP_PASS: hunter2}", "", "fail"),
+            ("environment: {PASS_THROUGH: x, PASS: x, BYPASS: x, USE_PASS: 'yes'}", "", "pass"),
             ("environment: {DATABASE_URL: 'postgres://app:hunter2@db/app'}", "", "fail"),
             ("environment: {AWS: AKIAIOSFODNN7EXAMPLE}", "", "fail"),
             (&github, "", "fail"),
