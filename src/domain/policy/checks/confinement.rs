@@ -316,7 +316,7 @@ fn foreign_sysctls<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'
         let is_hardening = |(end, values): &(&str, &[&str])| {
             name.starts_with("net.") && name.ends_with(end) && values.contains(&value.trim())
         };
-        !parameters.sysctls_allowed.contains(&name) && !HARDENING.iter().any(|it| is_hardening(it))
+        !parameters.sysctls_allowed.contains(&name) && !HARDENING.iter().any(is_hardening)
     };
     let given = subject.spec.security.sysctls.iter();
     given.filter(is_foreign).map(|(name, _)| name.as_str()).collect()

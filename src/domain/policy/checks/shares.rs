@@ -111,6 +111,10 @@ impl Found<'_, '_> {
     /// A volume of the driver `local` can mount any path or disk: `type: none, o: bind, device:
     /// /etc`. Others have an option for the path, which several drivers call `mountpoint`.
     fn volume(&mut self, name: &str) -> Vec<Source> {
+        // An external volume can have any name, and a path in the place of a name is a path.
+        if name.starts_with('/') {
+            return vec![self.host(name)];
+        }
         let known = self.subject.volumes.and_then(|volumes| volumes.get(name));
         let Some(options) = known else {
             self.needs.push("volume.options");

@@ -142,6 +142,7 @@ fn sensitive_paths_are_found_however_they_are_spelled() {
             ("volumes: ['/var/lib/backup/data:/x']", "", "fail"),
             ("volumes: ['../../../etc:/x']", "", "fail"),
             ("volumes: ['data:/x']", &etc, "fail"),
+            ("volumes: ['data:/x']", "volumes: {data: {external: true, name: /etc}}\n", "fail"),
             ("volumes: ['data:/x']", overlay, "fail"),
             ("volumes: ['data:/x']", plugin, "fail"),
             ("volumes: ['data:/x']", disk, "fail"),
