@@ -39,6 +39,7 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("findings", "alerts"),
     ("policy", "access"),
     ("policy", "alerts"),
+    ("policy", "compose"),
     ("policy", "registries"),
     ("runbooks", "access"),
     ("runbooks", "redaction"),
@@ -81,6 +82,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("utoipa", &["api", "console"]),
     ("clap", &["cli"]),
     ("saphyr_parser", &["base/yaml"]),
+    ("regex", &["domain/policy/condition"]),
 ];
 
 /// Folders whose code the seeded simulation repeats exactly: what it does must not depend on

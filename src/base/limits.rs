@@ -379,3 +379,48 @@ pub const RUNBOOK_LOOK_INTERVAL: Duration = Duration::from_secs(30);
 pub const RUNBOOK_WAKE_PAUSE: Duration = Duration::from_millis(50);
 /// How often whoever looks after a run that a runbook waits for sees whether the agent stops.
 pub const RUNBOOK_OPEN_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of a file of policies, and of a file of tests beside it.
+pub const POLICY_BYTES_MAX: usize = 128 << 10;
+/// Policies that are in force together.
+pub const POLICIES_MAX: usize = 200;
+/// Checks that one policy binds, entry by entry.
+pub const POLICY_CHECKS_MAX: usize = 200;
+/// Conditions of one policy.
+pub const POLICY_CONDITIONS_MAX: usize = 50;
+/// Conditions of all policies together: each is judged for each service.
+pub const POLICY_CONDITIONS_ALL_MAX: usize = 1_000;
+/// Exceptions of one policy.
+pub const POLICY_EXCEPTIONS_MAX: usize = 200;
+/// Tests beside one policy.
+pub const POLICY_TESTS_MAX: usize = 200;
+/// Patterns of one selector, over all that it selects by.
+pub const POLICY_PATTERNS_MAX: usize = 100;
+/// Characters of such a pattern.
+pub const POLICY_PATTERN_CHARS_MAX: usize = 200;
+/// Characters of a text of a policy that people read.
+pub const POLICY_TEXT_CHARS_MAX: usize = 1_000;
+/// Bytes of a condition: the longest that we saw in public policies has about 900.
+pub const CONDITION_BYTES_MAX: usize = 2_000;
+/// Words of a condition: names, signs, values.
+pub const CONDITION_WORDS_MAX: usize = 500;
+/// Brackets within brackets in a condition, and operators of one level in a row: as many as CEL's
+/// specification asks of everybody. Each needs a few kilobytes of the stack.
+pub const CONDITION_DEPTH_MAX: usize = 32;
+/// Loops within loops in a condition (`all`, `exists`, `map` …).
+pub const CONDITION_LOOPS_MAX: usize = 3;
+/// Bytes of a pattern of `matches`.
+pub const CONDITION_PATTERN_BYTES_MAX: usize = 200;
+/// Bytes of the program that such a pattern becomes: a repetition of repetitions is refused.
+pub const CONDITION_PATTERN_PROGRAM_BYTES_MAX: usize = 32 << 10;
+/// Bytes of a text that a pattern is looked for in.
+pub const CONDITION_MATCHED_BYTES_MAX: usize = 8 << 10;
+/// Bytes of a text that a condition makes.
+pub const CONDITION_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Items of a list that a condition makes.
+pub const CONDITION_ITEMS_MAX: usize = 10_000;
+/// Steps of one condition: 3 to 17 milliseconds, by what they are spent on.
+pub const CONDITION_STEPS_MAX: u64 = 100_000;
+/// Steps of all conditions that one service is judged by.
+pub const CONDITION_STEPS_ALL_MAX: u64 = 1_000_000;
+/// Rounds in which the compose file of a policy's test may ask for files, which are not there.
+pub const TRIAL_ROUNDS_MAX: usize = 8;

@@ -121,8 +121,8 @@ fn found(project: &Project, rules: &Rules, stage: Stage, judged: &Judgement) -> 
         None => problem,
     };
     let level = match rules.action(stage, judged.check.id) {
-        Action::Deny => Level::Error,
-        Action::Off | Action::Warn => Level::Warning,
+        Action::Deny | Action::Remediate | Action::Quarantine => Level::Error,
+        Action::Off | Action::Audit | Action::Warn => Level::Warning,
     };
     Some(Found { judgement: judged.clone(), level, diagnostic })
 }

@@ -193,6 +193,32 @@ impl Node {
         self.mark.problem(code, message)
     }
 
+    /// The place of a character within a scalar's text: exact where the file holds that line of the
+    /// text as it is, else the scalar's own place.
+    pub fn place_inside(&self, character: usize) -> Location {
+        let own = self.mark.location();
+        let Some(scalar) = self.as_scalar() else { return own };
+        let before: String = scalar.text.chars().take(character).collect();
+        let index = before.matches('\n').count();
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let text = scalar.text.split('\n').nth(index).unwrap_or_default();
+        if text.is_empty() {
+            return own;
+        }
+        // A block begins on the line behind its mark.
+        for line in [own.line + index, own.line + index + 1] {
+            let held = self.mark.source.line(line);
+            let skipped = if line == own.line { own.column - 1 } else { 0 };
+            let from = held.char_indices().nth(skipped).map_or(held.len(), |(at, _)| at);
+            if let Some(found) = held[from..].find(text) {
+                let column = held[..from + found].chars().count() + column + 1;
+                let excerpt = held.chars().take(EXCERPT_CHARS_MAX).collect();
+                return Location { file: own.file, line, column, excerpt };
+            }
+        }
+        own
+    }
+
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)

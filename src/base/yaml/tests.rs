@@ -153,3 +153,23 @@ proptest! {
         let _ = parse_all("f.yaml", &bytes);
     }
 }
+
+#[test]
+fn a_place_within_a_text_is_found_where_the_file_holds_it() {
+    let check = |yaml: &str, word: &str, expect: (usize, usize)| {
+        let node = parse("a.yaml", yaml.as_bytes()).unwrap();
+        let node = node.as_map().and_then(|map| map.get("a")).unwrap();
+        let text = &node.as_scalar().unwrap().text;
+        let at = text[..text.find(word).unwrap()].chars().count();
+        let place = node.place_inside(at);
+        assert_eq!((place.line, place.column), expect, "{yaml}");
+    };
+    check("a: x == bad", "bad", (1, 9));
+    check("a: 'ä == bad'", "bad", (1, 10));
+    check("b: 1\na: \"x == bad\" # bad", "bad", (2, 10));
+    check("a: |\n  x\n    && bad\n", "bad", (3, 8));
+    check("a: |-\n  bad\n", "bad", (2, 3));
+    // Folded or escaped: the file does not hold the text as it is.
+    check("a: 'x ''y'' bad'", "bad", (1, 4));
+    check("a: >\n  x &&\n  bad\n", "bad", (2, 3));
+}

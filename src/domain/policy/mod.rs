@@ -1,11 +1,14 @@
-//! Judges what is declared, or runs, against rules. Owns the checks with their ids and words, and
-//! what each stage does about what they find. Face: `CHECKS`, `HOST_CHECKS`, `judge`, `Subject`,
-//! `Parameters`, `Rules`. Never looks anything up: where a fact is not known the verdict is
-//! `unknown`, and says which fact.
+//! Judges what is declared, or runs, against rules and policies. Owns the checks with their ids and
+//! words, what each stage does about what they find, and policies that bind checks and conditions. Face:
+//! `CHECKS`, `HOST_CHECKS`, `judge`, `Subject`, `Parameters`, `Rules`, `compile`, `PolicySet`. Never looks
+//! anything up: where a fact is not known the verdict is `unknown`, and says which fact.
 
 mod capabilities;
 mod checks;
 mod cis;
+pub mod condition;
+pub mod document;
+pub mod file;
 mod ids;
 #[cfg(test)]
 mod manual;
@@ -13,8 +16,12 @@ mod parameters;
 mod paths;
 mod remedy;
 mod rules;
+mod selector;
+mod set;
+mod shipped;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +35,10 @@ pub use ids::{CheckId, RULES};
 pub use parameters::{PARAMETERS, Parameter, ParameterError, Parameters};
 pub use remedy::{LiveChange, Namespace, Remedy, SpecChange};
 pub use rules::{Action, Rules};
+pub use selector::{Pattern, PatternError, Selected, Selector};
+pub use set::{Admission, Finding, Over, PolicySet, Question, Rule, Source, compile, strictest};
+pub use shipped::SHIPPED;
+pub use trial::{Tried, try_out};
 
 /// Driver options of volumes, by the volume's name on the engine: a volume of the driver `local`
 /// can be a folder of the host.

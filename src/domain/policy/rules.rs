@@ -8,14 +8,20 @@ use crate::base::keyed::keyed;
 use crate::domain::access::Stage;
 
 keyed! {
-    /// What is done about what a check finds.
+    /// What is done about what a check finds, from the mildest to the strictest.
     pub enum Action: "action" {
         /// Nothing; nobody hears of it.
         Off = "off",
+        /// It is recorded; nobody is told of it unasked.
+        Audit = "audit",
         /// Whoever plans or deploys hears of it.
         Warn = "warn",
+        /// It is put right where a machine can, else it is not deployed.
+        Remediate = "remediate",
         /// What fails is not deployed.
         Deny = "deny",
+        /// It is not deployed, and what runs loses its network.
+        Quarantine = "quarantine",
     }
 }
 
