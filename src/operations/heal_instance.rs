@@ -1,6 +1,6 @@
 //! Restarts one container whose health check fails. Owns that step, with the service's hooks around
-//! it. Face: `HealInstance`. Never restarts a container that was started since the run was asked for, so that
-//! neither a crash nor a lost answer restarts one twice.
+//! it. Face: `HealInstance`. Never restarts a container that was started since the run was asked
+//! for, so that neither a crash nor a lost answer restarts one twice.
 
 use std::time::Duration;
 
@@ -83,7 +83,8 @@ impl HealInstance {
         let (engine, name) = (&*self.rollout.engine, name_of(inputs));
         let (number, most) = (inputs.number_of_try, inputs.tries_max);
         let cause = format!("its health check fails; try {number} of {most}");
-        let hooks = (unit, HookKind::PreStop, 0);
+        let is_running = found.state == ContainerState::Running;
+        let hooks = (unit, HookKind::PreStop, if is_running { 0 } else { unit.pre_stop.len() });
         match hook_steps(run, engine, found, hooks, &cause).await {
             HookEnd::Done => {}
             // It does not keep the container from being restarted.

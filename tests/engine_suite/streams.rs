@@ -61,23 +61,22 @@ pub async fn command_has_its_streams_and_its_end(bench: &Bench) {
         (["/bin/busybox", "echo", "hello"].as_slice(), "hello\n", 0),
         (&["/bin/busybox", "false"], "", 1),
     ] {
-        for privileged in [false, true] {
-            let new = NewExec { command: words(command), privileged, ..NewExec::default() };
-            let session = engine.exec(&id, &new).await.unwrap();
-            let parts: Vec<ExecOutput> = session.output.try_collect().await.unwrap();
-            assert!(parts.iter().all(|part| !part.is_stderr));
-            let bytes: Vec<u8> = parts.iter().flat_map(|part| part.bytes.to_vec()).collect();
-            assert_eq!(String::from_utf8(bytes).unwrap(), written);
-            let found = tokio::time::timeout(PATIENCE, async {
-                loop {
-                    if let Some(code) = engine.exec_exit_code(&session.id).await.unwrap() {
-                        return code;
-                    }
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+        // A privileged one is proved by itself: not every machine lets an engine execute it.
+        let new = NewExec { command: words(command), ..NewExec::default() };
+        let session = engine.exec(&id, &new).await.unwrap();
+        let parts: Vec<ExecOutput> = session.output.try_collect().await.unwrap();
+        assert!(parts.iter().all(|part| !part.is_stderr));
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.bytes.to_vec()).collect();
+        assert_eq!(String::from_utf8(bytes).unwrap(), written);
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(code) = engine.exec_exit_code(&session.id).await.unwrap() {
+                    return code;
                 }
-            });
-            assert_eq!(found.await.unwrap(), code);
-        }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert_eq!(found.await.unwrap(), code);
     }
     let echo = NewExec { command: words(&["/bin/busybox", "echo"]), ..NewExec::default() };
     let nobody = bench.name("nobody");

@@ -1,5 +1,6 @@
 //! Executes hooks of a container. Owns their time limit, what is told of their output, and which of
-//! them are still due after a start. Face: `run_hook`, `hook_steps`, `HookError`. Never shows a hook's command or variables: they may hold a secret.
+//! them are still due after a start. Face: `run_hook`, `hook_steps`, `HookError`. Never shows a
+//! hook's command or variables: they may hold a secret.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! Commands in containers of the engine in memory, and what containers use. Owns what commands do: `echo` writes its words,
-//! `fail` writes them as an error and ends with 1, `sleep` never ends, anything else ends with 0. Face: `State::exec`, `State::usage`. Never waits.
+//! Commands in containers of the engine in memory, and what containers use. Owns what commands do:
+//! `echo` writes its words, `fail` writes them as an error and ends with 1, `sleep` never ends,
+//! anything else ends with 0, `false` with 1. Face: `State::exec`, `State::usage`. Never waits.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
