@@ -339,6 +339,14 @@ pub const EXEC_PARTS_MAX: usize = 16;
 pub const EXEC_FRAME_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a command with its arguments and variables; one frame holds it.
 pub const EXEC_WORDS_BYTES_MAX: usize = 128 << 10;
+/// Commands that a service may declare for the start of its containers, and for their stop.
+pub const HOOKS_MAX: usize = 16;
+/// How long a command of a hook may take.
+pub const HOOK_TIMEOUT: Duration = Duration::from_secs(300);
+/// Lines of a hook's output that followers of its run are told.
+pub const HOOK_LINES_MAX: usize = 1000;
+/// Bytes of a line of a hook's output; what is longer is told in parts.
+pub const HOOK_LINE_BYTES_MAX: usize = 4 << 10;
 /// Variables of a command.
 pub const EXEC_ENVIRONMENT_MAX: usize = 256;
 /// Bytes of the name of a registry of images: as long as a host's name and a port may be.

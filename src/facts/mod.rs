@@ -19,9 +19,9 @@ pub use differences::{FieldDifference, differences};
 pub use effective::{container_side, effective, exposed_ports, normalise, resolve_namespaces};
 pub use live::{LiveSettings, is_left_out, is_live, is_never_taken_away};
 pub use project::{
-    BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, OnUnhealthy,
-    ProjectSpec, PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, UpdateOrder, Updates,
-    VolumeSpec,
+    BuildSpec, Condition, ContentFile, Dependency, Hook, HookKind, Ipam, IpamPool, NetworkSpec,
+    OnUnhealthy, ProjectSpec, PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, UpdateOrder,
+    Updates, VolumeSpec,
 };
 pub use service::{
     Attachment, BlkioLimits, DeviceMapping, HealthProbe, Healthcheck, Logging, Mount, MountKind,

@@ -44,6 +44,57 @@ pub struct ServiceUnit {
     pub files: BTreeMap<String, ContentFile>,
     /// How its containers are replaced.
     pub updates: Updates,
+    /// Commands after each start of a container by the agent, in order. Hooks are no part of the
+    /// contract: a container goes on when they change.
+    pub post_start: Vec<Hook>,
+    /// Commands before the agent stops a container, in order.
+    pub pre_stop: Vec<Hook>,
+}
+
+impl ServiceUnit {
+    /// The hooks of that kind.
+    pub fn hooks(&self, kind: HookKind) -> &[Hook] {
+        match kind {
+            HookKind::PostStart => &self.post_start,
+            HookKind::PreStop => &self.pre_stop,
+        }
+    }
+}
+
+/// A command that is executed in a container because it starts or stops.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// As whom, instead of the container's user.
+    pub user: Option<String>,
+    /// With all capabilities.
+    pub privileged: bool,
+    /// In which folder, instead of the container's.
+    pub working_dir: Option<String>,
+    /// Variables beside the container's. Values may be secret.
+    #[serde(skip)]
+    pub environment: BTreeMap<String, Secret<String>>,
+}
+
+/// When a hook is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookKind {
+    /// After the start of a container.
+    PostStart,
+    /// Before its stop.
+    PreStop,
+}
+
+impl HookKind {
+    /// Its key in a compose file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::PostStart => "post_start",
+            Self::PreStop => "pre_stop",
+        }
+    }
 }
 
 /// How the containers of a service are replaced by new ones.

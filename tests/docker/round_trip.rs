@@ -32,10 +32,10 @@ const LEFT_OUT: [(&str, &str); 18] = [
     ("isolation", "Windows only"),
     ("mac_address", "needs API 1.44"),
     ("mem_swappiness", "needs control groups of version 1"),
+    ("models", "refused: another program serves them"),
     ("oom_kill_disable", "needs control groups of version 1"),
-    ("post_start", "refused: no hooks yet"),
-    ("pre_stop", "refused: no hooks yet"),
     ("profiles", "says whether there is a service, not how it runs"),
+    ("provider", "refused: another program makes the service"),
     ("storage_opt", "needs quotas on the engine's file system"),
 ];
 
@@ -124,6 +124,15 @@ services:
     devices: ["/dev/null:/dev/nothing:rw"]
     device_cgroup_rules: ["c 1:3 rwm"]
     sysctls: {net.ipv4.ip_forward: "1"}
+    # The engine reports no hooks: what they did is looked at.
+    post_start:
+      - command: [/bin/busybox, sh, -c, 'echo "$$FROM_FILE $$OWN $$(pwd)" > written']
+        user: "0:0"
+        working_dir: /volume
+        environment: {OWN: hook}
+    pre_stop:
+      - command: [/bin/busybox, sh, -c, "echo stopping > /volume/stopping"]
+        user: "0"
 
   plain:
     <<: *idle
@@ -270,6 +279,8 @@ async fn what_is_read_back_is_what_every_key_declares() {
     let container = "wharfround-everything";
     assert_eq!(file(container, "/etc/motd"), "12 34 440 good day");
     assert_eq!(file(container, "/run/secrets/token"), "12 0 400 open sesame");
+
+    assert_eq!(file(container, "/volume/written"), "0 0 644 yes hook /volume");
 
     // Not every machine may start a container that may do everything, but every one makes it.
     let mut spec = declared.services["limited"].spec.clone();

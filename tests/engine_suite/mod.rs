@@ -69,6 +69,7 @@ macro_rules! engine_suite {
             round_trip::planted_difference_is_found;
             streams::log_has_all_lines_in_order;
             streams::followed_log_ends_with_the_container;
+            streams::command_has_its_streams_and_its_end;
             streams::events_tell_a_containers_life;
             streams::engine_answers;
         );

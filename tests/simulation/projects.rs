@@ -140,6 +140,9 @@ impl Service {
         }
         if self.has_healthcheck {
             text.push_str("    healthcheck: {test: [CMD, probe], interval: 1s}\n");
+            // No throw of its own, so that the seeds of regressions mean what they meant.
+            text.push_str("    post_start: [{command: [echo, a]}, {command: [echo, b]}]\n");
+            text.push_str("    pre_stop: [{command: [echo, c]}]\n");
         }
         if self.has_settings {
             text.push_str("    configs: [settings]\n");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+mod hooks;
 mod schema;
 mod spelling;
 

@@ -102,6 +102,8 @@ pub enum Cause {
         /// That service.
         service: String,
     },
+    /// It was started, and not all hooks of that start have ended.
+    HooksDue,
     /// A dependent must not start before.
     Awaited,
     /// A file that the agent mounts into the container is not where it was written.
@@ -139,6 +141,7 @@ impl Cause {
             Self::Unusable => "unusable",
             Self::Orphaned => "orphaned",
             Self::DependencyReplaced { .. } => "dependency_replaced",
+            Self::HooksDue => "hooks_due",
             Self::Awaited => "awaited",
             Self::FilesMissing => "files_missing",
             Self::Requested => "requested",
@@ -186,6 +189,7 @@ impl fmt::Display for Cause {
             Self::Unusable => f.write_str("left behind by a removal that failed"),
             Self::Orphaned => f.write_str("its service is not declared any more"),
             Self::DependencyReplaced { service } => write!(f, "{service} was replaced"),
+            Self::HooksDue => f.write_str("started, and not all its hooks have ended"),
             Self::Awaited => f.write_str("others wait for it"),
             Self::FilesMissing => f.write_str("not on this host yet"),
             Self::Requested => f.write_str("requested"),

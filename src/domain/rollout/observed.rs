@@ -91,6 +91,9 @@ pub struct PlanOptions {
     pub fresh_containers: BTreeSet<String>,
     /// Containers of which this run found that they do not come to be as they have to, by id.
     pub given_up: BTreeSet<String>,
+    /// Containers that this run started and whose `post_start` hooks have not all ended, by id: the
+    /// index of the first one.
+    pub hooks_due: BTreeMap<String, usize>,
     /// Replacements that failed by themselves and were taken back, by service: what
     /// [`Contract::attempt`] says of them. The agent does not try them again by itself.
     pub failed_attempts: BTreeMap<String, Digest>,
@@ -113,6 +116,7 @@ impl PlanOptions {
             fresh_images: BTreeSet::new(),
             fresh_containers: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            hooks_due: BTreeMap::new(),
             failed_attempts: BTreeMap::new(),
         }
     }

@@ -229,9 +229,23 @@ pub struct Details {
     /// How each service stands at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceDetail>,
+    /// Containers that this run starts and whose `post_start` hooks have not all ended, by id: the
+    /// index of the first one. What is written here when an agent dies is run by its next life.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks_due: BTreeMap<String, usize>,
     /// Replacements that failed and were taken back, by service: what was tried.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_attempts: BTreeMap<String, Digest>,
+}
+
+impl Details {
+    /// From that one on the `post_start` hooks of this container are due, or none any more.
+    pub fn owe_hooks(&mut self, container: &str, first: Option<usize>) {
+        match first {
+            Some(first) => self.hooks_due.insert(container.to_owned(), first),
+            None => self.hooks_due.remove(container),
+        };
+    }
 }
 
 /// How one service stands at the end of a run.

@@ -79,6 +79,8 @@ keyed! {
         ContainerExited = "container.exited",
         /// A container did not become healthy.
         ContainerUnhealthy = "container.unhealthy",
+        /// A command that is hooked to the start or stop of a container failed.
+        ContainerHookFailed = "container.hook_failed",
         /// Something that a service depends on failed, so the service was not started.
         DependencyFailed = "dependency.failed",
         /// A wait took longer than its deadline.

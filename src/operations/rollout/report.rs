@@ -3,11 +3,12 @@
 //! last lines.
 
 use super::PreviewError;
+use super::hook::{HookError, Placed};
 use super::wait::WaitError;
 use crate::base::chain;
 use crate::domain::rollout::{PlanErrors, Step};
 use crate::domain::runs::{Failure, ReasonCode};
-use crate::facts::FieldDifference;
+use crate::facts::{FieldDifference, HookKind};
 use crate::operations::{Stop, store_failure};
 use crate::world::content_files::ContentFileError;
 use crate::world::contexts::ContextError;
@@ -46,6 +47,20 @@ pub(super) enum ActError {
     /// What was to be kept could not be recorded.
     #[error("the adoption could not be recorded")]
     Store(#[source] crate::store::StoreError),
+    /// A command that is hooked to the container's life failed.
+    #[error("{place} failed")]
+    Hook {
+        /// Which one.
+        place: String,
+        /// What can be done.
+        hint: String,
+        /// Why.
+        #[source]
+        source: HookError,
+    },
+    /// That hooks are due after a start could not be recorded, so that nothing was started.
+    #[error("the hooks that follow the start could not be recorded")]
+    Due(#[source] crate::store::StoreError),
     /// The login to a registry could not be read, or its use not recorded.
     #[error("the login to the image's registry could not be used")]
     Login(#[source] crate::store::StoreError),
@@ -57,6 +72,21 @@ fn list(differences: &[FieldDifference]) -> String {
 }
 
 impl ActError {
+    /// That hook failed so.
+    pub(super) fn of_hook(placed: Placed<'_>, source: HookError) -> Self {
+        let Placed { kind, index, service, .. } = placed;
+        let hint = match kind {
+            HookKind::PostStart => format!(
+                "correct the hook; it runs again when a container of the service is started again, \
+                 as by `wharf restart {service}`"
+            ),
+            HookKind::PreStop => {
+                "correct the hook; the container is stopped all the same".to_owned()
+            }
+        };
+        Self::Hook { place: format!("{}[{index}] of service {service}", kind.key()), hint, source }
+    }
+
     /// The engine may have acted, or it is gone: look again before anything else is done.
     pub(super) fn loses_engine(&self) -> bool {
         match self {
@@ -64,6 +94,8 @@ impl ActError {
             Self::Engine(error) | Self::Wait(WaitError::Engine(error)) => {
                 error.is_outcome_unknown() || error.kind == EngineErrorKind::Internal
             }
+            // An engine that cannot execute a command in a container says so in its own words.
+            Self::Hook { source: HookError::Engine(error), .. } => error.is_outcome_unknown(),
             _ => false,
         }
     }
@@ -82,7 +114,8 @@ impl ActError {
     /// Why the run is to stop, when the step noticed that.
     pub(super) fn stop(&self) -> Option<Stop> {
         match self {
-            Self::Wait(WaitError::Stopped(stop)) => Some(*stop),
+            Self::Wait(WaitError::Stopped(stop))
+            | Self::Hook { source: HookError::Stopped(stop), .. } => Some(*stop),
             _ => None,
         }
     }
@@ -92,6 +125,7 @@ impl ActError {
         let kind = match self {
             Self::Engine(error) => error.kind,
             Self::Wait(WaitError::Gone { .. }) => return true,
+            Self::Hook { source, .. } => return source.is_stale(),
             _ => return false,
         };
         matches!(kind, EngineErrorKind::NotFound | EngineErrorKind::Conflict)
@@ -102,7 +136,17 @@ impl ActError {
             Self::Engine(error) | Self::Wait(WaitError::Engine(error)) => {
                 engine_failure(error, subject)
             }
-            Self::Store(error) | Self::Login(error) => store_failure(error),
+            Self::Store(error) | Self::Login(error) | Self::Due(error) => store_failure(error),
+            Self::Hook { hint, source, .. } => {
+                let message = format!("{}; {hint}", chain(self));
+                let code = match source {
+                    HookError::Engine(error) if error.is_outcome_unknown() => {
+                        engine_failure(error, subject).reason_code
+                    }
+                    _ => ReasonCode::ContainerHookFailed,
+                };
+                Failure::new(code, subject, message)
+            }
             Self::Wait(error) => {
                 let (code, hint) = match error {
                     WaitError::Unhealthy { .. } | WaitError::NoHealthcheck { .. } => {

@@ -253,6 +253,8 @@ pub struct NewExec {
     pub environment: BTreeMap<String, String>,
     /// With a terminal.
     pub tty: bool,
+    /// With all capabilities, whatever the container has.
+    pub privileged: bool,
 }
 
 /// Which lines of a log.

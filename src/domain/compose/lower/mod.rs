@@ -4,6 +4,7 @@
 
 mod build;
 mod content;
+mod hooks;
 mod mounts;
 mod network;
 mod resources;

@@ -117,6 +117,15 @@ impl<'a> Section<'a> {
         items.iter().filter_map(|item| Section::of(item, path.clone(), self.problems)).collect()
     }
 
+    /// The same, where each is named by its place in the list.
+    pub(super) fn numbered(&mut self, key: &str) -> Vec<Section<'a>> {
+        let items = self.take(key).and_then(Node::as_seq).unwrap_or_default();
+        let sections = items.iter().enumerate().filter_map(|(index, item)| {
+            Section::of(item, format!("{}.{key}[{index}]", self.path), self.problems)
+        });
+        sections.collect()
+    }
+
     /// A mapping with names of the user's choice; an entry may be null.
     pub(super) fn entries(&mut self, key: &str) -> Vec<(&'a str, &'a Node)> {
         let map = self.take(key).and_then(Node::as_map);
@@ -170,7 +179,6 @@ fn reason(key: &str) -> &'static str {
         "provider" => "another program would have to make this service",
         "credential_spec" => "it belongs to Windows containers",
         "gpus" | "devices" => "devices cannot be requested by capability",
-        "post_start" | "pre_stop" => "commands cannot be hooked to a container's life",
         "ssh" | "additional_contexts" | "cache_to" | "entitlements" | "secrets" => {
             "the engine's build API does not take it"
         }

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::section::{Problems, Section};
-use super::{Inputs, Names, build, content, mounts, network, resources};
+use super::{Inputs, Names, build, content, hooks, mounts, network, resources};
 use crate::base::Secret;
 use crate::base::limits::HEAL_TRIES_MAX;
 use crate::domain::compose::project::Project;
 use crate::facts::{
-    Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, Logging, OnUnhealthy,
+    Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, HookKind, Logging, OnUnhealthy,
     PullPolicy, RestartPolicy, Security, ServiceSpec, ServiceUnit, UpdateOrder, Updates,
 };
 
@@ -42,6 +42,8 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
         pull_policy: pull_policy(&mut section),
         files: content::lower(context, &mut section),
         on_unhealthy: on_unhealthy(&mut section),
+        post_start: hooks::lower(&mut section, HookKind::PostStart),
+        pre_stop: hooks::lower(&mut section, HookKind::PreStop),
         ..ServiceUnit::default()
     };
     let mut deploy = section.section("deploy");
@@ -152,7 +154,7 @@ fn on_unhealthy(section: &mut Section<'_>) -> OnUnhealthy {
 }
 
 /// A name that stayed without a value is not set in the container.
-fn environment(section: &mut Section<'_>) -> BTreeMap<String, Secret<String>> {
+pub(super) fn environment(section: &mut Section<'_>) -> BTreeMap<String, Secret<String>> {
     let values = section.labels("environment").into_iter();
     values.map(|(name, value)| (name, Secret::new(value))).collect()
 }

@@ -10,7 +10,7 @@ use crate::domain::registries::{Credentials, RegistryHost, registry_of};
 use crate::facts::{
     Attachment, BuildSpec, ImageFacts, NetworkFacts, NetworkSpec, Protocol, VolumeFacts, VolumeSpec,
 };
-use crate::world::docker::{EngineErrorKind as Kind, EngineEvent};
+use crate::world::docker::{EngineErrorKind as Kind, EngineEvent, NewExec};
 
 /// Networks that every engine has.
 const PREDEFINED_NETWORKS: [&str; 3] = ["bridge", "host", "none"];
@@ -34,6 +34,8 @@ pub(super) struct State {
     known: BTreeSet<String>,
     /// What commands ended with, by their ids.
     pub(super) exec_exit_codes: BTreeMap<String, i64>,
+    /// The commands that were executed, with the names of their containers.
+    pub(super) execs: Vec<(String, NewExec)>,
     ids_made: u64,
     addresses_given: u64,
 }
@@ -54,6 +56,7 @@ impl Default for State {
             epoch: 0,
             known: BTreeSet::new(),
             exec_exit_codes: BTreeMap::new(),
+            execs: Vec::new(),
             ids_made: 0,
             addresses_given: 0,
         };
