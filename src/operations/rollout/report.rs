@@ -100,15 +100,21 @@ impl ActError {
         }
     }
 
-    /// Was a container waited for in vain, and not because of what happened around it?
+    /// Was a container waited for in vain, or did its hook fail, and not because of what happened
+    /// around it?
     pub(super) fn blames_container(&self) -> bool {
-        let Self::Wait(error) = self else { return false };
-        matches!(
-            error,
-            WaitError::Unhealthy { .. }
-                | WaitError::TooLate { .. }
-                | WaitError::NoHealthcheck { .. }
-        )
+        match self {
+            Self::Wait(error) => matches!(
+                error,
+                WaitError::Unhealthy { .. }
+                    | WaitError::TooLate { .. }
+                    | WaitError::NoHealthcheck { .. }
+            ),
+            Self::Hook { source, .. } => {
+                matches!(source, HookError::Exited { .. } | HookError::TooLate { .. })
+            }
+            _ => false,
+        }
     }
 
     /// Why the run is to stop, when the step noticed that.
