@@ -17,6 +17,7 @@ mod keys;
 mod load;
 mod lower;
 mod merge;
+mod no_effect;
 mod paths;
 mod ports;
 mod print;
