@@ -18,7 +18,7 @@ use crate::support::project::Project;
 const NAME: &str = "wharfround";
 
 /// Keys that the project leaves out, and why.
-const LEFT_OUT: [(&str, &str); 17] = [
+const LEFT_OUT: [(&str, &str); 19] = [
     ("annotations", "needs API 1.43"),
     ("blkio_config", "needs a block device that every machine has"),
     ("cpu_count", "Windows only"),
@@ -31,10 +31,12 @@ const LEFT_OUT: [(&str, &str); 17] = [
     ("isolation", "Windows only"),
     ("mac_address", "needs API 1.44"),
     ("mem_swappiness", "needs control groups of version 1"),
+    ("models", "refused: another program would have to serve them"),
     ("oom_kill_disable", "needs control groups of version 1"),
     ("post_start", "refused: no hooks yet"),
     ("pre_stop", "refused: no hooks yet"),
     ("profiles", "says whether there is a service, not how it runs"),
+    ("provider", "refused: another program would have to make the service"),
     ("storage_opt", "needs quotas on the engine's file system"),
 ];
 
