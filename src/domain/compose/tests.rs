@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 mod lowering;
 mod schema;
 mod spelling;
+mod yaml_form;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
