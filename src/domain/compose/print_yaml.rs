@@ -35,16 +35,17 @@ enum Tree {
 fn known(map: &Map, fields: &'static Fields) -> Vec<(String, Tree)> {
     let mut entries = Vec::new();
     for field in fields.known {
+        // Only the services of a file are shown without there being any.
+        let is_kept = field.show == Show::Always && matches!(field.shape, Shape::Map(_));
         let Some(node) = map.get(field.name) else {
-            // Only the services of a file are shown without there being any.
-            if field.show == Show::Always && matches!(field.shape, Shape::Map(_)) {
+            if is_kept {
                 entries.push((field.name.to_owned(), Tree::Map(Vec::new())));
             }
             continue;
         };
         let value = field_value(Some(node), &field.shape, field.show);
-        let is_nothing = field.show == Show::Always && value.as_ref().is_some_and(is_nothing);
-        if value.is_some() && !is_nothing {
+        let is_dropped = field.show == Show::Always && value.as_ref().is_some_and(is_nothing);
+        if value.is_some() && (is_kept || !is_dropped) {
             entries.push((field.name.to_owned(), tree(node, &field.shape)));
         }
     }

@@ -151,6 +151,8 @@ fn the_yaml_form_is_that_of_docker_compose() {
     let mut case = case(&files);
     case.options.profiles = vec!["p".to_owned()];
     assert_eq!(canonical_yaml(&case.load().unwrap()), PRINTED);
+    let empty = [("compose.yaml", "services: {}\n")];
+    assert_eq!(canonical_yaml(&super::case(&empty).load().unwrap()), "name: p\nservices: {}\n");
 }
 
 proptest! {
