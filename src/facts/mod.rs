@@ -24,6 +24,7 @@ pub use project::{
     Updates, VolumeSpec,
 };
 pub use service::{
-    Attachment, BlkioLimits, DeviceMapping, HealthProbe, Healthcheck, Logging, Mount, MountKind,
-    NetworkMode, PortBinding, Protocol, Resources, RestartPolicy, Security, ServiceSpec, Ulimit,
+    Attachment, BlkioLimits, DeviceMapping, DeviceRequest, HealthProbe, Healthcheck, Logging,
+    Mount, MountKind, NetworkMode, PortBinding, Protocol, Resources, RestartPolicy, Security,
+    ServiceSpec, Ulimit,
 };

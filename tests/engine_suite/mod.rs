@@ -66,6 +66,7 @@ macro_rules! engine_suite {
             networks::volume_lives_from_create_to_remove;
             round_trip::contract_is_read_back_as_it_was_written;
             round_trip::plain_contract_is_read_back;
+            round_trip::devices_of_a_driver_are_read_back_and_missed_by_name;
             round_trip::planted_difference_is_found;
             streams::log_has_all_lines_in_order;
             streams::followed_log_ends_with_the_container;

@@ -69,6 +69,8 @@ keyed! {
         ImageBuildFailed = "image.build_failed",
         /// A published port is taken by somebody else.
         PortInUse = "port.in_use",
+        /// The engine has no driver for devices that a service asks for.
+        DeviceMissing = "device.missing",
         /// A name is taken by something that is not ours.
         NameInUse = "name.in_use",
         /// Another agent on the same engine keeps the project.

@@ -216,6 +216,7 @@ fn engine_failure(error: &EngineError, subject: &str) -> Failure {
         EngineErrorKind::NotFound => ReasonCode::NotFound,
         EngineErrorKind::Conflict => ReasonCode::NameInUse,
         EngineErrorKind::PortInUse => ReasonCode::PortInUse,
+        EngineErrorKind::NoDevice => ReasonCode::DeviceMissing,
         EngineErrorKind::Invalid => ReasonCode::InputInvalid,
         EngineErrorKind::DiskFull => ReasonCode::DiskFull,
         EngineErrorKind::ImageUnavailable => ReasonCode::ImageMissing,

@@ -20,6 +20,8 @@ use crate::base::{Diagnostics, Digest};
 use crate::facts::{Ipam, IpamPool, NetworkSpec, ProjectSpec, VolumeSpec};
 use section::{Problems, Section};
 
+pub(super) use section::holds_something;
+
 /// What lowering needs besides the model.
 #[derive(Debug, Default)]
 pub struct Inputs {

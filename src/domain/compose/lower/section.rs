@@ -151,7 +151,7 @@ impl Drop for Section<'_> {
 }
 
 /// Nothing is lost with an empty list or mapping.
-fn holds_something(node: &Node) -> bool {
+pub(in crate::domain::compose) fn holds_something(node: &Node) -> bool {
     match &node.value {
         Value::Null => false,
         Value::Scalar(scalar) => !scalar.text.is_empty(),
@@ -169,16 +169,9 @@ fn report(problems: &Problems, mark: &Mark, path: &str, reason: &str) {
 /// Why a key has no counterpart.
 fn reason(key: &str) -> &'static str {
     match key {
-        "develop" => "files are watched by a development session, not by a deployment",
-        "placement" | "endpoint_mode" | "generic_resources" | "max_replicas_per_node" => {
-            "it places containers on a cluster, and there is one host"
-        }
-        "rollback_config" => "what failed returns to the container that is still there",
-        "max_failure_ratio" => "one container that fails ends the replacement",
         "models" => "models are served by another program, not by the engine",
         "provider" => "another program would have to make this service",
         "credential_spec" => "it belongs to Windows containers",
-        "gpus" | "devices" => "devices cannot be requested by capability",
         "ssh" | "additional_contexts" | "cache_to" | "entitlements" | "secrets" => {
             "the engine's build API does not take it"
         }

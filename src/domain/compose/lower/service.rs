@@ -46,11 +46,20 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
         pre_stop: hooks::lower(&mut section, HookKind::PreStop),
         ..ServiceUnit::default()
     };
+    // What files on this host have no effect on; the loader has warned of what is filled.
+    section.ignore("develop");
     let mut deploy = section.section("deploy");
+    for key in ["placement", "endpoint_mode", "rollback_config", "labels"] {
+        deploy.iter_mut().for_each(|deploy| deploy.ignore(key));
+    }
     let scale = section.number("scale");
     let replicas = deploy.as_mut().and_then(|deploy| deploy.number("replicas"));
     unit.replicas = replicas.or(scale).unwrap_or(1);
     let image = section.text("image");
+    let (resources, device_requests) = resources::lower(&mut section, deploy.as_mut());
+    let network_mode = network::mode(context, &mut section);
+    let mut external_links = section.set("external_links");
+    external_links.extend(network::links(&mut section, &network_mode));
     unit.spec = ServiceSpec {
         image: image.unwrap_or_else(|| format!("{}-{}", context.project.name, context.name)),
         platform: section.text("platform"),
@@ -74,15 +83,15 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
         ports: network::ports(&mut section),
         expose: network::expose(&mut section),
         mounts: mounts::lower(context, &mut section),
-        network_mode: network::mode(context, &mut section),
+        network_mode,
         extra_hosts: section.set("extra_hosts"),
         dns: section.texts("dns"),
         dns_search: section.texts("dns_search"),
         dns_options: section.texts("dns_opt"),
-        external_links: section.set("external_links"),
+        external_links,
         volumes_from: section.set("volumes_from"),
-        resources: resources::lower(&mut section, deploy.as_mut()),
-        security: security(&mut section),
+        resources,
+        security: Security { device_requests, ..security(&mut section) },
         logging: section.section("logging").map(|mut logging| Logging {
             driver: logging.text("driver"),
             options: logging.labels("options"),
@@ -92,18 +101,26 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
     };
     let updates = deploy.as_mut().and_then(|deploy| deploy.section("update_config"));
     unit.updates = updates.map(self::updates).unwrap_or_default();
-    if let Some(deploy) = &mut deploy
-        && deploy.text("mode").is_some_and(|mode| mode != "replicated")
-    {
-        deploy.refuse("mode", "only `replicated` exists on one host");
+    if let Some(deploy) = &mut deploy {
+        mode(deploy, unit.replicas);
     }
-    network::links(&mut section);
     unit
+}
+
+/// On one host, a container on every host is one container. A job ends, and is not kept running.
+fn mode(deploy: &mut Section<'_>, replicas: u32) {
+    match deploy.text("mode").as_deref() {
+        None | Some("replicated") => {}
+        Some("global") if replicas == 1 => {}
+        Some("global") => deploy.refuse("mode", "one host has one container of it, not several"),
+        Some(_) => deploy.refuse("mode", "use `replicated` or `global`: jobs need a cluster"),
+    }
 }
 
 /// How containers are replaced. A failed replacement always returns to what was before, so that
 /// `pause` and `rollback` mean the same here.
 fn updates(mut section: Section<'_>) -> Updates {
+    section.ignore("max_failure_ratio");
     let goes_on = match section.text("failure_action").as_deref() {
         None | Some("pause" | "rollback") => false,
         Some("continue") => true,
@@ -134,9 +151,18 @@ fn on_unhealthy(section: &mut Section<'_>) -> OnUnhealthy {
         }
         return OnUnhealthy::Tell;
     };
+    // The schema knows nothing of what stands in an extension.
+    for (name, expected) in
+        [("on_unhealthy", "it is `restart` or `tell`"), ("max_restarts", "it is a whole number")]
+    {
+        if own.take(name).is_some_and(|node| node.as_scalar().is_none()) {
+            own.refuse(name, expected);
+            return OnUnhealthy::Tell;
+        }
+    }
     let tries_max = own.number("max_restarts");
-    if tries_max.is_some_and(|tries| tries > HEAL_TRIES_MAX) {
-        own.refuse("max_restarts", &format!("it is at most {HEAL_TRIES_MAX}"));
+    if tries_max.is_some_and(|tries| !(1..=HEAL_TRIES_MAX).contains(&tries)) {
+        own.refuse("max_restarts", &format!("it is 1 to {HEAL_TRIES_MAX}"));
     }
     match own.text("on_unhealthy").as_deref() {
         Some("restart") => OnUnhealthy::Restart { tries_max: tries_max.unwrap_or(TRIES_DEFAULT) },
@@ -212,12 +238,16 @@ fn restart(section: &mut Section<'_>, deploy: Option<&mut Section<'_>>) -> Resta
     let Some(mut policy) = deploy.and_then(|deploy| deploy.section("restart_policy")) else {
         return declared.unwrap_or_default();
     };
+    // The engine waits by itself, longer each time; the loader has warned.
+    policy.ignore("delay");
+    policy.ignore("window");
     let retries_max = policy.number("max_attempts").unwrap_or(0);
     match policy.text("condition").as_deref() {
-        Some("none") => RestartPolicy::No,
+        Some("none" | "no") => RestartPolicy::No,
         Some("on-failure") => RestartPolicy::OnFailure { retries_max },
-        None | Some("any") if retries_max == 0 => RestartPolicy::Always,
-        None | Some("any") => {
+        Some("unless-stopped") if retries_max == 0 => RestartPolicy::UnlessStopped,
+        None | Some("any" | "always") if retries_max == 0 => RestartPolicy::Always,
+        None | Some("any" | "always" | "unless-stopped") => {
             policy.refuse("max_attempts", "the engine counts attempts only for `on-failure`");
             RestartPolicy::Always
         }
@@ -280,6 +310,7 @@ fn security(section: &mut Section<'_>) -> Security {
                 }
             })
             .collect(),
+        device_requests: Vec::new(),
         device_cgroup_rules: section.set("device_cgroup_rules"),
         sysctls: section.labels("sysctls"),
         isolation: section.text("isolation"),
