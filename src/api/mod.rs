@@ -202,6 +202,8 @@ fn documented_routes() -> Builder {
         .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::up))
         .add(Member(ProjectsRemove), SMALL, routes!(projects::down))
         .add(Member(ProjectsRestart), SMALL, routes!(projects::restart))
+        .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::pull))
+        .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::build))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::pause))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::resume))
         .add(Member(ProjectsLogs), SMALL, routes!(logs::stream))

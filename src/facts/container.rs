@@ -139,7 +139,7 @@ pub enum Health {
 }
 
 /// One image, and what it gives to a container that does not say otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ImageFacts {
     /// The engine's id, `sha256:…`.
     pub id: String,

@@ -151,6 +151,8 @@ pub struct BuildSpec {
     pub cache_from: Vec<String>,
     /// Do not take layers from earlier builds.
     pub no_cache: bool,
+    /// Ask the registries of base images for newer ones, although they are on the host.
+    pub pull: bool,
     /// Network of the build containers.
     pub network: Option<String>,
     /// `os/arch` to build for.

@@ -1,7 +1,8 @@
-//! Accepts what is asked for a project: its files, its removal, its restart, a pause. Owns the checks
+//! Accepts what is asked for a project: its files, its removal, its restart, its images, a pause. Owns the checks
 //! before a run, and which records change with its acceptance. Face: `Projects`, `Asker`,
 //! `ProjectError`. Never touches the engine: the run does.
 
+mod images;
 #[cfg(test)]
 mod tests;
 

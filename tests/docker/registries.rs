@@ -149,3 +149,53 @@ fn a_new_image_under_the_name_runs_when_the_policy_says_so_and_a_digest_stays() 
     assert_eq!(says(&project.name, "pinned"), "first", "a digest");
     println!("registry: {first} stays, {second} was taken by pull_policy: always");
 }
+
+#[test]
+fn images_are_pulled_and_built_by_themselves_and_run_when_somebody_says_so() {
+    let registry = Registry::start();
+    registry.push("team/app:1", "first");
+    registry.push("team/base:1", "old base");
+    let folder = tempfile::tempdir().unwrap();
+    let agent = started(folder.path());
+    let app = registry.image("team/app:1");
+    let base = registry.image("team/base:1");
+    let built = format!(
+        "  own:\n    init: true\n    command: [sleep, '3600']\n    build: {{context: ., \
+         dockerfile_inline: \"FROM {base}\\n\"}}\n"
+    );
+    let project = Project::new("wharfreg-pull", &format!("{}{built}", compose(&[("app", &app)])));
+    for verb in ["pull", "build"] {
+        let refused = agent.on(&project, verb, &[]);
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+        assert!(said(&refused).contains("registry.denied"), "{}", said(&refused));
+        assert!(said(&refused).contains("wharf registry login"), "{}", said(&refused));
+    }
+    must_log_in(&agent, &registry);
+    let pulled = agent.must(&project, "pull", &[]);
+    assert!(pulled.contains(" is new") && pulled.contains("1 updated"), "{pulled}");
+    let was_built = agent.must(&project, "build", &[]);
+    assert!(was_built.contains("1 built"), "{was_built}");
+    assert_eq!(engine::containers_of(&project.name), Vec::<String>::new());
+    assert_eq!(agent.json(&["ps"])["items"], serde_json::json!([]), "nothing is kept");
+
+    agent.must(&project, "up", &[]);
+    let both = || (says(&project.name, "app"), says(&project.name, "own"));
+    assert_eq!(both(), ("first".to_owned(), "old base".to_owned()));
+    let before = engine::containers_of(&project.name);
+    let second = registry.push("team/app:1", "second");
+    let old_base = engine::docker_text(&["inspect", "-f", "{{.Id}}", &base]);
+    registry.push("team/base:1", "new base");
+    // It is on the host, so that only who asks for it gets the new one.
+    engine::docker_text(&["tag", &old_base, &base]);
+    let kept = agent.wharf(&["pull", "-p", &project.name]);
+    assert!(kept.status.success() && said(&kept).contains(" → "), "{}", said(&kept));
+    assert!(said(&kept).contains(&second[7..19]), "{}", said(&kept));
+    let fresh = agent.wharf(&["build", "-p", &project.name, "--pull", "own"]);
+    assert!(fresh.status.success(), "{}", said(&fresh));
+    assert_eq!(engine::containers_of(&project.name), before, "no container is touched");
+    let again = agent.must(&project, "pull", &["app"]);
+    assert!(again.contains("as before"), "{again}");
+    agent.must(&project, "up", &[]);
+    assert_eq!(both(), ("second".to_owned(), "new base".to_owned()));
+    println!("registry: pulled {} and built by themselves, up took both", &second[..19]);
+}

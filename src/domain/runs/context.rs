@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::images::{BuildImages, ImageDetail, PullImages};
 use super::payload::Hosted;
 use super::{RunType, Subject, Wanted};
 use crate::base::Digest;
@@ -35,6 +36,10 @@ pub enum Inputs {
     RemoveProject(RemoveProject),
     /// Restart a project's containers.
     RestartProject(RestartProject),
+    /// Fetch a project's images.
+    PullImages(PullImages),
+    /// Build a project's images.
+    BuildImages(BuildImages),
     /// Restart an unhealthy container.
     HealInstance(HealInstance),
     /// Do what a runbook says.
@@ -153,6 +158,8 @@ impl Inputs {
             Self::DeployProject(_) => RunType::DeployProject,
             Self::RemoveProject(_) => RunType::RemoveProject,
             Self::RestartProject(_) => RunType::RestartProject,
+            Self::PullImages(_) => RunType::PullImages,
+            Self::BuildImages(_) => RunType::BuildImages,
             Self::HealInstance(_) => RunType::HealInstance,
             Self::RunRunbook(_) => RunType::RunRunbook,
             Self::Hosted(inputs) => RunType::Hosted(inputs.run_type),
@@ -165,6 +172,8 @@ impl Inputs {
             Self::DeployProject(inputs) => Some(&inputs.project),
             Self::RemoveProject(inputs) => Some(&inputs.project),
             Self::RestartProject(inputs) => Some(&inputs.project),
+            Self::PullImages(inputs) => Some(&inputs.project),
+            Self::BuildImages(inputs) => Some(&inputs.project),
             Self::HealInstance(inputs) => Some(&inputs.project),
             Self::RunRunbook(_) | Self::Hosted(_) => None,
         }
@@ -232,6 +241,9 @@ pub struct Details {
     /// Replacements that failed and were taken back, by service: what was tried.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_attempts: BTreeMap<String, Digest>,
+    /// What the names of images led to before the run, and what they lead to now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageDetail>,
 }
 
 /// How one service stands at the end of a run.

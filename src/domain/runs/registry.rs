@@ -15,6 +15,10 @@ keyed! {
         RemoveProject = "remove_project",
         /// Stops and starts a project's containers.
         RestartProject = "restart_project",
+        /// Fetches the images of a project's services from their registries.
+        PullImages = "pull_images",
+        /// Builds the images of a project's services.
+        BuildImages = "build_images",
         /// Restarts one container whose health check fails.
         HealInstance = "heal_instance",
         /// Does what a runbook of the catalog says.
@@ -165,6 +169,9 @@ mod built_in {
     const REMOVE: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Stopped, Removed];
     const RESTART: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Started, Stopped];
 
+    const PULL: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed];
+    const BUILD: &[CountKey] = &[Total, Processed, Built, Skipped, Failed];
+
     const HEAL: &[CountKey] = &[Skipped, Failed, Started];
 
     const RUNBOOK: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Tenants];
@@ -178,6 +185,10 @@ mod built_in {
         Definition::built_in("Remove project", Capability::ProjectsRemove, REMOVE);
     pub(super) static RESTART_PROJECT: Definition =
         Definition::built_in("Restart project", Capability::ProjectsRestart, RESTART);
+    pub(super) static PULL_IMAGES: Definition =
+        Definition::built_in("Pull images", Capability::ProjectsDeploy, PULL);
+    pub(super) static BUILD_IMAGES: Definition =
+        Definition::built_in("Build images", Capability::ProjectsDeploy, BUILD);
     pub(super) static HEAL_INSTANCE: Definition =
         Definition::built_in("Heal instance", Capability::ProjectsRestart, HEAL);
     pub(super) static RUN_RUNBOOK: Definition =
@@ -192,6 +203,8 @@ impl RunType {
             Self::DeployProject => Some(&built_in::DEPLOY_PROJECT),
             Self::RemoveProject => Some(&built_in::REMOVE_PROJECT),
             Self::RestartProject => Some(&built_in::RESTART_PROJECT),
+            Self::PullImages => Some(&built_in::PULL_IMAGES),
+            Self::BuildImages => Some(&built_in::BUILD_IMAGES),
             Self::HealInstance => Some(&built_in::HEAL_INSTANCE),
             Self::RunRunbook => Some(&built_in::RUN_RUNBOOK),
             Self::Hosted(_) => None,

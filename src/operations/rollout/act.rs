@@ -167,7 +167,9 @@ impl<'a> Acting<'a> {
         let mut tags = vec![image.to_owned()];
         tags.extend(build.tags.iter().cloned());
         let progress = |line: String| self.run.log(line);
-        let built = self.rollout.engine.build_image(&build, &tags, context, &progress).await;
+        let logins = self.rollout.all_credentials(self.run).await.map_err(ActError::Login)?;
+        let engine = &self.rollout.engine;
+        let built = engine.build_image(&build, &tags, context, &logins, &progress).await;
         built.map(drop).map_err(ActError::Engine)
     }
 

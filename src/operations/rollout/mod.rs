@@ -7,6 +7,7 @@ mod carry;
 mod create;
 mod engine_loss;
 mod execute;
+mod fetch;
 mod logins;
 mod observe;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
 
 pub use carry::{Carried, MakePlan, carry_out};
+pub use fetch::{end_of, fetch_images};
 pub use report::{failures_of, plan_failures};
 pub use rules::SharedRules;
 

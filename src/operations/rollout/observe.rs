@@ -81,7 +81,7 @@ impl Rollout {
         Ok(observed)
     }
 
-    async fn images(
+    pub(super) async fn images(
         &self,
         spec: &ProjectSpec,
     ) -> Result<BTreeMap<String, ImageFacts>, EngineError> {
