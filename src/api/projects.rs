@@ -44,9 +44,9 @@ pub(super) struct ProjectPath {
     pub(super) name: String,
 }
 
-type Accepted = (StatusCode, axum::Json<RunAccepted>);
+pub(super) type Accepted = (StatusCode, axum::Json<RunAccepted>);
 
-fn accepted(admitted: &Admitted) -> Accepted {
+pub(super) fn accepted(admitted: &Admitted) -> Accepted {
     (StatusCode::ACCEPTED, axum::Json(RunAccepted::from(admitted)))
 }
 

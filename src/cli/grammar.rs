@@ -23,7 +23,7 @@ pub(super) use access::{
 };
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
-pub(super) use images::{Build, Pull, PullWhen};
+pub(super) use images::{Build, Images, Pull, PullWhen};
 pub(super) use registries::{RegistryLogin, RegistryVerb};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
@@ -121,6 +121,8 @@ pub(super) enum Verb {
     ///
     /// With `-p NAME` and no files: of the project as the agent keeps it.
     Build(Build),
+    /// Show which images run, and whether their registries have newer ones: of a project, or of all
+    Images(Images),
     /// Leave a project alone: no convergence until `resume`
     Pause(Named),
     /// Keep a paused project as declared again

@@ -1,13 +1,80 @@
-//! The verbs on images: `pull` and `build`. Owns what is sent and what is printed. Face: the functions.
+//! The verbs on images: `images`, `pull` and `build`. Owns what is sent and what is printed. Face: the functions.
 //! Never sends files when the project is named instead.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::client::Client;
 use super::exit::{CliError, Exit};
 use super::grammar::{self, Files, PullWhen};
-use super::output::Output;
+use super::output::{Output, Table, ago};
 use super::projects::{bundle_of, finish, send_contexts};
-use crate::api::wire::{self, ImageEnd, RunAccepted};
+use super::records;
+use crate::api::wire::{self, ImageEnd, ImageView, Page, RunAccepted, RunDetail, RunView};
+use crate::base::Clock as _;
 use crate::domain::compose::Bundle;
+use crate::domain::runs::{Outcome, Status};
+use crate::world::clock::SystemClock;
+
+/// `wharf images`: of one project, or of all when neither the command line nor the folder names one.
+pub(super) async fn images(
+    client: &Client,
+    words: grammar::Images,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    let project = words.files.name_if_any()?;
+    if words.check {
+        let check = wire::ImageCheck { project: project.clone() };
+        let accepted: RunAccepted = client.post("/v1/images/check", &check).await?;
+        let run = settled(client, &accepted.run.id).await?;
+        if run.outcome != Outcome::Succeeded {
+            return records::end(client, run, output).await;
+        }
+    }
+    let query = [("project", project), ("state", words.outdated.then(|| "outdated".to_owned()))];
+    let page: Page<ImageView> = client.find("/v1/images", &query).await?;
+    if output.is_json() {
+        output.json(&page)?;
+        return Ok(Exit::Success);
+    }
+    let now = SystemClock.now();
+    let mut table =
+        Table::new(&["INSTANCE", "IMAGE", "RUNS", "HERE", "REGISTRY", "ASKED", "STATE"]);
+    let digest = |digest: &Option<String>| digest.as_deref().map_or("-", short).to_owned();
+    for image in &page.items {
+        table.row([
+            format!("{}/{}/{}", image.project, image.service, image.number),
+            image.image.clone(),
+            digest(&image.runs_digest),
+            digest(&image.local_digest),
+            digest(&image.registry_digest),
+            ago(image.asked_at, now),
+            image.state.replace('_', " "),
+        ]);
+    }
+    output.text(&table.render())?;
+    let reasons: BTreeSet<(&str, &str)> = page
+        .items
+        .iter()
+        .filter_map(|image| Some((image.image.as_str(), image.why.as_deref()?)))
+        .collect();
+    for (image, why) in reasons {
+        output.note(format!("{image}: {why}"));
+    }
+    Ok(Exit::Success)
+}
+
+/// Waits for the end of a run, without a word.
+async fn settled(client: &Client, id: &str) -> Result<RunView, CliError> {
+    const PAUSE: Duration = Duration::from_millis(200);
+    loop {
+        let detail: RunDetail = client.get(&format!("/v1/runs/{id}")).await?;
+        if detail.run.status == Status::Completed {
+            return Ok(detail.run);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
 /// `wharf pull`.
 pub(super) async fn pull(

@@ -125,6 +125,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Restart(restart) => projects::restart(&client, restart, output).await,
         Verb::Pull(words) => images::pull(&client, words, output).await,
         Verb::Build(words) => images::build(&client, words, output).await,
+        Verb::Images(words) => images::images(&client, words, output).await,
         Verb::Pause(named) => projects::keep(&client, &named.files, "pause", output).await,
         Verb::Resume(named) => projects::keep(&client, &named.files, "resume", output).await,
         Verb::Run(verb) => records::runs(&client, verb, output).await,

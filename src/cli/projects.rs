@@ -55,7 +55,7 @@ impl Files {
     }
 
     /// Whether the command line or the folder names a project at all.
-    fn name_if_any(&self) -> Result<Option<String>, CliError> {
+    pub(super) fn name_if_any(&self) -> Result<Option<String>, CliError> {
         let is_named = self.project_name.is_some() || !self.files.is_empty();
         match self.name() {
             Ok(name) => Ok(Some(name)),

@@ -110,6 +110,11 @@ pub enum PullPolicy {
     Missing,
     /// Asked for at each `up`, and never by the agent itself; only another image is a change.
     Always,
+    /// Asked for at an `up` when the last time is so long ago, and never by the agent itself.
+    Every {
+        /// How long, in seconds.
+        seconds: u64,
+    },
     /// Never.
     Never,
     /// Built, even when an image of that name exists.

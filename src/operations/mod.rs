@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod audit;
 pub mod backups;
 pub mod build_images;
+pub mod check_images;
 mod context;
 mod definitions;
 pub mod deploy_project;
@@ -39,6 +40,7 @@ use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, RunType, Waiting};
 use crate::store::{NewJob, StoreError, Write};
 
 use build_images::BuildImages;
+use check_images::CheckImages;
 use deploy_project::DeployProject;
 use heal_instance::HealInstance;
 use pull_images::PullImages;
@@ -81,6 +83,7 @@ impl Operations {
             .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
             .with(RunType::PullImages, Arc::new(PullImages::new(rollout.clone())))
             .with(RunType::BuildImages, Arc::new(BuildImages::new(rollout.clone())))
+            .with(RunType::CheckImages, Arc::new(CheckImages::new(rollout.clone())))
             .with(RunType::HealInstance, Arc::new(HealInstance::new(rollout.clone())))
             .with(RunType::RunRunbook, Arc::new(RunRunbook::new(rollout.clone())))
     }

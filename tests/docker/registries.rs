@@ -199,3 +199,61 @@ fn images_are_pulled_and_built_by_themselves_and_run_when_somebody_says_so() {
     assert_eq!(both(), ("second".to_owned(), "new base".to_owned()));
     println!("registry: pulled {} and built by themselves, up took both", &second[..19]);
 }
+
+fn states(agent: &Agent, project: &str, more: &[&str]) -> Vec<String> {
+    let mut words = vec!["images", "-p", project];
+    words.extend(more);
+    let listed = agent.json(&words);
+    let items = listed["items"].as_array().expect("items").iter();
+    let state = |item: &serde_json::Value| format!("{} {}", item["service"], item["state"]);
+    items.map(state).map(|line| line.replace('"', "")).collect()
+}
+
+#[test]
+fn an_image_is_outdated_until_it_is_pulled_and_brought_up() {
+    let mut registry = Registry::start();
+    let first = registry.push("team/app:1", "first");
+    let folder = tempfile::tempdir().unwrap();
+    let agent = started(folder.path());
+    must_log_in(&agent, &registry);
+    let app = registry.image("team/app:1");
+    let pinned = registry.image(&format!("team/app@{first}"));
+    let own = engine::busybox();
+    let files = compose(&[("app", &app), ("pinned", &pinned), ("own", &own)]);
+    let project = Project::new("wharfreg-old", &files);
+    agent.must(&project, "up", &[]);
+    let name = project.name.as_str();
+    assert_eq!(states(&agent, name, &[]), ["app unknown", "own local", "pinned pinned"]);
+    assert_eq!(states(&agent, name, &["--check"]), ["app current", "own local", "pinned pinned"]);
+    let second = registry.push("team/app:1", "second");
+    assert_eq!(states(&agent, name, &["--outdated"]), Vec::<String>::new(), "nobody has asked");
+    let schedule = ["schedule", "add", "look", "--cron", "@daily", "--check-images"];
+    let added = agent.wharf(&schedule);
+    assert!(added.status.success(), "{}", said(&added));
+    let ran = agent.wharf(&["schedule", "run", "look"]);
+    assert!(ran.status.success(), "{}", said(&ran));
+    assert_eq!(states(&agent, name, &["--outdated"]), ["app outdated"]);
+    let listed = agent.json(&["images", "-p", name, "--outdated"]);
+    assert_eq!(listed["items"][0]["runs_digest"], first.as_str());
+    assert_eq!(listed["items"][0]["registry_digest"], second.as_str());
+
+    agent.must(&project, "pull", &["app"]);
+    assert_eq!(states(&agent, name, &[])[0], "app pulled_not_deployed");
+    agent.must(&project, "up", &[]);
+    assert_eq!(states(&agent, name, &[])[0], "app current");
+    assert_eq!(says(name, "app"), "second");
+
+    // Who is not logged in is told so; and so is who asks when nobody answers.
+    let out = agent.wharf(&["registry", "logout", &registry.host()]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(states(&agent, name, &["--check"])[0], "app unknown");
+    let told = agent.wharf(&["images", "-p", name]);
+    assert!(said(&told).contains("wharf registry login"), "{}", said(&told));
+    must_log_in(&agent, &registry);
+    assert_eq!(states(&agent, name, &["--check"])[0], "app current");
+    registry.stop();
+    assert_eq!(states(&agent, name, &["--check"])[0], "app unknown");
+    let told = agent.wharf(&["images", "-p", name]);
+    assert!(told.status.success() && said(&told).contains("refused"), "{}", said(&told));
+    println!("registry: {} → {}, outdated, pulled, current, unknown", &first[..19], &second[..19]);
+}

@@ -1,11 +1,14 @@
 //! The wire form of what may be asked of a project's images. Owns the shapes. Face: `Pull`, `Build`,
-//! `ImageEnd`. Never decides what is done when a field is absent: the domain's defaults do.
+//! `ImageView`. Never decides what is done when a field is absent: the domain's defaults do.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::base::Timestamp;
 use crate::domain::compose::Bundle;
+use crate::domain::images::Standing;
 use crate::domain::runs::{BuildChoices, ImageDetail, PullChoices};
+use crate::operations::rollout::ImageRow;
 
 /// Which images are fetched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -97,6 +100,70 @@ impl From<&ImageDetail> for ImageEnd {
             services: detail.services.clone(),
             before: detail.before.clone(),
             after: detail.after.clone(),
+        }
+    }
+}
+
+/// Whose images are checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImageCheck {
+    /// A project; absent for all within reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+}
+
+/// The image of an instance, and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImageView {
+    /// The compose project.
+    pub project: String,
+    /// The service.
+    pub service: String,
+    /// The replica, from 1.
+    pub number: u32,
+    /// The image's name, as declared.
+    pub image: String,
+    /// The engine's id of the image that runs.
+    pub image_id: String,
+    /// The digest by which its registry knows what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_digest: Option<String>,
+    /// The digest of what the name leads to on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_digest: Option<String>,
+    /// The digest of what the name led to in its registry when it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_digest: Option<String>,
+    /// When the registry was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub asked_at: Option<Timestamp>,
+    /// `current`, `pulled_not_deployed`, `outdated`, `pinned`, `local` or `unknown`.
+    #[schema(example = "outdated")]
+    pub state: String,
+    /// Why it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl From<ImageRow> for ImageView {
+    fn from(row: ImageRow) -> Self {
+        Self {
+            project: row.instance.project,
+            service: row.instance.service,
+            number: row.instance.number,
+            image: row.reference,
+            image_id: row.image_id,
+            runs_digest: row.runs_digest,
+            local_digest: row.here_digest,
+            registry_digest: row.registry_digest,
+            asked_at: row.asked_at,
+            state: row.standing.word().to_owned(),
+            why: match row.standing {
+                Standing::Unknown { why } => Some(why),
+                _ => None,
+            },
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The words of `wharf pull` and `wharf build`. Owns their options and their help. Face: `Pull`,
-//! `Build`. Never names what only one engine understands.
+//! The words of `wharf images`, `wharf pull` and `wharf build`. Owns their options and their help. Face:
+//! `Images`, `Pull`, `Build`. Never names what only one engine understands.
 
 use clap::{Args, ValueEnum};
 
@@ -39,6 +39,18 @@ pub(in crate::cli) enum PullWhen {
     Always,
     /// Those that are not on the host
     Missing,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Images {
+    #[command(flatten)]
+    pub files: Files,
+    /// Only images of which their registry has a newer one
+    #[arg(long)]
+    pub outdated: bool,
+    /// Ask the registries first, and wait for their answers
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Debug, Args)]

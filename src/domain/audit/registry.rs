@@ -96,6 +96,12 @@ keyed! {
         ImagesBuilt = "project_images.built",
         /// Images of a project could not be built.
         ImagesBuildFailed = "project_images.build_failed",
+        /// The agent is about to ask registries for newer images.
+        ImagesCheckStarted = "project_images.check_started",
+        /// Registries were asked for newer images.
+        ImagesChecked = "project_images.checked",
+        /// Registries could not be asked.
+        ImagesCheckFailed = "project_images.check_failed",
 
         /// A hosted type was registered, or its definition changed.
         HostedTypeRegistered = "hosted_type.registered",

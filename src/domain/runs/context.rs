@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::images::{BuildImages, ImageDetail, PullImages};
+use super::images::{BuildImages, CheckImages, CheckedImage, ImageDetail, PullImages};
 use super::payload::Hosted;
 use super::{RunType, Subject, Wanted};
-use crate::base::Digest;
 use crate::base::ids::{ConnectionId, RevisionId, TenantId};
 use crate::base::keyed::keyed;
+use crate::base::{Digest, Timestamp};
 use crate::domain::redaction::SafeText;
 use crate::domain::runbooks::file::Journal;
 use crate::domain::runbooks::{RunbookKey, Scope, Start};
@@ -40,6 +40,8 @@ pub enum Inputs {
     PullImages(PullImages),
     /// Build a project's images.
     BuildImages(BuildImages),
+    /// Ask registries for newer images.
+    CheckImages(CheckImages),
     /// Restart an unhealthy container.
     HealInstance(HealInstance),
     /// Do what a runbook says.
@@ -160,6 +162,7 @@ impl Inputs {
             Self::RestartProject(_) => RunType::RestartProject,
             Self::PullImages(_) => RunType::PullImages,
             Self::BuildImages(_) => RunType::BuildImages,
+            Self::CheckImages(_) => RunType::CheckImages,
             Self::HealInstance(_) => RunType::HealInstance,
             Self::RunRunbook(_) => RunType::RunRunbook,
             Self::Hosted(inputs) => RunType::Hosted(inputs.run_type),
@@ -175,6 +178,10 @@ impl Inputs {
             Self::PullImages(inputs) => Some(&inputs.project),
             Self::BuildImages(inputs) => Some(&inputs.project),
             Self::HealInstance(inputs) => Some(&inputs.project),
+            Self::CheckImages(inputs) => match &inputs.projects[..] {
+                [project] => Some(project),
+                _ => None,
+            },
             Self::RunRunbook(_) | Self::Hosted(_) => None,
         }
     }
@@ -217,6 +224,8 @@ impl Inputs {
                     (_, None) => Subject::all(locks),
                 })
             }
+            // It only looks: whoever deploys meanwhile need not wait for a slow registry.
+            Self::CheckImages(_) => None,
             _ => self.project().map(Subject::project),
         }
     }
@@ -244,6 +253,12 @@ pub struct Details {
     /// What the names of images led to before the run, and what they lead to now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageDetail>,
+    /// When images were pulled, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pulled: BTreeMap<String, Timestamp>,
+    /// What registries said of the names of images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checked: Vec<CheckedImage>,
 }
 
 /// How one service stands at the end of a run.

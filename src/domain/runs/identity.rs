@@ -81,6 +81,7 @@ fn normalised(inputs: &Inputs) -> Value {
             "no_cache": build.choices.no_cache,
             "pull": build.choices.pull,
         }),
+        Inputs::CheckImages(check) => json!({ "projects": sorted(&check.projects) }),
         Inputs::HealInstance(heal) => json!({
             "project": heal.project,
             "service": heal.service,

@@ -1,11 +1,12 @@
 //! Shapes what runs about images are asked to do and what they tell. Owns one struct per kind. Face:
-//! `PullImages`, `BuildImages`, `ImageDetail`. Never holds files: it names their revision.
+//! `PullImages`, `BuildImages`, `CheckImages`. Never holds files: it names their revision.
 
 use serde::{Deserialize, Serialize};
 
 use super::Wanted;
-use crate::base::Digest;
 use crate::base::ids::RevisionId;
+use crate::base::{Digest, Timestamp};
+use crate::domain::redaction::SafeText;
 
 /// Fetches the images of a project's services, whether they are on the host or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,4 +86,26 @@ pub struct ImageDetail {
     /// The same, now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+}
+
+/// Asks registries what the names of the images of these projects lead to now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckImages {
+    /// The compose projects.
+    pub projects: Vec<String>,
+}
+
+/// What a registry said of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedImage {
+    /// The name.
+    pub image: String,
+    /// The digest that it leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Why nobody knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<SafeText>,
+    /// When.
+    pub asked_at: Timestamp,
 }

@@ -1,12 +1,19 @@
-//! Accepts requests about the images of a project: to pull them, to build them. Owns which files such a
-//! request is about. Face: methods of `Projects`. Never changes what the agent keeps.
+//! Accepts requests about the images of a project: to pull, build and check them. Owns which files such
+//! a request is about, and the list of images. Face: methods of `Projects`. Never changes what the agent keeps.
 
-use super::{Asker, Declared, ProjectError, Projects, check_services, content_of};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Asker, Declared, ProjectError, Projects, content_of};
 use crate::base::Digest;
 use crate::base::ids::RevisionId;
 use crate::base::limits::DOOR_RETRIES_MAX;
 use crate::domain::compose::Bundle;
-use crate::domain::runs::{BuildChoices, BuildImages, Inputs, PullChoices, PullImages, Wanted};
+use crate::domain::images::Standing;
+use crate::domain::rollout::{PlanError, PlanErrors};
+use crate::domain::runs::{
+    BuildChoices, BuildImages, CheckImages, Inputs, PullChoices, PullImages, Wanted,
+};
+use crate::operations::rollout::{ImageRow, PreviewError};
 use crate::operations::{Admitted, SubmitError};
 use crate::store::{Project, Write};
 
@@ -70,6 +77,64 @@ impl Projects {
             })
         })
         .await
+    }
+
+    /// Asks for a look at what the registries have under the names of the images that run: of one
+    /// project, or of all within reach.
+    ///
+    /// # Errors
+    /// When the project is out of reach, or the store does not take it.
+    pub async fn check_images(
+        &self,
+        project: Option<&str>,
+        asker: &Asker,
+    ) -> Result<Admitted, ProjectError> {
+        let projects = self.of_images(project).await?.into_iter().collect();
+        let inputs = Inputs::CheckImages(CheckImages { projects });
+        let request = asker.request(&self.within.scope, inputs);
+        self.door.submit(request).await.map_err(ProjectError::Submit)
+    }
+
+    /// How the images of instances stand: of one project, or of all within reach. No registry is
+    /// asked: what they said last counts.
+    ///
+    /// # Errors
+    /// When the project is out of reach, or store or engine do not answer.
+    pub async fn images(&self, project: Option<&str>) -> Result<Vec<ImageRow>, ProjectError> {
+        let projects = self.of_images(project).await?;
+        let (workspace, now) = (self.within.workspace(), self.ambient.now());
+        let rows = self.rollout.image_rows(workspace, &projects, now).await;
+        rows.map_err(ProjectError::Preview)
+    }
+
+    /// How many instances of each kept project run an outdated image; none of a project of which no
+    /// registry was asked.
+    ///
+    /// # Errors
+    /// When store or engine do not answer.
+    pub async fn outdated(&self) -> Result<BTreeMap<String, u64>, ProjectError> {
+        let mut counts = BTreeMap::new();
+        let (workspace, now) = (self.within.workspace(), self.ambient.now());
+        let answers = self.rollout.registry_answers(workspace, now).await;
+        if answers.map_err(ProjectError::Store)?.is_empty() {
+            // The engine need not be asked either.
+            return Ok(counts);
+        }
+        for row in self.images(None).await? {
+            if row.asked_at.is_some() {
+                let count: &mut u64 = counts.entry(row.instance.project).or_default();
+                *count += u64::from(row.standing == Standing::Outdated);
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn of_images(&self, project: Option<&str>) -> Result<BTreeSet<String>, ProjectError> {
+        match project {
+            // One that only containers tell of counts, too.
+            Some(name) => self.find(name).await.map(|_| BTreeSet::from([name.to_owned()])),
+            None => Ok(self.list().await?.into_iter().map(|project| project.name).collect()),
+        }
     }
 
     async fn ask(
@@ -141,4 +206,16 @@ fn declared_by(
         return Err(ProjectError::OtherProject { declared, asked });
     }
     Ok(Some(declared))
+}
+
+/// Asked here as well as by the plan: what is accepted is kept from then on, and a run that cannot
+/// do anything is not made.
+pub(super) fn check_services(declared: &Declared, services: &[String]) -> Result<(), ProjectError> {
+    let unknown = services.iter().filter(|name| !declared.spec.services.contains_key(*name));
+    let unknown = unknown.map(|name| PlanError::UnknownService { service: name.clone() });
+    let unknown: Vec<PlanError> = unknown.collect();
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => Err(ProjectError::Preview(PreviewError::Plan(PlanErrors(unknown)))),
+    }
 }

@@ -148,7 +148,12 @@ impl<'a> Acting<'a> {
         let credentials = credentials.map_err(ActError::Login)?;
         let pull = PullImage { reference: image.to_owned(), platform, credentials };
         let progress = |line: String| self.run.log(line);
-        plain(self.rollout.engine.pull_image(&pull, &progress).await)
+        self.rollout.engine.pull_image(&pull, &progress).await.map_err(ActError::Engine)?;
+        let now = self.run.ambient().now();
+        self.run.describe(|told| {
+            told.pulled.insert(image.to_owned(), now);
+        });
+        Ok(())
     }
 
     async fn build(&self, service: &str, image: &str) -> Result<(), ActError> {

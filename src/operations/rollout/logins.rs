@@ -10,7 +10,7 @@ use crate::store::{AuditFilter, PageRequest, StoreError};
 impl Rollout {
     /// What the image's registry is to be shown, when the run's workspace is logged in to it. The audit
     /// log tells once of each run that it used a login.
-    pub(super) async fn credentials(
+    pub async fn credentials(
         &self,
         run: &RunContext,
         image: &str,

@@ -8,6 +8,7 @@ mod create;
 mod engine_loss;
 mod execute;
 mod fetch;
+mod image_look;
 mod logins;
 mod observe;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::world::docker::{EngineError, SharedEngine};
 
 pub use carry::{Carried, MakePlan, carry_out};
 pub use fetch::{end_of, fetch_images};
+pub use image_look::{Answers, ImageRow};
 pub use report::{failures_of, plan_failures};
 pub use rules::SharedRules;
 

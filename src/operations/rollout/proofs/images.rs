@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::Digest;
 use crate::domain::compose::dockerignore::context_digest;
+use crate::domain::images::Standing;
 use crate::domain::runs::{BuildChoices, ImageDetail, PullChoices};
 use crate::operations::harness::{PROJECT, asker};
 use crate::operations::projects::ProjectError;
@@ -195,4 +196,98 @@ async fn a_build_asks_for_a_newer_base_only_when_it_is_told_to() {
     assert_eq!(build(BuildChoices::default()).await, old);
     let pull = BuildChoices { pull: true, ..BuildChoices::default() };
     assert_ne!(build(pull).await, old);
+}
+
+/// How the images stand, as `service: state`, and what is said of unknown ones.
+async fn standings(agent: &Agent) -> Vec<String> {
+    let rows = agent.projects.images(None).await.unwrap();
+    let line = |row: &crate::operations::rollout::ImageRow| match &row.standing {
+        Standing::Unknown { why } => format!("{}: {why}", row.instance.service),
+        standing => format!("{}: {}", row.instance.service, standing.word()),
+    };
+    rows.iter().map(line).collect()
+}
+
+async fn check(agent: &Agent) -> Ended {
+    let admitted = agent.projects.check_images(None, &asker()).await;
+    agent.ended(admitted.unwrap().run().id).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_is_outdated_until_it_is_pulled_and_brought_up() {
+    let files = "services: {one: {image: 'app:1'}, two: {image: 'db:1'}}";
+    let mut host = Host::new();
+    host.engine.offer_image("app:1", version("app:1", "a"));
+    let agent = host.start().await;
+    agent.up(files).await.assert(Outcome::Succeeded);
+    host.engine.forbid("registry_digest");
+    let unasked = "one: nobody has asked its registry: `wharf images --check` does";
+    assert_eq!(standings(&agent).await, [unasked, "two: local"]);
+    host.engine.allow_all();
+    assert_eq!(agent.projects.outdated().await.unwrap(), BTreeMap::new());
+
+    check(&agent).await.assert(Outcome::Succeeded);
+    assert_eq!(standings(&agent).await, ["one: current", "two: local"]);
+    host.engine.offer_image("app:1", version("app:1", "b"));
+    host.engine.forbid("registry_digest");
+    assert_eq!(standings(&agent).await, ["one: current", "two: local"], "nobody asked again");
+    host.engine.allow_all();
+    let checked = check(&agent).await;
+    checked.assert(Outcome::Succeeded);
+    assert_eq!(checked.keys(), ["ask_registry:app:1"]);
+    assert_eq!((count(&checked, "total"), count(&checked, "outdated")), (1, 1));
+    assert_eq!(standings(&agent).await, ["one: outdated", "two: local"]);
+    assert_eq!(agent.projects.outdated().await.unwrap()[PROJECT], 1);
+
+    agent.pull(None, PullChoices::default()).await;
+    assert_eq!(standings(&agent).await, ["one: pulled_not_deployed", "two: local"]);
+    agent.up(files).await.assert(Outcome::Succeeded);
+    assert_eq!(standings(&agent).await, ["one: current", "two: local"]);
+    assert_eq!(agent.projects.outdated().await.unwrap()[PROJECT], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_away_makes_unknown_and_no_failure() {
+    let files = "services: {one: {image: 'app:1'}}";
+    let mut host = Host::new();
+    host.engine.offer_image("app:1", version("app:1", "a"));
+    let agent = host.start().await;
+    agent.up(files).await.assert(Outcome::Succeeded);
+    check(&agent).await;
+    host.engine.fail_next("registry_digest", EngineErrorKind::ImageUnavailable);
+    check(&agent).await.assert(Outcome::Succeeded);
+    let [row] = &agent.projects.images(Some(PROJECT)).await.unwrap()[..] else { panic!() };
+    assert!(matches!(row.standing, Standing::Unknown { .. }), "{row:?}");
+    assert!(row.asked_at.is_some() && row.registry_digest.is_none(), "{row:?}");
+    assert_eq!(agent.projects.outdated().await.unwrap()[PROJECT], 0);
+    // What was said once does not count for ever.
+    check(&agent).await;
+    assert_eq!(standings(&agent).await, ["one: current"]);
+    tokio::time::advance(crate::base::limits::IMAGE_ANSWER_AGE_MAX).await;
+    assert!(standings(&agent).await[0].contains("nobody has asked"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_is_pulled_again_by_age_and_by_nobody_but_who_asks() {
+    let files = "services: {one: {image: 'app:1', pull_policy: every_12h}}";
+    let mut host = Host::new();
+    let agent = host.start().await;
+    agent.up(files).await.assert(Outcome::Succeeded);
+    let again = agent.up(files).await;
+    assert_eq!(again.keys(), [""; 0], "it was pulled just now");
+    tokio::time::advance(Duration::from_secs(12 * 3600)).await;
+    assert_eq!(agent.converge().await.keys(), [""; 0]);
+    let files = bundle(files);
+    let choices = DeployChoices::default();
+    let plan = agent.projects.preview(PROJECT, &files, choices.clone(), &asker()).await.unwrap();
+    assert!(plan.plan.to_string().contains("pull_policy is every 12h"), "{}", plan.plan);
+    let id = agent.apply(&files, choices.clone()).await;
+    assert_eq!(agent.ended(id).await.keys(), ["pull_image:app:1"]);
+    let id = agent.apply(&files, choices.clone()).await;
+    assert_eq!(agent.ended(id).await.keys(), [""; 0]);
+    tokio::time::advance(Duration::from_secs(12 * 3600)).await;
+    let pulled = agent.projects.pull(PROJECT, None, PullChoices::default(), &asker()).await;
+    agent.ended(pulled.unwrap().run().id).await.assert(Outcome::Succeeded);
+    let id = agent.apply(&files, choices).await;
+    assert_eq!(agent.ended(id).await.keys(), [""; 0], "somebody pulled it by itself");
 }

@@ -31,6 +31,7 @@ pub(super) fn build(
     size: usize,
 ) -> Result<ImageFacts, Refused> {
     let mut image = ImageFacts {
+        last_tagged_at: None,
         id: String::new(),
         tags: Vec::new(),
         digests: Vec::new(),
