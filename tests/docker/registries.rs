@@ -154,7 +154,7 @@ fn a_new_image_under_the_name_runs_when_the_policy_says_so_and_a_digest_stays() 
 fn images_are_pulled_and_built_by_themselves_and_run_when_somebody_says_so() {
     let registry = Registry::start();
     registry.push("team/app:1", "first");
-    registry.push("team/base:1", "old base");
+    registry.push("team/base:1", "old-base");
     let folder = tempfile::tempdir().unwrap();
     let agent = started(folder.path());
     let app = registry.image("team/app:1");
@@ -180,11 +180,11 @@ fn images_are_pulled_and_built_by_themselves_and_run_when_somebody_says_so() {
 
     agent.must(&project, "up", &[]);
     let both = || (says(&project.name, "app"), says(&project.name, "own"));
-    assert_eq!(both(), ("first".to_owned(), "old base".to_owned()));
+    assert_eq!(both(), ("first".to_owned(), "old-base".to_owned()));
     let before = engine::containers_of(&project.name);
     let second = registry.push("team/app:1", "second");
     let old_base = engine::docker_text(&["inspect", "-f", "{{.Id}}", &base]);
-    registry.push("team/base:1", "new base");
+    registry.push("team/base:1", "new-base");
     // It is on the host, so that only who asks for it gets the new one.
     engine::docker_text(&["tag", &old_base, &base]);
     let kept = agent.wharf(&["pull", "-p", &project.name]);
@@ -196,7 +196,7 @@ fn images_are_pulled_and_built_by_themselves_and_run_when_somebody_says_so() {
     let again = agent.must(&project, "pull", &["app"]);
     assert!(again.contains("as before"), "{again}");
     agent.must(&project, "up", &[]);
-    assert_eq!(both(), ("second".to_owned(), "new base".to_owned()));
+    assert_eq!(both(), ("second".to_owned(), "new-base".to_owned()));
     println!("registry: pulled {} and built by themselves, up took both", &second[..19]);
 }
 
