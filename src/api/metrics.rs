@@ -74,6 +74,9 @@ keyed! {
         InstancePids = "wharf_instance_pids",
         /// Instances that are too many to be told one by one.
         InstancesLeftOut = "wharf_instances_left_out",
+        /// Instances whose registry has another image under the name of theirs, as far as one was
+        /// asked; label `project`.
+        ImagesOutdated = "wharf_images_outdated",
         /// Commands that are executed in containers.
         ExecSessions = "wharf_exec_sessions",
         /// Tries to deliver an alert; label `outcome`.
@@ -128,6 +131,7 @@ impl Metric {
             Self::InstanceMemoryLimit => "Memory that a running instance may use.",
             Self::InstancePids => "Processes and threads of a running instance.",
             Self::InstancesLeftOut => "Instances beyond the 500 that are told one by one.",
+            Self::ImagesOutdated => "Instances whose registry has a newer image, when last asked.",
             Self::ExecSessions => "Commands that are executed in containers now.",
             Self::AlertDeliveries => "Tries to deliver an alert.",
             Self::AlertDeliveryDuration => "Time until the answer of an alert's receiver.",
@@ -159,6 +163,7 @@ impl Metric {
             Self::AuditEvents => &["event_type", "outcome"],
             Self::AuditAnchorTries => &["anchor", "outcome"],
             Self::AuditAnchorLag => &["anchor"],
+            Self::ImagesOutdated => &["project"],
             Self::Projects => &["desired"],
             Self::Containers => &["project", "state", "health"],
             Self::ApiRequests => &["method", "status"],
@@ -208,6 +213,8 @@ pub struct Metrics {
     pub(super) instances: InstanceSeries,
     /// Commands that are executed now.
     pub(super) exec_sessions: IntGauge,
+    /// Instances with an outdated image by project.
+    pub(super) images_outdated: IntGaugeVec,
     /// Runs that are not completed, by status.
     pub(super) runs: IntGaugeVec,
     /// Seconds since the oldest of them was accepted.
@@ -255,6 +262,7 @@ impl Metrics {
             containers: gauges(&registry, Metric::Containers)?,
             instances: InstanceSeries::new(&registry)?,
             exec_sessions: gauge(&registry, Metric::ExecSessions)?,
+            images_outdated: gauges(&registry, Metric::ImagesOutdated)?,
             runs: gauges(&registry, Metric::Runs)?,
             oldest_run_age: gauges(&registry, Metric::OldestRunAge)?,
             queue_runs: gauges(&registry, Metric::QueueRuns)?,
@@ -567,6 +575,7 @@ mod tests {
         let usage = ContainerUsage { memory_limit_bytes: Some(1), ..ContainerUsage::default() };
         metrics.instances.set(&[(&container, Some(&usage))]);
         metrics.projects.with_label_values(&["running"]).set(1);
+        metrics.images_outdated.with_label_values(&["shop"]).set(1);
         metrics.containers.with_label_values(&["shop", "running", "healthy"]).set(1);
         metrics
     }

@@ -357,6 +357,18 @@ pub const REGISTRY_USER_BYTES_MAX: usize = 256;
 pub const REGISTRY_PASSWORD_BYTES_MAX: usize = 16 << 10;
 /// Logins of one host in one workspace.
 pub const REGISTRY_LOGINS_MAX: usize = 200;
+/// The newest runs of a project that are looked at for when its images were pulled.
+pub const LAST_PULLS_RUNS_MAX: usize = 100;
+/// Names of images that one run asks registries for; the rest is left to checks of one project.
+pub const IMAGES_CHECKED_MAX: usize = 200;
+/// Registries are asked for so many names at once.
+pub const IMAGE_QUESTIONS_PARALLEL_MAX: usize = 4;
+/// Longest wait for what a registry has under a name.
+pub const REGISTRY_QUESTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// What a registry said counts for so long.
+pub const IMAGE_ANSWER_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The newest checks whose answers are looked at.
+pub const IMAGE_CHECKS_READ_MAX: usize = 20;
 /// Bytes of a runbook's file.
 pub const RUNBOOK_BYTES_MAX: usize = 32 << 10;
 /// Files in the folder of runbooks.

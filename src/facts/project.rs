@@ -161,6 +161,11 @@ pub enum PullPolicy {
     Missing,
     /// Asked for at each `up`, and never by the agent itself; only another image is a change.
     Always,
+    /// Asked for at an `up` when the last time is so long ago, and never by the agent itself.
+    Every {
+        /// How long, in seconds.
+        seconds: u64,
+    },
     /// Never.
     Never,
     /// Built, even when an image of that name exists.
@@ -202,6 +207,8 @@ pub struct BuildSpec {
     pub cache_from: Vec<String>,
     /// Do not take layers from earlier builds.
     pub no_cache: bool,
+    /// Ask the registries of base images for newer ones, although they are on the host.
+    pub pull: bool,
     /// Network of the build containers.
     pub network: Option<String>,
     /// `os/arch` to build for.

@@ -133,7 +133,7 @@ impl Bench {
             no_cache: true,
             ..BuildSpec::default()
         };
-        self.engine.build_image(&build, &[tag.to_owned()], context, &|_| {}).await
+        self.engine.build_image(&build, &[tag.to_owned()], context, &[], &|_| {}).await
     }
 
     /// A container of the image, to be changed before it is made.

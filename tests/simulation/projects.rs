@@ -180,6 +180,7 @@ impl Service {
 pub(crate) fn prepare(engine: &FakeEngine, dice: &Dice) {
     for (number, image) in IMAGES.iter().enumerate() {
         engine.add_image(ImageFacts {
+            last_tagged_at: None,
             id: format!("sha256:{number:064x}"),
             tags: vec![(*image).to_owned()],
             digests: Vec::new(),

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Timestamp;
+
 /// Why a step is needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "code")]
@@ -32,6 +34,13 @@ pub enum Cause {
     ContextChanged,
     /// `pull_policy: always`.
     PullAlways,
+    /// `pull_policy: daily` and its kin, and the last time is long ago.
+    PullDue {
+        /// How old it may be, in seconds.
+        seconds: u64,
+        /// When it was pulled last, as far as is known.
+        last: Option<Timestamp>,
+    },
     /// The network's declaration differs from the network.
     NetworkChanged {
         /// Its name.
@@ -123,6 +132,7 @@ impl Cause {
             Self::ImageChanged { .. } => "image_changed",
             Self::ContextChanged => "context_changed",
             Self::PullAlways => "pull_always",
+            Self::PullDue { .. } => "pull_due",
             Self::NetworkChanged { .. } => "network_changed",
             Self::VolumeChanged { .. } => "volume_changed",
             Self::NetworkDoubled { .. } => "network_doubled",
@@ -161,6 +171,13 @@ impl fmt::Display for Cause {
             }
             Self::ContextChanged => f.write_str("no image was built from these files yet"),
             Self::PullAlways => f.write_str("pull_policy is always"),
+            Self::PullDue { seconds, last: Some(last) } => {
+                write!(f, "pull_policy is every {}, and it was pulled at {last:.0}", time(*seconds))
+            }
+            Self::PullDue { seconds, last: None } => {
+                let time = time(*seconds);
+                write!(f, "pull_policy is every {time}, and nobody knows when it was pulled")
+            }
             Self::NetworkChanged { network, fields } => {
                 write!(f, "network {network} changed: {}", Fields(fields))
             }
@@ -195,6 +212,13 @@ impl fmt::Display for Cause {
             Self::Requested => f.write_str("requested"),
         }
     }
+}
+
+/// `12h`, `1d`, `90s`.
+fn time(seconds: u64) -> String {
+    let units = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
+    let whole = units.iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
 /// A list of names that stays one readable line however much changed.

@@ -46,6 +46,7 @@ impl World {
     pub(super) fn add_image(&mut self, reference: &str) {
         let id = format!("sha256:{:064x}", self.tick());
         let image = ImageFacts {
+            last_tagged_at: None,
             id,
             tags: vec![reference.to_owned()],
             digests: vec![],

@@ -324,9 +324,9 @@ pub struct Notice {
 
 impl Step {
     /// Does it only ask a registry whether its image is still the same? `pull_policy: always` does
-    /// so at every `up`, and only a new image is a change.
+    /// so at every `up`, `daily` and its kin when the last time is long ago, and only a new image is a change.
     pub fn only_asks(&self) -> bool {
-        self.cause == Cause::PullAlways
+        matches!(self.cause, Cause::PullAlways | Cause::PullDue { .. })
     }
 
     /// Does it change something on the engine, as far as is known before?

@@ -189,7 +189,12 @@ impl<'a> Acting<'a> {
         let credentials = credentials.map_err(ActError::Login)?;
         let pull = PullImage { reference: image.to_owned(), platform, credentials };
         let progress = |line: String| self.run.log(line);
-        plain(self.rollout.engine.pull_image(&pull, &progress).await)
+        self.rollout.engine.pull_image(&pull, &progress).await.map_err(ActError::Engine)?;
+        let now = self.run.ambient().now();
+        self.run.describe(|told| {
+            told.pulled.insert(image.to_owned(), now);
+        });
+        Ok(())
     }
 
     async fn build(&self, service: &str, image: &str) -> Result<(), ActError> {
@@ -208,7 +213,9 @@ impl<'a> Acting<'a> {
         let mut tags = vec![image.to_owned()];
         tags.extend(build.tags.iter().cloned());
         let progress = |line: String| self.run.log(line);
-        let built = self.rollout.engine.build_image(&build, &tags, context, &progress).await;
+        let logins = self.rollout.all_credentials(self.run).await.map_err(ActError::Login)?;
+        let engine = &self.rollout.engine;
+        let built = engine.build_image(&build, &tags, context, &logins, &progress).await;
         built.map(drop).map_err(ActError::Engine)
     }
 

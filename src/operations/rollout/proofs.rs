@@ -2,6 +2,7 @@
 //! engine in memory and agents that can be killed.
 
 mod hooks;
+mod images;
 mod in_place;
 mod keeping;
 mod logins;

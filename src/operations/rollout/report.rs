@@ -200,7 +200,7 @@ pub(super) fn failure_of(step: &Step, error: &ActError) -> Failure {
     match error {
         ActError::Engine(engine) if step.only_asks() => {
             let message = format!(
-                "{engine}; `pull_policy: always` asks the registry at every `up`: make it \
+                "{engine}; `pull_policy` asks the registry although the image is here: make it \
                  answer, or declare `pull_policy: missing` to use the image that is on this host"
             );
             Failure::new(engine_failure(engine, "").reason_code, &step.subject, message)

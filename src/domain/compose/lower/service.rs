@@ -7,6 +7,7 @@ use super::section::{Problems, Section};
 use super::{Inputs, Names, build, content, hooks, mounts, network, resources};
 use crate::base::Secret;
 use crate::base::limits::HEAL_TRIES_MAX;
+use crate::base::units::parse_duration;
 use crate::domain::compose::project::Project;
 use crate::facts::{
     Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, HookKind, Logging, OnUnhealthy,
@@ -204,16 +205,32 @@ fn dependencies(context: &Context<'_>, section: &mut Section<'_>) -> BTreeMap<St
     dependencies
 }
 
+/// Seconds of a day.
+const DAY_SECONDS: u64 = 24 * 3600;
+
+/// `12h`, `1d`, `1w`, `1w2d`.
+fn every_seconds(text: &str) -> Option<u64> {
+    let (weeks, rest) = text.split_once('w').unwrap_or(("0", text));
+    let weeks = weeks.parse::<u64>().ok()?.checked_mul(7 * DAY_SECONDS)?;
+    let rest = if rest.is_empty() { 0 } else { parse_duration(rest).ok()?.as_secs() };
+    weeks.checked_add(rest).filter(|seconds| *seconds > 0)
+}
+
 fn pull_policy(section: &mut Section<'_>) -> PullPolicy {
     match section.text("pull_policy").as_deref() {
         None | Some("missing") => PullPolicy::Missing,
         Some("always") => PullPolicy::Always,
         Some("never") => PullPolicy::Never,
         Some("build") => PullPolicy::Build,
-        Some(_) => {
-            section.refuse("pull_policy", "use `missing`, `always`, `never` or `build`");
-            PullPolicy::Missing
-        }
+        Some("daily") => PullPolicy::Every { seconds: DAY_SECONDS },
+        Some("weekly") => PullPolicy::Every { seconds: 7 * DAY_SECONDS },
+        Some(text) => match text.strip_prefix("every_").and_then(every_seconds) {
+            Some(seconds) => PullPolicy::Every { seconds },
+            None => {
+                section.refuse("pull_policy", "a time such as `every_12h` is in whole seconds");
+                PullPolicy::Missing
+            }
+        },
     }
 }
 

@@ -159,10 +159,19 @@ impl State {
         &mut self,
         build: &BuildSpec,
         tags: &[String],
-        context: &[u8],
+        (context, logins): (&[u8], &[Credentials]),
         now: Timestamp,
     ) -> Result<String, Refused> {
-        let mut facts = super::build::build(self, build, context)?;
+        let text = super::build::text(build, context)?;
+        for base in super::build::bases(&text) {
+            if build.pull || self.image(base).is_none() {
+                let registry = registry_of(base);
+                let login = logins.iter().find(|login| Some(&login.registry) == registry.as_ref());
+                self.let_in(base, login)?;
+                self.pull(base)?;
+            }
+        }
+        let mut facts = super::build::build(self, build, &text, context.len())?;
         facts.id = format!("sha256:{}", self.make_id());
         facts.tags = tags.iter().chain(&build.tags).map(|tag| with_tag(tag)).collect();
         facts.created_at = Some(now);
