@@ -182,11 +182,12 @@ fn images_are_pulled_and_built_by_themselves_and_run_when_somebody_says_so() {
     let both = || (says(&project.name, "app"), says(&project.name, "own"));
     assert_eq!(both(), ("first".to_owned(), "old-base".to_owned()));
     let before = engine::containers_of(&project.name);
+    // What the names led to stays on the host, so that only who asks gets the new ones.
+    let ids = [&app, &base].map(|name| engine::docker_text(&["inspect", "-f", "{{.Id}}", name]));
     let second = registry.push("team/app:1", "second");
-    let old_base = engine::docker_text(&["inspect", "-f", "{{.Id}}", &base]);
     registry.push("team/base:1", "new-base");
-    // It is on the host, so that only who asks for it gets the new one.
-    engine::docker_text(&["tag", &old_base, &base]);
+    engine::docker_text(&["tag", &ids[0], &app]);
+    engine::docker_text(&["tag", &ids[1], &base]);
     let kept = agent.wharf(&["pull", "-p", &project.name]);
     assert!(kept.status.success() && said(&kept).contains(" → "), "{}", said(&kept));
     assert!(said(&kept).contains(&second[7..19]), "{}", said(&kept));
