@@ -18,7 +18,7 @@ use crate::support::project::Project;
 const NAME: &str = "wharfround";
 
 /// Keys that the project leaves out, and why.
-const LEFT_OUT: [(&str, &str); 19] = [
+const LEFT_OUT: [(&str, &str); 17] = [
     ("annotations", "needs API 1.43"),
     ("blkio_config", "needs a block device that every machine has"),
     ("cpu_count", "Windows only"),
@@ -26,7 +26,7 @@ const LEFT_OUT: [(&str, &str); 19] = [
     ("cpu_rt_period", "needs a kernel with real-time groups"),
     ("cpu_rt_runtime", "needs a kernel with real-time groups"),
     ("credential_spec", "Windows only"),
-    ("develop", "no effect: for people who develop, not for what runs"),
+    ("develop", "refused: for people who develop, not for what runs"),
     ("gpus", "a container without the card does not start; the suite of engines reads it back"),
     ("isolation", "Windows only"),
     ("mac_address", "needs API 1.44"),

@@ -1,6 +1,5 @@
-//! Warns of keys that mean something to a cluster or to a development session, and nothing to one
-//! host. Owns their list and the reasons. Face: `warn`. Never refuses: what runs is what is
-//! written.
+//! Warns of keys that mean something to a cluster, and nothing to one host. Owns their list and the
+//! reasons. Face: `warn`. Never refuses: what runs is what is written.
 
 use super::lower::holds_something;
 use crate::base::Diagnostic;
@@ -8,8 +7,7 @@ use crate::base::yaml::{Key, Map, Node};
 
 /// Paths below an entry of a section, and why they say nothing here. Docker Compose passes over
 /// them in silence.
-const KEYS: [(&str, &[&str], &str); 15] = [
-    ("services", &["develop"], "files are watched by a development session, not by a deployment"),
+const KEYS: [(&str, &[&str], &str); 14] = [
     ("services", &["deploy", "placement"], "every container runs on this host"),
     ("services", &["deploy", "endpoint_mode"], "names lead to the containers themselves"),
     (

@@ -169,6 +169,7 @@ fn report(problems: &Problems, mark: &Mark, path: &str, reason: &str) {
 /// Why a key has no counterpart.
 fn reason(key: &str) -> &'static str {
     match key {
+        "develop" => "files are watched by a development session, not by a deployment",
         "models" => "models are served by another program, not by the engine",
         "provider" => "another program would have to make this service",
         "credential_spec" => "it belongs to Windows containers",

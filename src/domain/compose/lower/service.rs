@@ -48,7 +48,6 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
         ..ServiceUnit::default()
     };
     // What files on this host have no effect on; the loader has warned of what is filled.
-    section.ignore("develop");
     let mut deploy = section.section("deploy");
     for key in ["placement", "endpoint_mode", "rollback_config", "labels"] {
         deploy.iter_mut().for_each(|deploy| deploy.ignore(key));

@@ -70,7 +70,6 @@ fn keys_without_effect_on_one_host_warn_with_their_place() {
         assert_eq!(case.load().unwrap().warnings, [], "{body}");
         case.lower().unwrap_or_else(|problems| panic!("{problems}"));
     };
-    check("develop: {watch: [{path: ., action: rebuild}]}", "4:5", "develop");
     for (key, value) in [
         ("placement", "{constraints: [node.role == manager]}"),
         ("endpoint_mode", "dnsrr"),
@@ -125,6 +124,11 @@ fn restart_policies_of_a_deployment_are_the_engines() {
             "compose.yaml:4:72: `services.web.deploy.restart_policy.max_attempts` cannot be honoured: \
           the engine counts attempts only for `on-failure`"
         ]
+    );
+    assert_eq!(
+        refusals("develop: {watch: [{path: ., action: rebuild}]}"),
+        ["compose.yaml:4:5: `services.web.develop` cannot be honoured: files are watched by a \
+          development session, not by a deployment"]
     );
     assert_eq!(
         refusals("deploy: {mode: global, replicas: 2}"),
