@@ -71,6 +71,14 @@ impl Checker<'_> {
                 self.dependency(name, dependency);
             }
         }
+        for port in items(service, "ports") {
+            let target = port.as_map().and_then(|map| text(map, "target"));
+            if target.is_none_or(|target| target.parse::<u16>() == Ok(0)) {
+                let message = format!("a port of service `{name}` has no number in the container");
+                let help = "name the port that the program listens to, from 1 to 65535".to_owned();
+                self.report(&port.mark, message, Some(help));
+            }
+        }
         for mount in items(service, "volumes") {
             let Some(map) = mount.as_map() else { continue };
             if text(map, "target").is_none() {

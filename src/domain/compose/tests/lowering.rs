@@ -23,6 +23,19 @@ fn refusals(body: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_container_has_no_port_zero() {
+    for port in ["0", "'0'", "'80:0'", "'0:0/udp'", "'0-2'", "{target: 0, published: '80'}"] {
+        assert_eq!(
+            refusals(&format!("ports: [{port}]"))[0],
+            "compose.yaml:4:13: a port of service `web` has no number in the container",
+            "{port}"
+        );
+    }
+    // Which port of the host is left to the engine.
+    unit("ports: ['0:80']");
+}
+
+#[test]
 fn every_key_that_cannot_be_honoured_is_refused() {
     let text = "
 services:
