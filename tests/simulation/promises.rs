@@ -77,8 +77,8 @@ async fn of_run(store: &Arc<dyn Store>, run: &OperationRun, broken: &mut Broken)
         }
     }
     let steps = store.steps(id).await.expect("steps");
-    if steps.iter().any(|step| step.status == StepStatus::Started) {
-        broken.push(format!("run {id} has a step without an end"));
+    for step in steps.iter().filter(|step| step.status == StepStatus::Started) {
+        broken.push(format!("run {id} has a step without an end: {}", step.description));
     }
 }
 
