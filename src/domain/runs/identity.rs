@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Hosted, Inputs};
+use super::{DeployChoices, DeployProject, Hosted, Inputs};
 use crate::base::canonical::{CanonicalError, to_bytes};
 use crate::base::ids::{TenantId, WorkspaceId};
 use crate::base::{Digest, Name, keyed::UnknownKey};
@@ -43,17 +43,7 @@ pub fn identity_hash(
 /// stored copy, and whether a person or the agent noticed that something must be done.
 fn normalised(inputs: &Inputs) -> Value {
     match inputs {
-        Inputs::DeployProject(deploy) => json!({
-            "project": deploy.project,
-            "revision": deploy.revision_digest,
-            "services": sorted(&deploy.choices.services),
-            "wanted": deploy.wanted,
-            "force_recreate": deploy.choices.force_recreate,
-            "keep_orphans": deploy.choices.keep_orphans,
-            "rebuild": deploy.choices.rebuild,
-            "adopt": deploy.choices.adopt,
-            "wait_timeout_seconds": deploy.choices.wait_timeout_seconds,
-        }),
+        Inputs::DeployProject(deploy) => deploy_asked(deploy),
         Inputs::RemoveProject(remove) => json!({
             "project": remove.project,
             "volumes": remove.volumes,
@@ -98,6 +88,36 @@ fn normalised(inputs: &Inputs) -> Value {
         }),
         Inputs::Hosted(hosted) => json!({ "payload": hosted.payload.as_str() }),
     }
+}
+
+/// Every choice is named here, so that a new one cannot be forgotten.
+fn deploy_asked(deploy: &DeployProject) -> Value {
+    let DeployChoices {
+        services,
+        force_recreate,
+        recreate_volumes,
+        keep_orphans,
+        rebuild,
+        adopt,
+        wait_timeout_seconds,
+        source: _,
+    } = &deploy.choices;
+    let mut asked = json!({
+        "project": deploy.project,
+        "revision": deploy.revision_digest,
+        "services": sorted(services),
+        "wanted": deploy.wanted,
+        "force_recreate": force_recreate,
+        "keep_orphans": keep_orphans,
+        "rebuild": rebuild,
+        "adopt": adopt,
+        "wait_timeout_seconds": wait_timeout_seconds,
+    });
+    // Runs that are older than this choice keep their identity.
+    if !recreate_volumes.is_empty() {
+        asked["recreate_volumes"] = json!(sorted(recreate_volumes));
+    }
+    asked
 }
 
 /// Of the identity key when there is one, else of the payload. The same key asks for the same
