@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use wharfinger::api::problem::{Problem, ProblemCode};
+
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -293,6 +295,41 @@ fn a_second_signal_ends_at_once() {
         assert!(agent.log().contains("told twice to stop"), "{second}: {}", agent.log());
         assert_eq!(status.code(), Some(0), "{second}");
     }
+}
+
+/// Whoever writes into a connection that its agent has closed does not hear why it was refused.
+#[test]
+fn a_client_says_nothing_more_before_its_command_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let agent = move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut heard = Vec::new();
+        // The client has no input: were it allowed to say so, it would.
+        let end = client.read_to_end(&mut heard);
+        assert!(end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+        let problem = Problem::new(ProblemCode::NotFound, "there is no container of it");
+        let body = serde_json::to_string(&problem).unwrap();
+        let head = "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json";
+        write!(client, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        heard
+    };
+    let agent = std::thread::Builder::new().name("agent that refuses".to_owned()).spawn(agent);
+    let refused = Command::new(env!("CARGO_BIN_EXE_wharf"))
+        .args(["exec", "-p", "shop", "web", "--", "true"])
+        .env("WHARF_SOCKET", &socket)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(66), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("there is no container of it"));
+    let heard = text(&agent.unwrap().join().unwrap());
+    let (_, body) = heard.split_once("\r\n\r\n").unwrap();
+    // One chunk: its size, the first frame, and nothing after it.
+    let (_, frame) = body.split_once("\r\n").unwrap();
+    assert!(frame.starts_with('s') && frame.ends_with("}\r\n"), "{body:?}");
 }
 
 #[test]

@@ -266,6 +266,7 @@ fn images() -> Vec<ImageFacts> {
         let mut defaults = ServiceSpec::default();
         change(&mut defaults);
         ImageFacts {
+            last_tagged_at: None,
             id: "sha256:1".to_owned(),
             tags: vec!["web:1".to_owned(), "a".to_owned()],
             digests: Vec::new(),

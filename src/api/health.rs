@@ -135,10 +135,16 @@ async fn count_projects(api: &Api, engine_answers: bool) -> Result<(), Problem> 
         api.metrics.projects.with_label_values(&[project.desired.key()]).inc();
     }
     api.metrics.containers.reset();
+    api.metrics.images_outdated.reset();
     api.metrics.instances.set(&[]);
     api.metrics.exec_sessions.set(i64::try_from(api.exec.open()).unwrap_or(i64::MAX));
     if !engine_answers || projects.is_empty() {
         return Ok(());
+    }
+    let outdated = tokio::time::timeout(HEALTH_TIMEOUT, api.projects.outdated()).await;
+    for (project, count) in outdated.ok().and_then(Result::ok).unwrap_or_default() {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        api.metrics.images_outdated.with_label_values(&[project.as_str()]).set(count);
     }
     let filter = ContainerFilter::label(labels::COMPOSE_PROJECT, "");
     let containers = tokio::time::timeout(HEALTH_TIMEOUT, api.engine.containers(&filter)).await;

@@ -1,6 +1,10 @@
-//! Counts what the agent does. Owns the one list of metric names and the registry. Face: `Metric`,
-//! `Metrics`. Never takes a label from input: every label's values come from an enum or from the
-//! names of kept projects and registered types, so the number of series stays bounded.
+//! Counts what the agent does. Owns the registry. Face: `Metric`, `Metrics`. Never takes a label from
+//! input: every label's values come from an enum or from the names of kept projects and registered
+//! types, so the number of series stays bounded.
+
+mod names;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -10,178 +14,10 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::base::keyed::keyed;
 use crate::base::limits::INSTANCE_SERIES_MAX;
 use crate::facts::{ContainerFacts, ContainerState, ContainerUsage, Health};
 
-keyed! {
-    /// Every series of the agent's own. `process_*` comes from the library.
-    pub enum Metric: "metric" {
-        /// Always 1; labels `version`.
-        BuildInfo = "wharf_build_info",
-        /// Whether the store answers and takes writes.
-        StoreUp = "wharf_store_up",
-        /// Whether the engine answers.
-        EngineUp = "wharf_engine_up",
-        /// Runs that ended; labels `type`, `outcome`.
-        RunsCompleted = "wharf_runs_completed_total",
-        /// From acceptance to end; label `type`.
-        RunDuration = "wharf_run_duration_seconds",
-        /// Runs that are not completed; label `status`.
-        Runs = "wharf_runs",
-        /// Since when the oldest of them was accepted; label `status`.
-        OldestRunAge = "wharf_oldest_run_age_seconds",
-        /// Looks at every kept project; no labels.
-        ConvergenceSweeps = "wharf_convergence_sweeps_total",
-        /// Looks at one kept project; label `outcome`: `settled`, `asked`, `failed`.
-        ConvergenceLooks = "wharf_convergence_looks_total",
-        /// Calls of the engine; labels `method`, `outcome`.
-        EngineCalls = "wharf_engine_calls_total",
-        /// Time until the engine's answer; label `method`.
-        EngineCallDuration = "wharf_engine_call_duration_seconds",
-        /// Transactions of the store; label `outcome`.
-        StoreCommits = "wharf_store_commits_total",
-        /// Time until a transaction is durable.
-        StoreCommitDuration = "wharf_store_commit_duration_seconds",
-        /// Writes that shared one durable commit.
-        StoreCommitWrites = "wharf_store_commit_writes",
-        /// Audit events that were recorded; labels `event_type`, `outcome`.
-        AuditEvents = "wharf_audit_events_total",
-        /// Tries to bring checkpoints outside; labels `anchor`, `outcome`: `ok`, `failed`.
-        AuditAnchorTries = "wharf_audit_anchor_tries_total",
-        /// Sealed records that an anchor does not know; label `anchor`.
-        AuditAnchorLag = "wharf_audit_anchor_lag_records",
-        /// Kept projects; label `desired`.
-        Projects = "wharf_projects",
-        /// Containers of kept projects; labels `project`, `state`, `health`.
-        Containers = "wharf_containers",
-        /// Whether a health check passes, and 1 where there is none; labels `project`, `service`,
-        /// `number`, as of all that follow up to the last `Instance…`.
-        InstanceHealthy = "wharf_instance_healthy",
-        /// Restarts by the engine since the container was made.
-        InstanceRestarts = "wharf_instance_restarts",
-        /// Whether the kernel killed it at its last end for want of memory.
-        InstanceOomKilled = "wharf_instance_oom_killed",
-        /// When it was started.
-        InstanceStart = "wharf_instance_start_time_seconds",
-        /// CPU time since its start.
-        InstanceCpu = "wharf_instance_cpu_milliseconds",
-        /// Memory that it uses.
-        InstanceMemory = "wharf_instance_memory_bytes",
-        /// Memory that it may use.
-        InstanceMemoryLimit = "wharf_instance_memory_limit_bytes",
-        /// Processes and threads.
-        InstancePids = "wharf_instance_pids",
-        /// Instances that are too many to be told one by one.
-        InstancesLeftOut = "wharf_instances_left_out",
-        /// Commands that are executed in containers.
-        ExecSessions = "wharf_exec_sessions",
-        /// Tries to deliver an alert; label `outcome`.
-        AlertDeliveries = "wharf_alert_deliveries_total",
-        /// Time until a receiver's answer; label `outcome`.
-        AlertDeliveryDuration = "wharf_alert_delivery_duration_seconds",
-        /// Runs by type and state; labels `type`, `state`.
-        QueueRuns = "wharf_queue_runs",
-        /// Age of the oldest run that wants a worker; label `type`.
-        QueueOldest = "wharf_queue_oldest_seconds",
-        /// Hosted workers that wait for work.
-        QueueWaiting = "wharf_queue_waiting_workers",
-        /// Work that hosted workers took; labels `type`, `kind`.
-        QueueClaims = "wharf_queue_claims_total",
-        /// Waits for work that ended without any.
-        QueueWaitsOver = "wharf_queue_waits_over_total",
-        /// Requests of the API; labels `method`, `status`.
-        ApiRequests = "wharf_api_requests_total",
-    }
-}
-
-impl Metric {
-    const fn help(self) -> &'static str {
-        match self {
-            Self::BuildInfo => "Always 1; the label tells the version.",
-            Self::StoreUp => "Whether the database answers and takes writes.",
-            Self::EngineUp => "Whether the Docker Engine answers.",
-            Self::RunsCompleted => "Runs that ended.",
-            Self::RunDuration => "Time from a run's acceptance to its end.",
-            Self::Runs => "Runs that are not completed.",
-            Self::OldestRunAge => "Time since the oldest run that is not completed was accepted.",
-            Self::ConvergenceSweeps => "Looks at every kept project, whatever happened.",
-            Self::ConvergenceLooks => "Looks at one kept project.",
-            Self::EngineCalls => "Calls of the Docker Engine.",
-            Self::EngineCallDuration => "Time until the engine's answer.",
-            Self::StoreCommits => "Transactions of the database.",
-            Self::StoreCommitDuration => "Time until a transaction is durable.",
-            Self::StoreCommitWrites => "Writes that shared one durable commit.",
-            Self::AuditEvents => "Audit events that were recorded.",
-            Self::AuditAnchorTries => "Tries to bring checkpoints of the audit log outside.",
-            Self::AuditAnchorLag => "Sealed records of the audit log that an anchor does not know.",
-            Self::Projects => "Projects that the agent keeps.",
-            Self::Containers => "Containers of the projects that the agent keeps.",
-            Self::InstanceHealthy => {
-                "Whether an instance is healthy, or runs without a health check."
-            }
-            Self::InstanceRestarts => "Restarts of an instance by the engine since it was made.",
-            Self::InstanceOomKilled => "Whether an instance ended last for want of memory.",
-            Self::InstanceStart => "When an instance was started, in seconds since 1970.",
-            Self::InstanceCpu => "CPU time that a running instance used since its start.",
-            Self::InstanceMemory => "Memory that a running instance uses.",
-            Self::InstanceMemoryLimit => "Memory that a running instance may use.",
-            Self::InstancePids => "Processes and threads of a running instance.",
-            Self::InstancesLeftOut => "Instances beyond the 500 that are told one by one.",
-            Self::ExecSessions => "Commands that are executed in containers now.",
-            Self::AlertDeliveries => "Tries to deliver an alert.",
-            Self::AlertDeliveryDuration => "Time until the answer of an alert's receiver.",
-            Self::QueueRuns => "Runs that are queued or running.",
-            Self::QueueOldest => "Age of the oldest run that wants a worker.",
-            Self::QueueWaiting => "Hosted workers that wait for work.",
-            Self::QueueClaims => "Runs and jobs that hosted workers took.",
-            Self::QueueWaitsOver => "Waits of hosted workers that ended without work.",
-            Self::ApiRequests => "Requests of the API.",
-        }
-    }
-}
-
-impl Metric {
-    const fn labels(self) -> &'static [&'static str] {
-        match self {
-            Self::BuildInfo => &["version"],
-            Self::Runs | Self::OldestRunAge => &["status"],
-            Self::RunsCompleted => &["type", "outcome"],
-            Self::RunDuration | Self::QueueOldest => &["type"],
-            Self::QueueRuns => &["type", "state"],
-            Self::QueueClaims => &["type", "kind"],
-            Self::EngineCalls => &["method", "outcome"],
-            Self::EngineCallDuration => &["method"],
-            Self::StoreCommits
-            | Self::ConvergenceLooks
-            | Self::AlertDeliveries
-            | Self::AlertDeliveryDuration => &["outcome"],
-            Self::AuditEvents => &["event_type", "outcome"],
-            Self::AuditAnchorTries => &["anchor", "outcome"],
-            Self::AuditAnchorLag => &["anchor"],
-            Self::Projects => &["desired"],
-            Self::Containers => &["project", "state", "health"],
-            Self::ApiRequests => &["method", "status"],
-            Self::InstanceHealthy
-            | Self::InstanceRestarts
-            | Self::InstanceOomKilled
-            | Self::InstanceStart
-            | Self::InstanceCpu
-            | Self::InstanceMemory
-            | Self::InstanceMemoryLimit
-            | Self::InstancePids => &["project", "service", "number"],
-            Self::StoreUp
-            | Self::EngineUp
-            | Self::StoreCommitDuration
-            | Self::StoreCommitWrites
-            | Self::QueueWaiting
-            | Self::QueueWaitsOver
-            | Self::InstancesLeftOut
-            | Self::ExecSessions
-            | Self::ConvergenceSweeps => &[],
-        }
-    }
-}
+pub use names::Metric;
 
 /// Seconds; an engine call takes milliseconds, a pull minutes.
 const CALL_BUCKETS: &[f64] = &[0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0];
@@ -208,6 +44,8 @@ pub struct Metrics {
     pub(super) instances: InstanceSeries,
     /// Commands that are executed now.
     pub(super) exec_sessions: IntGauge,
+    /// Instances with an outdated image by project.
+    pub(super) images_outdated: IntGaugeVec,
     /// Runs that are not completed, by status.
     pub(super) runs: IntGaugeVec,
     /// Seconds since the oldest of them was accepted.
@@ -255,6 +93,7 @@ impl Metrics {
             containers: gauges(&registry, Metric::Containers)?,
             instances: InstanceSeries::new(&registry)?,
             exec_sessions: gauge(&registry, Metric::ExecSessions)?,
+            images_outdated: gauges(&registry, Metric::ImagesOutdated)?,
             runs: gauges(&registry, Metric::Runs)?,
             oldest_run_age: gauges(&registry, Metric::OldestRunAge)?,
             queue_runs: gauges(&registry, Metric::QueueRuns)?,
@@ -480,125 +319,4 @@ fn options(metric: Metric) -> Opts {
 
 fn histogram_options(metric: Metric, buckets: &[f64]) -> HistogramOpts {
     HistogramOpts::new(metric.key(), metric.help()).buckets(buckets.to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::base::Timestamp;
-    use crate::facts::{Instance, ServiceSpec};
-
-    fn container() -> ContainerFacts {
-        ContainerFacts {
-            id: "c".to_owned(),
-            name: "shop-web-1".to_owned(),
-            instance: None,
-            oneoff: false,
-            contract_hash: None,
-            all_labels: BTreeMap::new(),
-            spec: ServiceSpec::default(),
-            image_id: "sha256:1".to_owned(),
-            state: ContainerState::Running,
-            health: Health::Unhealthy,
-            exit_code: 0,
-            oom_killed: false,
-            state_error: None,
-            restart_count: 2,
-            created_at: None,
-            started_at: Some(Timestamp::UNIX_EPOCH),
-            finished_at: None,
-            addresses: BTreeMap::new(),
-            anonymous_volumes: BTreeMap::new(),
-            unmasked: false,
-        }
-    }
-
-    #[test]
-    fn so_many_instances_are_told_one_by_one_and_each_look_replaces_the_last() {
-        let metrics = Metrics::new().unwrap();
-        let many: Vec<ContainerFacts> = (1..=502)
-            .map(|number| {
-                let (project, service) = ("shop".to_owned(), "web".to_owned());
-                ContainerFacts {
-                    instance: Some(Instance { project, service, number }),
-                    ..container()
-                }
-            })
-            .collect();
-        let found: Vec<_> = many.iter().map(|container| (container, None)).collect();
-        metrics.instances.set(&found);
-        let series = |metrics: &Metrics| {
-            let text = metrics.render().unwrap();
-            text.lines().filter(|line| line.starts_with("wharf_instance_healthy{")).count()
-        };
-        assert_eq!(series(&metrics), 500);
-        assert!(metrics.render().unwrap().contains("wharf_instances_left_out 2"));
-        metrics.instances.set(&found[..1]);
-        assert_eq!(series(&metrics), 1);
-        let text = metrics.render().unwrap();
-        let labels = "{number=\"1\",project=\"shop\",service=\"web\"}";
-        assert!(text.contains(&format!("wharf_instance_healthy{labels} 0")), "{text}");
-        assert!(text.contains(&format!("wharf_instance_restarts{labels} 2")), "{text}");
-    }
-
-    /// Metrics of which every series was counted once.
-    fn filled() -> Metrics {
-        let metrics = Metrics::new().unwrap();
-        metrics.engine_call("ping", "ok", Duration::from_millis(2));
-        metrics.store_commit("ok", Duration::from_millis(1));
-        metrics.store_batch(3);
-        metrics.convergence_swept();
-        metrics.convergence_looked("settled");
-        metrics.runs.with_label_values(&["queued"]).set(1);
-        metrics.oldest_run_age.with_label_values(&["queued"]).set(1);
-        metrics.audit_event("agent.started", "info");
-        metrics.audit_anchor("file /mnt/anchors", true, 7);
-        metrics.run_completed("deploy_project", "succeeded", Duration::from_secs(3));
-        metrics.alert_delivery("delivered", Duration::from_millis(20));
-        metrics.api_request("GET", 200);
-        metrics.queue_claim("shop.mail", "run");
-        metrics.queue_wait_over();
-        metrics.queue_runs.with_label_values(&["shop.mail", "queued"]).set(1);
-        metrics.queue_oldest.with_label_values(&["shop.mail"]).set(1);
-        let instance =
-            Some(Instance { project: "shop".to_owned(), service: "web".to_owned(), number: 1 });
-        let container = ContainerFacts { instance, ..container() };
-        let usage = ContainerUsage { memory_limit_bytes: Some(1), ..ContainerUsage::default() };
-        metrics.instances.set(&[(&container, Some(&usage))]);
-        metrics.projects.with_label_values(&["running"]).set(1);
-        metrics.containers.with_label_values(&["shop", "running", "healthy"]).set(1);
-        metrics
-    }
-
-    #[test]
-    fn every_name_of_the_list_is_a_series() {
-        let text = filled().render().unwrap();
-        for metric in Metric::ALL {
-            assert!(text.contains(&format!("# HELP {metric} ")), "{metric}");
-        }
-    }
-
-    #[test]
-    fn the_list_in_the_tree_is_fresh() {
-        let rendered = filled().render().unwrap();
-        let series: Vec<&str> = rendered.lines().collect();
-        let mut text =
-            "# Metrics\n\n`/metrics` gives these series in Prometheus's text format, and \
-                        the library's `process_*`.\n\n| series | type | labels | meaning |\n\
-                        |---|---|---|---|\n"
-                .to_owned();
-        for metric in Metric::ALL {
-            let kind = series.iter().find_map(|line| {
-                line.strip_prefix("# TYPE ")?.strip_prefix(metric.key())?.strip_prefix(' ')
-            });
-            let kind = kind.unwrap();
-            let labels: Vec<String> =
-                metric.labels().iter().map(|label| format!("`{label}`")).collect();
-            let (labels, help) = (labels.join(", "), metric.help());
-            text.push_str(&format!("| `{metric}` | {kind} | {labels} | {help} |\n"));
-        }
-        crate::fresh_file("docs/metrics.md", &text);
-    }
 }

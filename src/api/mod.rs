@@ -17,6 +17,7 @@ mod glass;
 mod health;
 mod hosted_runs;
 mod hosted_types;
+mod images;
 mod instances;
 mod jobs;
 pub mod listen;
@@ -202,6 +203,10 @@ fn documented_routes() -> Builder {
         .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::up))
         .add(Member(ProjectsRemove), SMALL, routes!(projects::down))
         .add(Member(ProjectsRestart), SMALL, routes!(projects::restart))
+        .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::pull))
+        .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::build))
+        .add(Member(ProjectsView), SMALL, routes!(images::list))
+        .add(Member(ProjectsDeploy), SMALL, routes!(images::check))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::pause))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::resume))
         .add(Member(ProjectsLogs), SMALL, routes!(logs::stream))

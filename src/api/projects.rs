@@ -10,8 +10,8 @@ use super::access::Inside;
 use super::extract::{Json, JsonOrDefault, Path, Reply};
 use super::problem::Problem;
 use super::wire::{
-    Apply, ApplyOptions, DownOptions, Page, PlanView, ProjectDetail, ProjectView, RestartOptions,
-    RunAccepted, SourceView,
+    Apply, ApplyOptions, Build, DownOptions, Page, PlanView, ProjectDetail, ProjectView, Pull,
+    RestartOptions, RunAccepted, SourceView,
 };
 use crate::domain::runs::{DeployChoices, SourceTree};
 use crate::facts::{ContainerFacts, labels};
@@ -44,9 +44,9 @@ pub(super) struct ProjectPath {
     pub(super) name: String,
 }
 
-type Accepted = (StatusCode, axum::Json<RunAccepted>);
+pub(super) type Accepted = (StatusCode, axum::Json<RunAccepted>);
 
-fn accepted(admitted: &Admitted) -> Accepted {
+pub(super) fn accepted(admitted: &Admitted) -> Accepted {
     (StatusCode::ACCEPTED, axum::Json(RunAccepted::from(admitted)))
 }
 
@@ -167,6 +167,53 @@ pub(super) async fn restart(
     JsonOrDefault(options): JsonOrDefault<RestartOptions>,
 ) -> Result<Accepted, Problem> {
     let admitted = api.projects.restart(&name, options.services, &asker).await?;
+    Ok(accepted(&admitted))
+}
+
+/// Fetches the images of a project's services; no container is changed
+///
+/// The services of the files that are sent, else of the project as the agent keeps it.
+#[utoipa::path(
+    post, path = "/v1/projects/{name}/pull", operation_id = "pull_project_images", tag = "projects", request_body = Pull,
+    params(ProjectPath),
+    responses(
+        (status = 202, body = RunAccepted),
+        (status = 404, body = Problem),
+        (status = 422, body = Problem)
+    )
+)]
+pub(super) async fn pull(
+    Inside(api): Inside,
+    asker: Asker,
+    Path(ProjectPath { name }): Path<ProjectPath>,
+    JsonOrDefault(pull): JsonOrDefault<Pull>,
+) -> Result<Accepted, Problem> {
+    let (bundle, choices) = pull.into_parts();
+    let admitted = api.projects.pull(&name, bundle.as_ref(), choices, &asker).await?;
+    Ok(accepted(&admitted))
+}
+
+/// Builds the images of a project's services; nothing is started
+///
+/// The services of the files that are sent, else of the project as the agent keeps it.
+#[utoipa::path(
+    post, path = "/v1/projects/{name}/build", operation_id = "build_project_images", tag = "projects", request_body = Build,
+    params(ProjectPath),
+    responses(
+        (status = 202, body = RunAccepted),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem),
+        (status = 422, body = Problem)
+    )
+)]
+pub(super) async fn build(
+    Inside(api): Inside,
+    asker: Asker,
+    Path(ProjectPath { name }): Path<ProjectPath>,
+    JsonOrDefault(build): JsonOrDefault<Build>,
+) -> Result<Accepted, Problem> {
+    let (bundle, choices) = build.into_parts();
+    let admitted = api.projects.build(&name, bundle.as_ref(), choices, &asker).await?;
     Ok(accepted(&admitted))
 }
 

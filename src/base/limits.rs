@@ -339,6 +339,14 @@ pub const EXEC_PARTS_MAX: usize = 16;
 pub const EXEC_FRAME_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a command with its arguments and variables; one frame holds it.
 pub const EXEC_WORDS_BYTES_MAX: usize = 128 << 10;
+/// Commands that a service may declare for the start of its containers, and for their stop.
+pub const HOOKS_MAX: usize = 16;
+/// How long a command of a hook may take.
+pub const HOOK_TIMEOUT: Duration = Duration::from_secs(300);
+/// Lines of a hook's output that followers of its run are told.
+pub const HOOK_LINES_MAX: usize = 1000;
+/// Bytes of a line of a hook's output; what is longer is told in parts.
+pub const HOOK_LINE_BYTES_MAX: usize = 4 << 10;
 /// Variables of a command.
 pub const EXEC_ENVIRONMENT_MAX: usize = 256;
 /// Bytes of the name of a registry of images: as long as a host's name and a port may be.
@@ -349,6 +357,18 @@ pub const REGISTRY_USER_BYTES_MAX: usize = 256;
 pub const REGISTRY_PASSWORD_BYTES_MAX: usize = 16 << 10;
 /// Logins of one host in one workspace.
 pub const REGISTRY_LOGINS_MAX: usize = 200;
+/// The newest runs of a project that are looked at for when its images were pulled.
+pub const LAST_PULLS_RUNS_MAX: usize = 100;
+/// Names of images that one run asks registries for; the rest is left to checks of one project.
+pub const IMAGES_CHECKED_MAX: usize = 200;
+/// Registries are asked for so many names at once.
+pub const IMAGE_QUESTIONS_PARALLEL_MAX: usize = 4;
+/// Longest wait for what a registry has under a name.
+pub const REGISTRY_QUESTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// What a registry said counts for so long.
+pub const IMAGE_ANSWER_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The newest checks whose answers are looked at.
+pub const IMAGE_CHECKS_READ_MAX: usize = 20;
 /// Bytes of a runbook's file.
 pub const RUNBOOK_BYTES_MAX: usize = 32 << 10;
 /// Files in the folder of runbooks.

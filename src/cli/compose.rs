@@ -14,7 +14,7 @@ use super::projects::wrong_files;
 use super::sarif::{self, Level};
 use crate::base::Diagnostic;
 use crate::domain::access::Stage;
-use crate::domain::compose::{Project, canonical, load_bundle, lower};
+use crate::domain::compose::{Project, canonical, canonical_yaml, load_bundle, lower};
 use crate::domain::policy::{Action, Judgement, Rules, Subject, Verdict, judge_by_rules};
 use crate::facts::ProjectSpec;
 
@@ -30,14 +30,11 @@ pub(super) fn print_model(files: &Files, output: &mut Output) -> Result<Exit, Cl
     for warning in &project.warnings {
         output.note(format!("warning: {warning}"));
     }
-    let model = canonical(&project);
     if output.is_json() {
-        output.json(&model)?;
+        output.json(&canonical(&project))?;
     } else {
-        let text = serde_yaml::to_string(&model).map_err(|error| {
-            CliError::new(Exit::Internal, format!("the model has no YAML form: {error}"))
-        })?;
-        output.line(text.trim_end())?;
+        let text = canonical_yaml(&project);
+        output.line(text.strip_suffix('\n').unwrap_or(&text))?;
     }
     Ok(Exit::Success)
 }

@@ -6,9 +6,11 @@ use std::io::{IsTerminal as _, Write as _};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::ready;
 use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, stdin};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::client::{Client, refused};
 use super::exit::{CliError, Exit};
@@ -72,16 +74,23 @@ async fn carry(
     is_terminal: bool,
 ) -> Result<Exit, CliError> {
     let first = Frame::json(FrameKind::Spec, new).encode();
-    let resized = match is_terminal {
+    let mut resized = match is_terminal {
         true => Some(signal(SignalKind::window_change()).map_err(|error| {
             CliError::new(Exit::Internal, format!("cannot follow the terminal's size: {error}"))
         })?),
         false => None,
     };
-    let said = stream::once(std::future::ready(first)).chain(said(resized));
+    // An agent that refuses closes the connection: whoever still writes into it never hears why. So
+    // nothing follows the first frame before the agent has taken it.
+    let (taken, is_taken) = oneshot::channel();
+    let following = stream::once(is_taken).filter_map(|taken| ready(taken.ok()));
+    let said = stream::once(ready(first)).chain(following.flat_map(move |()| said(resized.take())));
+    let said = said.chain(stream::pending());
     let body = reqwest::Body::wrap_stream(said.map(Ok::<_, std::io::Error>));
     let path = format!("/v1/projects/{project}/exec");
     let mut parts = client.exchange(&path, EXEC_MEDIA_TYPE, body).await?.bytes_stream();
+    // Nobody waits for it if the connection broke since, and the answer's end tells so.
+    let _ = taken.send(());
     let mut frames = Frames::default();
     let broken = || {
         CliError::new(Exit::Unreachable, "the connection to the agent broke off")

@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod audit;
+mod images;
 mod registries;
 mod runbooks;
 mod schedules;
@@ -22,6 +23,7 @@ pub(super) use access::{
 };
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
+pub(super) use images::{Build, Images, Pull, PullWhen};
 pub(super) use registries::{RegistryLogin, RegistryVerb};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
@@ -111,6 +113,16 @@ pub(super) enum Verb {
     Exec(Exec),
     /// Restart a project's containers
     Restart(Restart),
+    /// Fetch the images of a project's services now, without changing a container
+    ///
+    /// With `-p NAME` and no files: of the project as the agent keeps it.
+    Pull(Pull),
+    /// Build the images of a project's services, without starting anything
+    ///
+    /// With `-p NAME` and no files: of the project as the agent keeps it.
+    Build(Build),
+    /// Show which images run, and whether their registries have newer ones: of a project, or of all
+    Images(Images),
     /// Leave a project alone: no convergence until `resume`
     Pause(Named),
     /// Keep a paused project as declared again

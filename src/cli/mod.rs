@@ -13,6 +13,7 @@ mod exec;
 mod exit;
 mod follow;
 mod grammar;
+mod images;
 mod instances;
 mod output;
 pub mod project_files;
@@ -122,6 +123,9 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Logs(logs) => projects::logs(&client, logs, output).await,
         Verb::Exec(words) => exec::exec(&client, words).await,
         Verb::Restart(restart) => projects::restart(&client, restart, output).await,
+        Verb::Pull(words) => images::pull(&client, words, output).await,
+        Verb::Build(words) => images::build(&client, words, output).await,
+        Verb::Images(words) => images::images(&client, words, output).await,
         Verb::Pause(named) => projects::keep(&client, &named.files, "pause", output).await,
         Verb::Resume(named) => projects::keep(&client, &named.files, "resume", output).await,
         Verb::Run(verb) => records::runs(&client, verb, output).await,

@@ -55,7 +55,7 @@ impl Files {
     }
 
     /// Whether the command line or the folder names a project at all.
-    fn name_if_any(&self) -> Result<Option<String>, CliError> {
+    pub(super) fn name_if_any(&self) -> Result<Option<String>, CliError> {
         let is_named = self.project_name.is_some() || !self.files.is_empty();
         match self.name() {
             Ok(name) => Ok(Some(name)),
@@ -83,7 +83,7 @@ pub(super) fn wrong_files(Diagnostics(found): Diagnostics) -> CliError {
 
 /// Reads a project's files, and says what works but is probably not meant.
 /// A service that is named brings its profiles with it.
-fn bundle_of(
+pub(super) fn bundle_of(
     files: &Files,
     (services, scale): (&[String], &[(String, u32)]),
     output: &mut Output,
@@ -153,7 +153,7 @@ fn print_plan(plan: &PlanView, output: &mut Output) -> Result<(), CliError> {
 }
 
 /// Sends the build contexts that the agent does not have.
-async fn send_contexts(client: &Client, bundle: &Bundle) -> Result<(), CliError> {
+pub(super) async fn send_contexts(client: &Client, bundle: &Bundle) -> Result<(), CliError> {
     if bundle.build_contexts.is_empty() {
         return Ok(());
     }
@@ -201,7 +201,7 @@ pub(super) async fn restart(
 }
 
 /// Follows a run that was accepted, unless the user does not want to wait.
-async fn finish(
+pub(super) async fn finish(
     client: &Client,
     accepted: RunAccepted,
     detach: bool,

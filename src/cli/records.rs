@@ -5,6 +5,7 @@ use super::client::Client;
 use super::exit::{CliError, Exit};
 use super::follow::{end_line, failure_lines, follow};
 use super::grammar::{Above, AuditLs, Part, RunLs, RunVerb};
+use super::images::image_line;
 use super::output::{Output, Table, ago, duration};
 use super::queue;
 use crate::api::wire::{AuditDetail, AuditFilters, AuditRow, Page, RunDetail, RunView};
@@ -65,6 +66,9 @@ pub(super) async fn end(
         let detail: RunDetail = client.get(&format!("/v1/runs/{}", run.id)).await?;
         output.json(&detail)?;
         return Ok(exit);
+    }
+    for image in &run.images {
+        output.line(image_line(image))?;
     }
     if run.outcome == Outcome::Succeeded {
         output.line(end_line(&run))?;
@@ -191,6 +195,9 @@ fn run_text(detail: &RunDetail, now: Timestamp) -> String {
     for service in &run.services {
         let reason = service.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
         text.push_str(&format!("  service {} is {}{reason}\n", service.service, service.state));
+    }
+    for image in &run.images {
+        text.push_str(&format!("{}\n", image_line(image)));
     }
     for failure in failure_lines(run) {
         text.push_str(&format!("{failure}\n"));
@@ -388,6 +395,7 @@ mod tests {
                 state: "not_started".to_owned(),
                 reason: Some("port 80 is in use".to_owned()),
             }],
+            images: Vec::new(),
             plan_digest: None,
             configuration: None,
             cancel_requested_at: None,

@@ -63,6 +63,10 @@ pub(super) fn seconds(option: &str, text: &str) -> Result<u64, CliError> {
 
 fn put_of(add: ScheduleAdd) -> Result<(String, SchedulePut), CliError> {
     let task = match (add.deploy, add.restart, add.hosted) {
+        _ if add.check_images.is_some() => {
+            // Without a name: all of them.
+            TaskView::CheckImages { project: add.check_images.filter(|name| !name.is_empty()) }
+        }
         (Some(project), _, _) => TaskView::DeployProject {
             project,
             force_recreate: add.force_recreate,
@@ -78,7 +82,7 @@ fn put_of(add: ScheduleAdd) -> Result<(String, SchedulePut), CliError> {
             },
             identity: None,
         },
-        _ => return Err(usage("say what to do: --deploy, --restart or --hosted")),
+        _ => return Err(usage("say what to do: --deploy, --restart, --check-images or --hosted")),
     };
     let put = SchedulePut {
         cron: add.cron,
@@ -138,6 +142,8 @@ fn task_words(task: &TaskView) -> String {
     match task {
         TaskView::DeployProject { project, .. } => format!("deploy {project}"),
         TaskView::RestartProject { project, .. } => format!("restart {project}"),
+        TaskView::CheckImages { project: Some(project) } => format!("check images of {project}"),
+        TaskView::CheckImages { project: None } => "check images".to_owned(),
         TaskView::Hosted { run_type, .. } => run_type.to_string(),
     }
 }

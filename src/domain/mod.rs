@@ -7,6 +7,7 @@ pub mod audit;
 pub mod compose;
 pub mod findings;
 pub mod healing;
+pub mod images;
 pub mod policy;
 pub mod redaction;
 pub mod registries;

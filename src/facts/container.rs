@@ -141,8 +141,10 @@ pub enum Health {
 }
 
 /// One image, and what it gives to a container that does not say otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ImageFacts {
+    /// When it was given a name on this engine last, where the engine says so.
+    pub last_tagged_at: Option<Timestamp>,
     /// The engine's id, `sha256:…`.
     pub id: String,
     /// Names with tags.

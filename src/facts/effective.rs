@@ -379,6 +379,11 @@ fn normalise_security(spec: &mut ServiceSpec) {
         }
     }
     security.devices.sort();
+    for request in &mut security.device_requests {
+        request.driver.take_if(|driver| driver.is_empty());
+        request.capabilities.retain(|all| !all.is_empty());
+    }
+    security.device_requests.sort();
 }
 
 fn normal_capability(name: &str) -> String {

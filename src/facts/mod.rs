@@ -21,11 +21,12 @@ pub use effective::{container_side, effective, exposed_ports, normalise, resolve
 pub use host::{DaemonFacts, DaemonFile, DaemonOption, FileFacts, FileLook, HostFacts};
 pub use live::{LiveSettings, is_left_out, is_live, is_never_taken_away};
 pub use project::{
-    BuildSpec, Condition, ContentFile, Dependency, Ipam, IpamPool, NetworkSpec, OnUnhealthy,
-    ProjectSpec, PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, UpdateOrder, Updates,
-    VolumeSpec,
+    BuildSpec, Condition, ContentFile, Dependency, Hook, HookKind, Ipam, IpamPool, NetworkSpec,
+    OnUnhealthy, ProjectSpec, PullPolicy, STOP_GRACE_PERIOD_DEFAULT, ServiceUnit, UpdateOrder,
+    Updates, VolumeSpec,
 };
 pub use service::{
-    Attachment, BlkioLimits, DeviceMapping, HealthProbe, Healthcheck, Logging, Mount, MountKind,
-    NetworkMode, PortBinding, Protocol, Resources, RestartPolicy, Security, ServiceSpec, Ulimit,
+    Attachment, BlkioLimits, DeviceMapping, DeviceRequest, HealthProbe, Healthcheck, Logging,
+    Mount, MountKind, NetworkMode, PortBinding, Protocol, Resources, RestartPolicy, Security,
+    ServiceSpec, Ulimit,
 };

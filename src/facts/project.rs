@@ -44,6 +44,57 @@ pub struct ServiceUnit {
     pub files: BTreeMap<String, ContentFile>,
     /// How its containers are replaced.
     pub updates: Updates,
+    /// Commands after each start of a container by the agent, in order. Hooks are no part of the
+    /// contract: a container goes on when they change.
+    pub post_start: Vec<Hook>,
+    /// Commands before the agent stops a container, in order.
+    pub pre_stop: Vec<Hook>,
+}
+
+impl ServiceUnit {
+    /// The hooks of that kind.
+    pub fn hooks(&self, kind: HookKind) -> &[Hook] {
+        match kind {
+            HookKind::PostStart => &self.post_start,
+            HookKind::PreStop => &self.pre_stop,
+        }
+    }
+}
+
+/// A command that is executed in a container because it starts or stops.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// As whom, instead of the container's user.
+    pub user: Option<String>,
+    /// With all capabilities.
+    pub privileged: bool,
+    /// In which folder, instead of the container's.
+    pub working_dir: Option<String>,
+    /// Variables beside the container's. Values may be secret.
+    #[serde(skip)]
+    pub environment: BTreeMap<String, Secret<String>>,
+}
+
+/// When a hook is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookKind {
+    /// After the start of a container.
+    PostStart,
+    /// Before its stop.
+    PreStop,
+}
+
+impl HookKind {
+    /// Its key in a compose file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::PostStart => "post_start",
+            Self::PreStop => "pre_stop",
+        }
+    }
 }
 
 /// How the containers of a service are replaced by new ones.
@@ -110,6 +161,11 @@ pub enum PullPolicy {
     Missing,
     /// Asked for at each `up`, and never by the agent itself; only another image is a change.
     Always,
+    /// Asked for at an `up` when the last time is so long ago, and never by the agent itself.
+    Every {
+        /// How long, in seconds.
+        seconds: u64,
+    },
     /// Never.
     Never,
     /// Built, even when an image of that name exists.
@@ -151,6 +207,8 @@ pub struct BuildSpec {
     pub cache_from: Vec<String>,
     /// Do not take layers from earlier builds.
     pub no_cache: bool,
+    /// Ask the registries of base images for newer ones, although they are on the host.
+    pub pull: bool,
     /// Network of the build containers.
     pub network: Option<String>,
     /// `os/arch` to build for.

@@ -69,7 +69,8 @@ pub struct ServiceSpec {
     pub dns_search: Vec<String>,
     /// Resolver options, in order.
     pub dns_options: Vec<String>,
-    /// Links to containers outside the project (`name[:alias]`).
+    /// Names for other containers in its networks alone (`name[:alias]`): containers outside the
+    /// project, and services under an alias.
     pub external_links: BTreeSet<String>,
     /// Containers whose volumes are mounted as well (`name[:mode]`).
     pub volumes_from: BTreeSet<String>,
@@ -359,6 +360,8 @@ pub struct Security {
     pub cgroup_parent: Option<String>,
     /// Devices of the host.
     pub devices: Vec<DeviceMapping>,
+    /// Devices that a driver of the engine chooses, such as graphics cards.
+    pub device_requests: Vec<DeviceRequest>,
     /// Rules such as `c 1:3 rwm`.
     pub device_cgroup_rules: BTreeSet<String>,
     /// Kernel parameters of the container's namespaces.
@@ -376,6 +379,21 @@ pub struct DeviceMapping {
     pub target: String,
     /// Some of `rwm`.
     pub permissions: String,
+}
+
+/// Devices that a driver of the engine chooses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct DeviceRequest {
+    /// Name of the driver; `None` is the first one that has the capabilities.
+    pub driver: Option<String>,
+    /// How many; -1 is all of them, 0 leaves it to `device_ids`.
+    pub count: i64,
+    /// Which ones.
+    pub device_ids: BTreeSet<String>,
+    /// What they can do: everything that one of these sets names.
+    pub capabilities: BTreeSet<BTreeSet<String>>,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
 }
 
 /// Where a container's output goes.

@@ -64,6 +64,12 @@ impl DeployProject {
                 }
             }
         }
+        let (workspace, now) = (run.run().workspace_id, run.ambient().now());
+        let noted = self.rollout.note_pulls(workspace, &declared.spec, (&mut options, now)).await;
+        if let Err(error) = noted {
+            run.fail(store_failure(&error));
+            return RunEnd::ended(End::Failed);
+        }
         let carried = carry_out(&run, &self.rollout, &declared, options, &make).await;
         let observed = match carried {
             Carried::Stopped(stop) => return RunEnd::stopped(stop),

@@ -25,7 +25,7 @@ use crate::domain::audit::{AuditEvent, AuditEvents, EventContext, EventType, Out
 use crate::domain::redaction::SafeText;
 use crate::facts::{ContainerFacts, ContainerState, Instance};
 use crate::store::{Store, StoreError};
-use crate::world::docker::{EngineError, ExecOutput, ExecSession, NewExec, SharedEngine};
+use crate::world::docker::{Engine, EngineError, ExecOutput, ExecSession, NewExec, SharedEngine};
 use crate::world::tasks::Spawn;
 
 /// How often a session is looked at, whether anything passed through it.
@@ -213,6 +213,7 @@ impl Exec {
             working_dir: spec.working_dir,
             environment: spec.environment,
             tty: spec.terminal.is_some(),
+            privileged: false,
         };
         let started = match self.engine.exec(&container.id, &new).await {
             Ok(started) => started,
@@ -282,7 +283,7 @@ impl Exec {
             }
         };
         let last = match end {
-            Ok(()) => match self.exit_code(&id).await {
+            Ok(()) => match exit_code(&*self.engine, &id).await {
                 Ok(code) => Heard::Ended(code),
                 Err(error) => Heard::Broke(SessionEnd::Engine(error)),
             },
@@ -339,18 +340,6 @@ impl Exec {
         false
     }
 
-    /// The output may be over a moment before the engine knows the code.
-    async fn exit_code(&self, id: &str) -> Result<i64, EngineError> {
-        for _ in 0..EXIT_LOOKS_MAX {
-            if let Some(code) = self.engine.exec_exit_code(id).await? {
-                return Ok(code);
-            }
-            tokio::time::sleep(EXIT_LOOK).await;
-        }
-        let kind = crate::world::docker::EngineErrorKind::TimedOut;
-        Err(EngineError::new(kind, "learn what the command ended with", "it closed its output"))
-    }
-
     /// The end is told although it could not be recorded: the command has ended.
     async fn record_end(&self, about: &About, last: &Heard) {
         let (event_type, outcome, how) = match last {
@@ -400,6 +389,18 @@ impl Exec {
         };
         self.store.commit(Vec::new(), AuditEvents::from(event)).await
     }
+}
+
+/// What a command ended with. Its output may be over a moment before the engine knows that.
+pub(super) async fn exit_code(engine: &dyn Engine, id: &str) -> Result<i64, EngineError> {
+    for _ in 0..EXIT_LOOKS_MAX {
+        if let Some(code) = engine.exec_exit_code(id).await? {
+            return Ok(code);
+        }
+        tokio::time::sleep(EXIT_LOOK).await;
+    }
+    let kind = crate::world::docker::EngineErrorKind::TimedOut;
+    Err(EngineError::new(kind, "learn what the command ended with", "it closed its output"))
 }
 
 /// What the events of a session tell.

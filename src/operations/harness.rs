@@ -329,6 +329,7 @@ pub(crate) fn asker() -> Asker {
 /// An image that runs a server unless it is told otherwise.
 pub(crate) fn image(name: &str) -> ImageFacts {
     ImageFacts {
+        last_tagged_at: None,
         id: format!("sha256:{}", Digest::of(name.as_bytes())),
         tags: vec![name.to_owned()],
         digests: Vec::new(),

@@ -6,6 +6,8 @@ pub mod access;
 pub mod alerts;
 pub mod audit;
 pub mod backups;
+pub mod build_images;
+pub mod check_images;
 mod context;
 mod definitions;
 pub mod deploy_project;
@@ -17,6 +19,7 @@ pub(crate) mod harness;
 pub mod heal_instance;
 pub mod hosted;
 pub mod projects;
+pub mod pull_images;
 pub mod registries;
 pub mod remove_project;
 pub mod restart_project;
@@ -36,8 +39,11 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, RunType, Waiting};
 use crate::store::{NewJob, StoreError, Write};
 
+use build_images::BuildImages;
+use check_images::CheckImages;
 use deploy_project::DeployProject;
 use heal_instance::HealInstance;
+use pull_images::PullImages;
 use remove_project::RemoveProject;
 use restart_project::RestartProject;
 use rollout::Rollout;
@@ -75,6 +81,9 @@ impl Operations {
             .with(RunType::DeployProject, Arc::new(DeployProject::new(rollout.clone())))
             .with(RunType::RemoveProject, Arc::new(RemoveProject::new(rollout.clone())))
             .with(RunType::RestartProject, Arc::new(RestartProject::new(rollout.clone())))
+            .with(RunType::PullImages, Arc::new(PullImages::new(rollout.clone())))
+            .with(RunType::BuildImages, Arc::new(BuildImages::new(rollout.clone())))
+            .with(RunType::CheckImages, Arc::new(CheckImages::new(rollout.clone())))
             .with(RunType::HealInstance, Arc::new(HealInstance::new(rollout.clone())))
             .with(RunType::RunRunbook, Arc::new(RunRunbook::new(rollout.clone())))
     }

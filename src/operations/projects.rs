@@ -1,7 +1,8 @@
-//! Accepts what is asked for a project: its files, its removal, its restart, a pause. Owns the checks
+//! Accepts what is asked for a project: its files, its removal, its restart, its images, a pause. Owns the checks
 //! before a run, and which records change with its acceptance. Face: `Projects`, `Asker`,
 //! `ProjectError`. Never touches the engine: the run does.
 
+mod images;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use self::images::check_services;
 use super::deploy_project::options_of;
 use super::rollout::{Declared, Preview, PreviewError, Rollout, SharedRules};
 use super::{Admitted, Door, Request, SubmitError, Within};
@@ -23,9 +25,7 @@ use crate::domain::audit::{
 };
 use crate::domain::compose::{Bundle, is_project_name};
 use crate::domain::redaction::SafeText;
-use crate::domain::rollout::{
-    Caller, HostPathPolicy, HostPathRefusal, PlanError, PlanErrors, host_paths,
-};
+use crate::domain::rollout::{Caller, HostPathPolicy, HostPathRefusal, host_paths};
 use crate::domain::runs::{
     DeployCause, DeployChoices, DeployProject, Inputs, RemoveProject, RestartProject, Source,
     Wanted,
@@ -221,7 +221,10 @@ impl Projects {
         let inputs = deploy(name, known.as_ref(), (revision_id, digest), choices);
         let declared = self.rollout.layered(declared, &inputs.wanted).await;
         let declared = declared.map_err(ProjectError::Preview)?;
-        let options = options_of(&inputs, &declared);
+        let mut options = options_of(&inputs, &declared);
+        let (workspace, now) = (scope.workspace_id, self.ambient.now());
+        let noted = self.rollout.note_pulls(workspace, &declared.spec, (&mut options, now)).await;
+        noted.map_err(ProjectError::Store)?;
         let preview = self.rollout.preview_judged(&scope, &declared, &options).await;
         preview.map_err(ProjectError::Preview)
     }
@@ -547,18 +550,6 @@ impl Projects {
             },
             occurred_at: self.ambient.now(),
         }
-    }
-}
-
-/// Asked here as well as by the plan: what is accepted is kept from then on, and a run that cannot
-/// do anything is not made.
-fn check_services(declared: &Declared, services: &[String]) -> Result<(), ProjectError> {
-    let unknown = services.iter().filter(|name| !declared.spec.services.contains_key(*name));
-    let unknown = unknown.map(|name| PlanError::UnknownService { service: name.clone() });
-    let unknown: Vec<PlanError> = unknown.collect();
-    match unknown.is_empty() {
-        true => Ok(()),
-        false => Err(ProjectError::Preview(PreviewError::Plan(PlanErrors(unknown)))),
     }
 }
 

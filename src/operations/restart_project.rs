@@ -8,9 +8,8 @@ use futures_util::future::BoxFuture;
 use super::deploy_project::wrong_inputs;
 use super::rollout::{Carried, Rollout, carry_out, failures_of};
 use super::{Operation, RunContext, RunEnd, store_failure};
-use crate::domain::rollout::{Observed, PlanOptions, plan_restart};
+use crate::domain::rollout::{Observed, PlanOptions, RestartOptions, plan_restart};
 use crate::domain::runs::{End, Failure, Inputs, ReasonCode};
-use crate::facts::ContainerFacts;
 
 /// The operation.
 pub struct RestartProject {
@@ -53,14 +52,14 @@ impl RestartProject {
             }
         };
         let services: BTreeSet<String> = inputs.services.into_iter().collect();
-        // What was started since the run began has been restarted, whoever did it; so the plan
-        // becomes empty, and neither a lost answer nor a crash makes a container restart twice.
         let began = run.run().started_at.unwrap_or(run.run().created_at);
         let make = |observed: &Observed, options: &PlanOptions| {
-            let mut left = observed.clone();
-            let is_left = |found: &ContainerFacts| found.started_at.is_none_or(|at| at < began);
-            left.containers.retain(is_left);
-            plan_restart(&declared.spec, &left, options.services.as_ref())
+            let restart = RestartOptions {
+                services: options.services.clone(),
+                since: Some(began),
+                hooks_due: options.hooks_due.clone(),
+            };
+            plan_restart(&declared.spec, observed, &restart)
         };
         let mut options = PlanOptions::explicit();
         options.services = Some(services).filter(|asked| !asked.is_empty());

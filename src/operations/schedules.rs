@@ -18,7 +18,7 @@ use crate::domain::audit::{
 };
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
-    DeployCause, DeployChoices, DeployProject, Hosted, Inputs, Payload, PayloadError,
+    CheckImages, DeployCause, DeployChoices, DeployProject, Hosted, Inputs, Payload, PayloadError,
     RestartProject, Source,
 };
 use crate::domain::schedules::{
@@ -474,6 +474,19 @@ impl Schedules {
                     .ok_or_else(|| ScheduleError::UnknownProject(project.clone()))?;
                 let (project, services) = (project.clone(), services.clone());
                 Ok(Inputs::RestartProject(RestartProject { project, services }))
+            }
+            Task::CheckImages { project } => {
+                let known = self.store.projects(workspace).await.map_err(ScheduleError::Store)?;
+                let seen =
+                    known.into_iter().filter(|it| self.within.sees(it.workspace_id, it.tenant_id));
+                let mut projects: Vec<String> = seen.map(|project| project.name).collect();
+                if let Some(project) = project {
+                    projects.retain(|name| name == project);
+                    if projects.is_empty() {
+                        return Err(ScheduleError::UnknownProject(project.clone()));
+                    }
+                }
+                Ok(Inputs::CheckImages(CheckImages { projects }))
             }
             Task::Hosted { run_type, payload, identity } => {
                 let known = self.store.hosted_type(workspace, *run_type).await;

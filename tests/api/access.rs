@@ -218,7 +218,8 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
             let body = (route.method == "POST").then(|| json!({}));
             of(named("ops"), body, false)
         }
-        ("GET", "/v1/registries") => plain(None),
+        ("GET", "/v1/registries" | "/v1/images") => plain(None),
+        ("POST", "/v1/images/check") => plain(Some(json!({}))),
         (_, "/v1/registries/{host}") => {
             let login = json!({"username": "ci", "password": "one-for-the-test"});
             let body = (route.method == "PUT").then_some(login);

@@ -200,6 +200,7 @@ impl Sent {
 
 pub(crate) fn image(reference: &str) -> ImageFacts {
     ImageFacts {
+        last_tagged_at: None,
         id: format!("sha256:{:0>64}", hex::encode(reference)),
         tags: vec![reference.to_owned()],
         digests: Vec::new(),

@@ -11,6 +11,7 @@ mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
 mod exec;
+mod hooks;
 mod in_place;
 mod openapi;
 mod registries;

@@ -149,3 +149,112 @@ fn a_new_image_under_the_name_runs_when_the_policy_says_so_and_a_digest_stays() 
     assert_eq!(says(&project.name, "pinned"), "first", "a digest");
     println!("registry: {first} stays, {second} was taken by pull_policy: always");
 }
+
+#[test]
+fn images_are_pulled_and_built_by_themselves_and_run_when_somebody_says_so() {
+    let registry = Registry::start();
+    registry.push("team/app:1", "first");
+    registry.push("team/base:1", "old-base");
+    let folder = tempfile::tempdir().unwrap();
+    let agent = started(folder.path());
+    let app = registry.image("team/app:1");
+    let base = registry.image("team/base:1");
+    let built = format!(
+        "  own:\n    init: true\n    command: [sleep, '3600']\n    build: {{context: ., \
+         dockerfile_inline: \"FROM {base}\\n\"}}\n"
+    );
+    let project = Project::new("wharfreg-pull", &format!("{}{built}", compose(&[("app", &app)])));
+    for verb in ["pull", "build"] {
+        let refused = agent.on(&project, verb, &[]);
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+        assert!(said(&refused).contains("registry.denied"), "{}", said(&refused));
+        assert!(said(&refused).contains("wharf registry login"), "{}", said(&refused));
+    }
+    must_log_in(&agent, &registry);
+    let pulled = agent.must(&project, "pull", &[]);
+    assert!(pulled.contains(" is new") && pulled.contains("1 updated"), "{pulled}");
+    let was_built = agent.must(&project, "build", &[]);
+    assert!(was_built.contains("1 built"), "{was_built}");
+    assert_eq!(engine::containers_of(&project.name), Vec::<String>::new());
+    assert_eq!(agent.json(&["ps"])["items"], serde_json::json!([]), "nothing is kept");
+
+    agent.must(&project, "up", &[]);
+    let both = || (says(&project.name, "app"), says(&project.name, "own"));
+    assert_eq!(both(), ("first".to_owned(), "old-base".to_owned()));
+    let before = engine::containers_of(&project.name);
+    // What the names led to stays on the host, so that only who asks gets the new ones.
+    let ids = [&app, &base].map(|name| engine::docker_text(&["inspect", "-f", "{{.Id}}", name]));
+    let second = registry.push("team/app:1", "second");
+    registry.push("team/base:1", "new-base");
+    engine::docker_text(&["tag", &ids[0], &app]);
+    engine::docker_text(&["tag", &ids[1], &base]);
+    let kept = agent.wharf(&["pull", "-p", &project.name]);
+    assert!(kept.status.success() && said(&kept).contains(" → "), "{}", said(&kept));
+    assert!(said(&kept).contains(&second[7..19]), "{}", said(&kept));
+    let fresh = agent.wharf(&["build", "-p", &project.name, "--pull", "own"]);
+    assert!(fresh.status.success(), "{}", said(&fresh));
+    assert_eq!(engine::containers_of(&project.name), before, "no container is touched");
+    let again = agent.must(&project, "pull", &["app"]);
+    assert!(again.contains("as before"), "{again}");
+    agent.must(&project, "up", &[]);
+    assert_eq!(both(), ("second".to_owned(), "new-base".to_owned()));
+    println!("registry: pulled {} and built by themselves, up took both", &second[..19]);
+}
+
+fn states(agent: &Agent, project: &str, more: &[&str]) -> Vec<String> {
+    let mut words = vec!["images", "-p", project];
+    words.extend(more);
+    let listed = agent.json(&words);
+    let items = listed["items"].as_array().expect("items").iter();
+    let state = |item: &serde_json::Value| format!("{} {}", item["service"], item["state"]);
+    items.map(state).map(|line| line.replace('"', "")).collect()
+}
+
+#[test]
+fn an_image_is_outdated_until_it_is_pulled_and_brought_up() {
+    let mut registry = Registry::start();
+    let first = registry.push("team/app:1", "first");
+    let folder = tempfile::tempdir().unwrap();
+    let agent = started(folder.path());
+    must_log_in(&agent, &registry);
+    let app = registry.image("team/app:1");
+    let pinned = registry.image(&format!("team/app@{first}"));
+    let own = engine::busybox();
+    let files = compose(&[("app", &app), ("pinned", &pinned), ("own", &own)]);
+    let project = Project::new("wharfreg-old", &files);
+    agent.must(&project, "up", &[]);
+    let name = project.name.as_str();
+    assert_eq!(states(&agent, name, &[]), ["app unknown", "own local", "pinned pinned"]);
+    assert_eq!(states(&agent, name, &["--check"]), ["app current", "own local", "pinned pinned"]);
+    let second = registry.push("team/app:1", "second");
+    assert_eq!(states(&agent, name, &["--outdated"]), Vec::<String>::new(), "nobody has asked");
+    let schedule = ["schedule", "add", "look", "--cron", "@daily", "--check-images"];
+    let added = agent.wharf(&schedule);
+    assert!(added.status.success(), "{}", said(&added));
+    let ran = agent.wharf(&["schedule", "run", "look"]);
+    assert!(ran.status.success(), "{}", said(&ran));
+    assert_eq!(states(&agent, name, &["--outdated"]), ["app outdated"]);
+    let listed = agent.json(&["images", "-p", name, "--outdated"]);
+    assert_eq!(listed["items"][0]["runs_digest"], first.as_str());
+    assert_eq!(listed["items"][0]["registry_digest"], second.as_str());
+
+    agent.must(&project, "pull", &["app"]);
+    assert_eq!(states(&agent, name, &[])[0], "app pulled_not_deployed");
+    agent.must(&project, "up", &[]);
+    assert_eq!(states(&agent, name, &[])[0], "app current");
+    assert_eq!(says(name, "app"), "second");
+
+    // Who is not logged in is told so; and so is who asks when nobody answers.
+    let out = agent.wharf(&["registry", "logout", &registry.host()]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(states(&agent, name, &["--check"])[0], "app unknown");
+    let told = agent.wharf(&["images", "-p", name]);
+    assert!(said(&told).contains("wharf registry login"), "{}", said(&told));
+    must_log_in(&agent, &registry);
+    assert_eq!(states(&agent, name, &["--check"])[0], "app current");
+    registry.stop();
+    assert_eq!(states(&agent, name, &["--check"])[0], "app unknown");
+    let told = agent.wharf(&["images", "-p", name]);
+    assert!(told.status.success() && said(&told).contains("refused"), "{}", said(&told));
+    println!("registry: {} → {}, outdated, pulled, current, unknown", &first[..19], &second[..19]);
+}

@@ -18,7 +18,7 @@ use crate::support::project::Project;
 const NAME: &str = "wharfround";
 
 /// Keys that the project leaves out, and why.
-const LEFT_OUT: [(&str, &str); 18] = [
+const LEFT_OUT: [(&str, &str); 17] = [
     ("annotations", "needs API 1.43"),
     ("blkio_config", "needs a block device that every machine has"),
     ("cpu_count", "Windows only"),
@@ -27,15 +27,14 @@ const LEFT_OUT: [(&str, &str); 18] = [
     ("cpu_rt_runtime", "needs a kernel with real-time groups"),
     ("credential_spec", "Windows only"),
     ("develop", "refused: for people who develop, not for what runs"),
-    ("external_links", "needs the default bridge of an engine that nobody else uses"),
-    ("gpus", "needs a graphics card"),
+    ("gpus", "a container without the card does not start; the suite of engines reads it back"),
     ("isolation", "Windows only"),
     ("mac_address", "needs API 1.44"),
     ("mem_swappiness", "needs control groups of version 1"),
+    ("models", "refused: another program serves them"),
     ("oom_kill_disable", "needs control groups of version 1"),
-    ("post_start", "refused: no hooks yet"),
-    ("pre_stop", "refused: no hooks yet"),
     ("profiles", "says whether there is a service, not how it runs"),
+    ("provider", "refused: another program makes the service"),
     ("storage_opt", "needs quotas on the engine's file system"),
 ];
 
@@ -95,7 +94,8 @@ services:
     networks:
       front: {aliases: [web, www], ipv4_address: 10.213.78.9, priority: 10}
       back: {aliases: [api]}
-    links: [plain]
+    links: [plain, "plain:other"]
+    external_links: ["wharfround-outside:legacy", wharfround-beyond]
     depends_on: {plain: {condition: service_started}}
     extra_hosts: ["db=10.0.0.9", "six=::1"]
     dns: [10.0.0.2, 10.0.0.1]
@@ -124,6 +124,15 @@ services:
     devices: ["/dev/null:/dev/nothing:rw"]
     device_cgroup_rules: ["c 1:3 rwm"]
     sysctls: {net.ipv4.ip_forward: "1"}
+    # The engine reports no hooks: what they did is looked at.
+    post_start:
+      - command: [/bin/busybox, sh, -c, 'echo "$$FROM_FILE $$OWN $$(pwd)" > written']
+        user: "0:0"
+        working_dir: /volume
+        environment: {OWN: hook}
+    pre_stop:
+      - command: [/bin/busybox, sh, -c, "echo stopping > /volume/stopping"]
+        user: "0"
 
   plain:
     <<: *idle
@@ -270,6 +279,14 @@ async fn what_is_read_back_is_what_every_key_declares() {
     let container = "wharfround-everything";
     assert_eq!(file(container, "/etc/motd"), "12 34 440 good day");
     assert_eq!(file(container, "/run/secrets/token"), "12 0 400 open sesame");
+
+    assert_eq!(file(container, "/volume/written"), "0 0 644 yes hook /volume");
+
+    // The other name of a link leads to every container of the service.
+    let asked = ["exec", container, "/bin/busybox", "nslookup", "-type=a", "other", "127.0.0.11"];
+    let answer = engine::docker_text(&asked);
+    let addresses = answer.lines().filter(|line| line.starts_with("Address: 10.213.78."));
+    assert_eq!(addresses.count(), 2, "{answer}");
 
     // Not every machine may start a container that may do everything, but every one makes it.
     let mut spec = declared.services["limited"].spec.clone();

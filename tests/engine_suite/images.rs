@@ -52,7 +52,7 @@ pub async fn failed_builds_are_told_apart(bench: &Bench) {
     let base = format!("FROM {}\n", bench.name("no-base"));
     assert_fails(bench.build(&base, &name).await, EngineErrorKind::ImageUnavailable);
     let empty = tar::Builder::new(Vec::new()).into_inner().unwrap().into();
-    let built = engine.build_image(&BuildSpec::default(), &[name], empty, &|_| {}).await;
+    let built = engine.build_image(&BuildSpec::default(), &[name], empty, &[], &|_| {}).await;
     assert_fails(built, EngineErrorKind::BuildFailed);
 
     let lines = Mutex::new(Vec::new());
@@ -64,7 +64,7 @@ pub async fn failed_builds_are_told_apart(bench: &Bench) {
     };
     let empty = tar::Builder::new(Vec::new()).into_inner().unwrap().into();
     let note = |line| lines.lock().unwrap().push(line);
-    let id = engine.build_image(&inline, &[bench.name("first")], empty, &note).await.unwrap();
+    let id = engine.build_image(&inline, &[bench.name("first")], empty, &[], &note).await.unwrap();
     assert!(!lines.lock().unwrap().is_empty(), "progress was reported");
     for tag in ["first", "second"] {
         let found = engine.image(&bench.name(tag)).await.unwrap().expect("each name is given");

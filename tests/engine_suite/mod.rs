@@ -66,9 +66,11 @@ macro_rules! engine_suite {
             networks::volume_lives_from_create_to_remove;
             round_trip::contract_is_read_back_as_it_was_written;
             round_trip::plain_contract_is_read_back;
+            round_trip::devices_of_a_driver_are_read_back_and_missed_by_name;
             round_trip::planted_difference_is_found;
             streams::log_has_all_lines_in_order;
             streams::followed_log_ends_with_the_container;
+            streams::command_has_its_streams_and_its_end;
             streams::events_tell_a_containers_life;
             streams::engine_answers;
         );
@@ -131,7 +133,7 @@ impl Bench {
             no_cache: true,
             ..BuildSpec::default()
         };
-        self.engine.build_image(&build, &[tag.to_owned()], context, &|_| {}).await
+        self.engine.build_image(&build, &[tag.to_owned()], context, &[], &|_| {}).await
     }
 
     /// A container of the image, to be changed before it is made.

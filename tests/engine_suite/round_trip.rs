@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use wharfinger::facts::{
-    Attachment, DeviceMapping, HealthProbe, Healthcheck, Ipam, IpamPool, Logging, Mount, MountKind,
-    NetworkMode, NetworkSpec, PortBinding, Protocol, RestartPolicy, ServiceSpec, Ulimit,
-    differences, effective,
+    Attachment, DeviceMapping, DeviceRequest, HealthProbe, Healthcheck, Ipam, IpamPool, Logging,
+    Mount, MountKind, NetworkMode, NetworkSpec, PortBinding, Protocol, RestartPolicy, ServiceSpec,
+    Ulimit, differences, effective,
 };
-use wharfinger::world::docker::NewContainer;
+use wharfinger::world::docker::{EngineErrorKind, NewContainer};
 
-use super::{Bench, shell};
+use super::{Bench, assert_fails, shell};
 
 fn set(items: &[&str]) -> BTreeSet<String> {
     items.iter().map(|item| (*item).to_owned()).collect()
@@ -202,6 +202,37 @@ pub async fn plain_contract_is_read_back(bench: &Bench) {
     let id = bench.run(&guest).await;
     wharfinger::facts::resolve_namespaces(&mut guest.spec, &guest.resolved_namespaces);
     assert_eq!(found_differences(bench, &guest, &id).await, [""; 0], "guest");
+}
+
+/// No machine that tests run on has such a device: a container is made, and fails to start.
+pub async fn devices_of_a_driver_are_read_back_and_missed_by_name(bench: &Bench) {
+    let image = bench.image(IMAGE).await;
+    let mut new = bench.container("devices", &image);
+    let request = DeviceRequest {
+        driver: text("wharf-has-none"),
+        count: -1,
+        device_ids: BTreeSet::new(),
+        capabilities: [set(&["gpu", "utility"])].into(),
+        options: map(&[("mode", "shared")]),
+    };
+    let named = DeviceRequest {
+        driver: None,
+        count: 0,
+        device_ids: set(&["GPU-1", "0"]),
+        capabilities: [set(&["gpu"])].into(),
+        options: BTreeMap::new(),
+    };
+    new.spec.security.device_requests = vec![request, named];
+    let id = bench.engine.create_container(&new).await.unwrap();
+    assert_eq!(found_differences(bench, &new, &id).await, [""; 0]);
+    let mut other = new.clone();
+    other.spec.security.device_requests[0].count = 1;
+    let found = found_differences(bench, &other, &id).await;
+    assert!(found.len() == 1 && found[0].starts_with("security.device_requests: "), "{found:?}");
+    let started = bench.engine.start_container(&id).await;
+    let message = started.as_ref().unwrap_err().message.clone();
+    assert!(message.contains("could not select device driver"), "{message}");
+    assert_fails(started, EngineErrorKind::NoDevice);
 }
 
 pub async fn planted_difference_is_found(bench: &Bench) {

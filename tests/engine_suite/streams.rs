@@ -7,7 +7,7 @@ use wharfinger::facts::ContainerState;
 use wharfinger::facts::labels::RUN;
 use wharfinger::world::docker::fake::Behaviour;
 use wharfinger::world::docker::{
-    EngineErrorKind, LogLine, LogOptions, NewContainer, RemoveContainer,
+    EngineErrorKind, ExecOutput, LogLine, LogOptions, NewContainer, NewExec, RemoveContainer,
 };
 
 use super::{Bench, PATIENCE, assert_fails, shell};
@@ -50,6 +50,39 @@ pub async fn log_has_all_lines_in_order(bench: &Bench) {
     let nobody = bench.name("nobody");
     let missing = engine.logs(&nobody, &all).try_collect::<Vec<_>>().await;
     assert_fails(missing, EngineErrorKind::NotFound);
+}
+
+pub async fn command_has_its_streams_and_its_end(bench: &Bench) {
+    let engine = &bench.engine;
+    let image = bench.image("").await;
+    let id = bench.run(&bench.container("host", &image)).await;
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    for (command, written, code) in [
+        (["/bin/busybox", "echo", "hello"].as_slice(), "hello\n", 0),
+        (&["/bin/busybox", "false"], "", 1),
+    ] {
+        // A privileged one is proved by itself: not every machine lets an engine execute it.
+        let new = NewExec { command: words(command), ..NewExec::default() };
+        let session = engine.exec(&id, &new).await.unwrap();
+        let parts: Vec<ExecOutput> = session.output.try_collect().await.unwrap();
+        assert!(parts.iter().all(|part| !part.is_stderr));
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.bytes.to_vec()).collect();
+        assert_eq!(String::from_utf8(bytes).unwrap(), written);
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(code) = engine.exec_exit_code(&session.id).await.unwrap() {
+                    return code;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert_eq!(found.await.unwrap(), code);
+    }
+    let echo = NewExec { command: words(&["/bin/busybox", "echo"]), ..NewExec::default() };
+    let nobody = bench.name("nobody");
+    assert_fails(engine.exec(&nobody, &echo).await.map(drop), EngineErrorKind::NotFound);
+    engine.stop_container(&id, Some(Duration::ZERO)).await.unwrap();
+    assert_fails(engine.exec(&id, &echo).await.map(drop), EngineErrorKind::Conflict);
 }
 
 pub async fn followed_log_ends_with_the_container(bench: &Bench) {

@@ -37,6 +37,11 @@ fn main() {
         let spec = lower(&project, &inputs).unwrap();
         drop(black_box(plan(&spec, &observed, &options, &key).unwrap()));
     });
+    let bomb = bomb();
+    let refused = median(|| {
+        let bomb = Files::from([("/p/compose.yaml".to_owned(), Answer::Content(bomb.clone()))]);
+        drop(black_box(load(&options_of(&["compose.yaml"]), &BTreeMap::new(), &bomb).unwrap_err()));
+    });
     println!(
         "a project of {SERVICES} services in three files ({bytes} bytes), median of {ROUNDS}:"
     );
@@ -44,6 +49,17 @@ fn main() {
     println!("  read as plain YAML  {}", milliseconds(yaml_time));
     println!("  ratio               {:.2}", load_time.as_secs_f64() / yaml_time.as_secs_f64());
     println!("  lower and plan      {}", milliseconds(plan_time));
+    println!("  refuse 9^30 values  {}", milliseconds(refused));
+}
+
+/// A file of a few lines with more values than there is memory, were its aliases expanded.
+fn bomb() -> Vec<u8> {
+    let mut text = "x-0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..30 {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+        let _ = writeln!(text, "x-{level}: &a{level} [{aliases}]");
+    }
+    text.into_bytes()
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -107,12 +123,16 @@ fn files() -> Files {
         .collect()
 }
 
-fn loaded(files: &Files) -> Project {
-    let options = Options {
+fn options_of(files: &[&str]) -> Options {
+    Options {
         directory: "/p".to_owned(),
-        files: vec!["compose.yaml".to_owned(), "over.yaml".to_owned()],
+        files: files.iter().map(|name| (*name).to_owned()).collect(),
         ..Options::default()
-    };
+    }
+}
+
+fn loaded(files: &Files) -> Project {
+    let options = options_of(&["compose.yaml", "over.yaml"]);
     let environment = BTreeMap::new();
     let mut known = Files::new();
     loop {

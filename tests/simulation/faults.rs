@@ -7,7 +7,7 @@ use wharfinger::world::docker::{ContainerFilter, Engine as _, EngineErrorKind};
 
 use crate::mortal::Dice;
 
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 13] = [
     "containers",
     "container",
     "image",
@@ -16,6 +16,7 @@ const METHODS: [&str; 12] = [
     "start_container",
     "stop_container",
     "remove_container",
+    "update_container",
     "rename_container",
     "connect_network",
     "create_network",

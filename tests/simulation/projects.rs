@@ -38,6 +38,8 @@ pub(crate) struct Service {
     comes_back: bool,
     /// Depends on every earlier service, or on none.
     depends: bool,
+    /// Its memory in MiB at most; without a limit when it is none. Changed on the living container.
+    memory: Option<u64>,
 }
 
 impl Declaration {
@@ -61,7 +63,11 @@ impl Declaration {
         let mut changed = self.clone();
         for _ in 0..=dice.below(2) {
             let Some(service) = dice.choose(&SERVICES).copied() else { continue };
-            match dice.below(5) {
+            match dice.below(6) {
+                5 => {
+                    let found = changed.services.get_mut(service);
+                    found.into_iter().for_each(|found| found.memory = found.memory.xor(Some(96)));
+                }
                 0 => changed.settings = dice.below(3),
                 1 => changed.has_internal_network = !changed.has_internal_network,
                 2 if changed.services.len() > 2 => drop(changed.services.remove(service)),
@@ -115,6 +121,7 @@ impl Service {
             is_on_both_networks: dice.once_in(2),
             comes_back: !is_one_shot && dice.once_in(2),
             depends: dice.once_in(2),
+            memory: (!is_one_shot).then(|| dice.below(3) * 64).filter(|mebibytes| *mebibytes > 0),
         }
     }
 
@@ -133,9 +140,15 @@ impl Service {
         }
         if self.has_healthcheck {
             text.push_str("    healthcheck: {test: [CMD, probe], interval: 1s}\n");
+            // No throw of its own, so that the seeds of regressions mean what they meant.
+            text.push_str("    post_start: [{command: [echo, a]}, {command: [echo, b]}]\n");
+            text.push_str("    pre_stop: [{command: [echo, c]}]\n");
         }
         if self.has_settings {
             text.push_str("    configs: [settings]\n");
+        }
+        if let Some(mebibytes) = self.memory {
+            let _ = writeln!(text, "    mem_limit: {mebibytes}m");
         }
         if self.comes_back {
             text.push_str("    restart: unless-stopped\n");
@@ -147,6 +160,11 @@ impl Service {
                 let _ = writeln!(text, "      {other}: {{condition: {}}}", service.awaited(other));
             }
         }
+    }
+
+    /// Bytes of memory that it may have.
+    pub(crate) fn memory(&self) -> Option<i64> {
+        self.memory.and_then(|mebibytes| i64::try_from(mebibytes << 20).ok())
     }
 
     fn awaited(&self, name: &str) -> &'static str {
@@ -162,6 +180,7 @@ impl Service {
 pub(crate) fn prepare(engine: &FakeEngine, dice: &Dice) {
     for (number, image) in IMAGES.iter().enumerate() {
         engine.add_image(ImageFacts {
+            last_tagged_at: None,
             id: format!("sha256:{number:064x}"),
             tags: vec![(*image).to_owned()],
             digests: Vec::new(),

@@ -10,7 +10,7 @@ use wharfinger::facts::{ContainerFacts, ContainerState, Instance, ProjectSpec, R
 use wharfinger::store::{AuditFilter, Desired, PageRequest, Project, RunFilter, Store};
 use wharfinger::world::docker::fake::EngineCall;
 
-use crate::projects::{Declaration, ONE_SHOT};
+use crate::projects::{Declaration, ONE_SHOT, Service};
 
 /// Promises that are broken, in words; empty when all is well.
 pub(crate) type Broken = Vec<String>;
@@ -77,8 +77,8 @@ async fn of_run(store: &Arc<dyn Store>, run: &OperationRun, broken: &mut Broken)
         }
     }
     let steps = store.steps(id).await.expect("steps");
-    if steps.iter().any(|step| step.status == StepStatus::Started) {
-        broken.push(format!("run {id} has a step without an end"));
+    for step in steps.iter().filter(|step| step.status == StepStatus::Started) {
+        broken.push(format!("run {id} has a step without an end: {}", step.description));
     }
 }
 
@@ -190,6 +190,12 @@ pub(crate) fn of_containers(declared: &Declaration, found: &[ContainerFacts]) ->
         };
         if !is_as_it_should_be {
             broken.push(format!("container {} is {:?}", container.name, container.state));
+        }
+        let memory = container.spec.resources.memory_bytes;
+        let wanted = declared.services.get(instance.service.as_str()).and_then(Service::memory);
+        if memory != wanted {
+            let name = &container.name;
+            broken.push(format!("container {name} has {memory:?} bytes, and not {wanted:?}"));
         }
         if let Some(other) = instances.insert(instance, &container.name) {
             broken.push(format!("containers {other} and {} are one doubled", container.name));

@@ -8,6 +8,7 @@ mod audit;
 mod exec;
 mod glass;
 mod hosted;
+mod images;
 mod instances;
 mod plans;
 mod platform;
@@ -42,6 +43,7 @@ pub use hosted::{
     FanOut, HeardView, JobView, Progress, RetryRule, StandingView, StepProgress, TypeDefinition,
     TypeView, WorkFailure, WorkItem,
 };
+pub use images::{Build, ImageCheck, ImageEnd, ImageView, Pull};
 pub use instances::{AddressView, EndpointsView, InstanceView, LimitsView, UsageView};
 pub use plans::{CauseView, ChangeView, FieldChangeView, NoticeView, PlanView, PlannedStep};
 pub use platform::{WorkspacePut, WorkspaceView};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{RunbookOfRun, SourceView};
+use super::{ImageEnd, RunbookOfRun, SourceView};
 use crate::base::Timestamp;
 use crate::domain::runs::{
     Attempt, Failure, Inputs, JobCounts, OperationRun, Outcome, RunType, ServiceDetail, Source,
@@ -85,6 +85,9 @@ pub struct RunView {
     /// How each service stands at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceEnd>,
+    /// What the names of images led to before the run, and what they lead to now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageEnd>,
     /// The digest of the plan that was executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<String>,
@@ -152,6 +155,7 @@ impl From<&OperationRun> for RunView {
                 .collect(),
             failure_summary: run.failure_summary.iter().map(FailureView::from).collect(),
             services: details.services.iter().map(ServiceEnd::from).collect(),
+            images: details.images.iter().map(ImageEnd::from).collect(),
             plan_digest: details.plan_digest.map(|digest| digest.to_string()),
             configuration: ConfigurationView::of(&run.context.inputs),
             cancel_requested_at: run.cancel_requested_at,

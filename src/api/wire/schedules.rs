@@ -35,6 +35,12 @@ pub enum TaskView {
         #[serde(default)]
         services: Vec<String>,
     },
+    /// Asks registries for newer images.
+    CheckImages {
+        /// The compose project; all of them when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<String>,
+    },
     /// Asks for a run that a user's program executes.
     Hosted {
         /// Its registered type.
@@ -58,6 +64,7 @@ impl From<TaskView> for Task {
             TaskView::RestartProject { project, services } => {
                 Self::RestartProject { project, services }
             }
+            TaskView::CheckImages { project } => Self::CheckImages { project },
             TaskView::Hosted { run_type, payload, identity } => {
                 Self::Hosted { run_type, payload, identity }
             }
@@ -74,6 +81,7 @@ impl From<&Task> for TaskView {
             Task::RestartProject { project, services } => {
                 Self::RestartProject { project, services }
             }
+            Task::CheckImages { project } => Self::CheckImages { project },
             Task::Hosted { run_type, payload, identity } => {
                 Self::Hosted { run_type, payload, identity }
             }

@@ -195,7 +195,8 @@ pub struct AuditRecord {
 /// The type of the event that tells how a run of this type ended.
 pub fn ended(run_type: runs::RunType, end: End) -> EventType {
     use runs::RunType::{
-        DeployProject, HealInstance, Hosted, RemoveProject, RestartProject, RunRunbook,
+        BuildImages, CheckImages, DeployProject, HealInstance, Hosted, PullImages, RemoveProject,
+        RestartProject, RunRunbook,
     };
     let went_well = matches!(end, End::Succeeded | End::PartiallySucceeded);
     match (run_type, end) {
@@ -209,6 +210,12 @@ pub fn ended(run_type: runs::RunType, end: End) -> EventType {
         (RemoveProject, _) => EventType::ProjectRemovalFailed,
         (RestartProject, _) if went_well => EventType::ProjectRestarted,
         (RestartProject, _) => EventType::ProjectRestartFailed,
+        (PullImages, _) if went_well => EventType::ImagesPulled,
+        (PullImages, _) => EventType::ImagesPullFailed,
+        (BuildImages, _) if went_well => EventType::ImagesBuilt,
+        (BuildImages, _) => EventType::ImagesBuildFailed,
+        (CheckImages, _) if went_well => EventType::ImagesChecked,
+        (CheckImages, _) => EventType::ImagesCheckFailed,
         (HealInstance, _) if went_well => EventType::InstanceHealed,
         (HealInstance, _) => EventType::InstanceHealFailed,
         (Hosted(_), _) if went_well => EventType::RunCompleted,
@@ -222,6 +229,9 @@ pub fn started(run_type: runs::RunType) -> EventType {
         runs::RunType::DeployProject => EventType::DeploymentStarted,
         runs::RunType::RemoveProject => EventType::ProjectRemovalStarted,
         runs::RunType::RestartProject => EventType::ProjectRestartStarted,
+        runs::RunType::PullImages => EventType::ImagesPullStarted,
+        runs::RunType::BuildImages => EventType::ImagesBuildStarted,
+        runs::RunType::CheckImages => EventType::ImagesCheckStarted,
         runs::RunType::HealInstance => EventType::InstanceHealStarted,
         // That a runbook starts is recorded with its acceptance, by whoever started it.
         runs::RunType::RunRunbook | runs::RunType::Hosted(_) => EventType::RunStarted,

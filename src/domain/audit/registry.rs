@@ -84,6 +84,25 @@ keyed! {
         /// A project's containers could not be restarted.
         ProjectRestartFailed = "project.restart_failed",
 
+        /// The agent is about to fetch images of a project.
+        ImagesPullStarted = "project_images.pull_started",
+        /// Images of a project were fetched, all or some.
+        ImagesPulled = "project_images.pulled",
+        /// Images of a project could not be fetched.
+        ImagesPullFailed = "project_images.pull_failed",
+        /// The agent is about to build images of a project.
+        ImagesBuildStarted = "project_images.build_started",
+        /// Images of a project were built, all or some.
+        ImagesBuilt = "project_images.built",
+        /// Images of a project could not be built.
+        ImagesBuildFailed = "project_images.build_failed",
+        /// The agent is about to ask registries for newer images.
+        ImagesCheckStarted = "project_images.check_started",
+        /// Registries were asked for newer images.
+        ImagesChecked = "project_images.checked",
+        /// Registries could not be asked.
+        ImagesCheckFailed = "project_images.check_failed",
+
         /// A hosted type was registered, or its definition changed.
         HostedTypeRegistered = "hosted_type.registered",
         /// A hosted type was removed: no run of it can be asked for.

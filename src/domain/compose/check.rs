@@ -24,6 +24,7 @@ pub(super) fn check(model: &Map, disabled: &BTreeSet<String>, problems: &mut Vec
             }
         }
     }
+    checker.container_names();
     checker.cycles();
 }
 
@@ -68,6 +69,14 @@ impl Checker<'_> {
             let required = fields.as_map().and_then(|fields| text(fields, "required"));
             if required != Some("false") || !self.disabled.contains(&dependency.text) {
                 self.dependency(name, dependency);
+            }
+        }
+        for port in items(service, "ports") {
+            let target = port.as_map().and_then(|map| text(map, "target"));
+            if target.is_none_or(|target| target.parse::<u16>() == Ok(0)) {
+                let message = format!("a port of service `{name}` has no number in the container");
+                let help = "name the port that the program listens to, from 1 to 65535".to_owned();
+                self.report(&port.mark, message, Some(help));
             }
         }
         for mount in items(service, "volumes") {
@@ -152,6 +161,7 @@ impl Checker<'_> {
                 self.report(&mark, message, None);
             }
         }
+        self.distinct_limits(name, service, deploy);
         let wanted = count(replicas).or_else(|| count(service.get("scale"))).unwrap_or(1);
         if let Some(node) = service.get("container_name").filter(|_| wanted > 1) {
             let message = format!("service `{name}` has `container_name` and {wanted} replicas");
@@ -176,6 +186,28 @@ impl Checker<'_> {
         {
             let both = "`dockerfile` and `dockerfile_inline` exclude each other";
             self.report(&node.mark, format!("service `{name}`: {both}"), None);
+        }
+    }
+
+    /// What is said twice must be said alike: as a key of the service and below `deploy`.
+    fn distinct_limits(&mut self, name: &str, service: &Map, deploy: Option<&Map>) {
+        const TWICE: [(&str, &str, &str); 4] = [
+            ("cpus", "limits", "cpus"),
+            ("mem_limit", "limits", "memory"),
+            ("pids_limit", "limits", "pids"),
+            ("mem_reservation", "reservations", "memory"),
+        ];
+        let resources = deploy.and_then(|deploy| deploy.get("resources")?.as_map());
+        for (own, kind, below) in TWICE {
+            let side = resources.and_then(|resources| resources.get(kind)?.as_map());
+            let (Some(node), Some(left)) = (service.get(own), text(service, own)) else { continue };
+            let Some(right) = side.and_then(|side| text(side, below)) else { continue };
+            if left != "0" && left != right {
+                let message = format!(
+                    "service `{name}`: `{own}` and `deploy.resources.{kind}.{below}` differ"
+                );
+                self.report(&node.mark, message, None);
+            }
         }
     }
 
@@ -209,6 +241,26 @@ impl Checker<'_> {
             let message =
                 format!("`{place}.{name}` needs exactly one of `{}`", sources.join("`, `"));
             self.report(&key.mark, message, None);
+        }
+    }
+
+    /// Names of containers are unique on an engine.
+    fn container_names(&mut self) {
+        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+        for (key, node) in section(self.model, "services") {
+            let Some(service) = node.as_map() else { continue };
+            let (Some(given), Some(name)) =
+                (service.get("container_name"), text(service, "container_name"))
+            else {
+                continue;
+            };
+            if let Some(owner) = owners.insert(name, &key.text) {
+                let message = format!(
+                    "services `{owner}` and `{}` have the same `container_name` `{name}`",
+                    key.text
+                );
+                self.report(&given.mark, message, Some("give each its own, or none".to_owned()));
+            }
         }
     }
 

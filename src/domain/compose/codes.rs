@@ -28,6 +28,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("compose.mount", "A mount is malformed"),
     ("compose.mount_option", "A mount option has no effect"),
     ("compose.name", "A name is malformed"),
+    ("compose.no_effect", "A key has no effect on one host"),
     ("compose.no_file", "There is no compose file"),
     ("compose.not_honoured", "A key cannot be deployed by this agent"),
     ("compose.old_form", "A key is written in an old form"),

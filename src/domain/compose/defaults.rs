@@ -8,6 +8,7 @@ use super::check;
 use super::interpolate::Variables;
 use super::keys::FILE_SHAPE;
 use super::load::{Halt, Loader, no_place};
+use super::no_effect;
 use super::read::{bare, quoted, require};
 use crate::base::yaml::{Key, Map, Mark, Node, Scalar, Value};
 
@@ -32,6 +33,7 @@ impl Loader<'_> {
         }
         check::check(&model, &disabled, &mut self.problems);
         self.stop_at_problems()?;
+        no_effect::warn(&model, &mut self.warnings);
         for (name, node) in
             model.get("services").and_then(Node::as_map).into_iter().flat_map(|m| &m.0)
         {

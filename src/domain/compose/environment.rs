@@ -20,6 +20,10 @@ impl Loader<'_> {
     ) -> Result<(), Halt> {
         if let Some(Value::Map(build)) = service.get_mut("build").map(|node| &mut node.value) {
             inherit(build, "args", variables);
+            // One that stays without a value leaves the Dockerfile its own.
+            if let Some(Value::Map(args)) = build.get_mut("args").map(|node| &mut node.value) {
+                args.0.retain(|(_, value)| !value.is_null());
+            }
         }
         inherit(service, "environment", variables);
         let mut values = Values::new();

@@ -7,7 +7,7 @@ use super::load::{Answer, Halt, Loader};
 use super::paths::{absolute, parent};
 use crate::base::yaml::{Map, Node, Value};
 
-const SECTIONS: [&str; 5] = ["services", "networks", "volumes", "secrets", "configs"];
+const SECTIONS: [&str; 6] = ["services", "networks", "volumes", "secrets", "configs", "models"];
 
 impl Loader<'_> {
     /// Loads what the model includes and adds it.

@@ -1,5 +1,5 @@
 //! Lists every key of a compose file with its kind, in the words of `schema`. Owns the tables; they
-//! follow the Compose Specification. Face: `FILE`, `FILE_SHAPE`, `SERVICE_SHAPE`. Never holds a key
+//! follow the Compose Specification, in the order in which Docker Compose prints them as YAML. Face: `FILE`, `FILE_SHAPE`, `SERVICE_SHAPE`. Never holds a key
 //! that Docker Compose does not know.
 
 use super::schema::Shape::{
@@ -60,33 +60,34 @@ static INCLUDE: Fields = Fields {
 
 /// One service.
 pub(super) static SERVICE: Fields = fields(&[
+    filled("profiles", TEXTS),
     filled("annotations", LABELS),
     present("attach", Flag),
-    filled("blkio_config", Object(&BLKIO)),
     filled("build", Shape::Short(Form::Build, &Object(&BUILD))),
+    filled("develop", Shape::OrNull(&Object(&DEVELOP))),
+    filled("blkio_config", Object(&BLKIO)),
     filled("cap_add", TEXTS),
     filled("cap_drop", TEXTS),
-    filled("cgroup", Shape::Word(&["host", "private"])),
     filled("cgroup_parent", Text),
-    always("command", Shape::OrNull(&Command)),
-    filled(
-        "configs",
-        List(&Shape::Short(Form::Reference, &Object(&REFERENCE)), Unique::Mounted("")),
-    ),
-    filled("container_name", Text),
+    filled("cgroup", Shape::Word(&["host", "private"])),
     filled("cpu_count", Integer),
     filled("cpu_percent", Float),
     filled("cpu_period", Integer),
     filled("cpu_quota", Integer),
     filled("cpu_rt_period", Integer),
     filled("cpu_rt_runtime", Integer),
-    filled("cpu_shares", Integer),
     filled("cpus", Float),
     filled("cpuset", Text),
+    filled("cpu_shares", Integer),
+    always("command", Shape::OrNull(&Command)),
+    filled(
+        "configs",
+        List(&Shape::Short(Form::Reference, &Object(&REFERENCE)), Unique::Mounted("")),
+    ),
+    filled("container_name", Text),
     filled("credential_spec", Object(&CREDENTIAL_SPEC)),
     filled("depends_on", Shape::Short(Form::DependsOn, &Map(&Object(&DEPENDENCY)))),
     filled("deploy", Shape::OrNull(&Object(&DEPLOY))),
-    filled("develop", Shape::OrNull(&Object(&DEVELOP))),
     filled("device_cgroup_rules", DISTINCT_TEXTS),
     filled("devices", List(&Shape::Short(Form::Device, &Object(&DEVICE)), Unique::Target)),
     filled("dns", ONE_OR_MORE),
@@ -94,29 +95,30 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("dns_search", ONE_OR_MORE),
     filled("domainname", Text),
     always("entrypoint", Shape::OrNull(&Command)),
-    never("env_file", Shape::Short(Form::EnvFile, &List(&Object(&ENV_FILE), Unique::Path))),
+    filled("provider", Object(&PROVIDER)),
     filled("environment", Pairs(Unset::Inherit)),
+    never("env_file", Shape::Short(Form::EnvFile, &List(&Object(&ENV_FILE), Unique::Path))),
     filled("expose", LOOSE_TEXTS),
     never("extends", Shape::Short(Form::Extends, &Object(&EXTENDS))),
     filled("external_links", DISTINCT_TEXTS),
     filled("extra_hosts", Shape::Hosts),
-    filled("gpus", Shape::Short(Form::Gpus, &List(&Object(&GPU_REQUEST), Unique::No))),
     filled("group_add", List(&Shape::Loose, Unique::Distinct)),
-    filled("healthcheck", Object(&HEALTHCHECK)),
+    filled("gpus", Shape::Short(Form::Gpus, &List(&Object(&GPU_REQUEST), Unique::No))),
     filled("hostname", Text),
+    filled("healthcheck", Object(&HEALTHCHECK)),
     filled("image", Text),
     present("init", Flag),
     filled("ipc", Text),
     filled("isolation", Text),
-    never("label_file", Shape::Short(Form::OneOrMore, &List(&Shape::Path, Unique::Text))),
     filled("labels", LABELS),
+    never("label_file", Shape::Short(Form::OneOrMore, &List(&Shape::Path, Unique::Text))),
     filled("links", TEXTS),
     filled("logging", Object(&LOGGING)),
-    filled("mac_address", Text),
     filled("mem_limit", Bytes),
     filled("mem_reservation", Bytes),
-    filled("mem_swappiness", Bytes),
     filled("memswap_limit", Bytes),
+    filled("mem_swappiness", Bytes),
+    filled("mac_address", Text),
     filled("models", Shape::Short(Form::Networks, &Map(&Object(&MODEL_USE)))),
     filled("network_mode", Text),
     filled("networks", Shape::Short(Form::Networks, &Map(&Object(&ATTACHMENT)))),
@@ -126,11 +128,7 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("pids_limit", Integer),
     filled("platform", Text),
     filled("ports", Shape::Short(Form::Ports, &List(&Object(&PORT), Unique::Port))),
-    filled("post_start", List(&Object(&HOOK), Unique::No)),
-    filled("pre_stop", List(&Object(&HOOK), Unique::No)),
     filled("privileged", Flag),
-    filled("profiles", TEXTS),
-    filled("provider", Object(&PROVIDER)),
     filled("pull_policy", Shape::PullPolicy),
     filled("read_only", Flag),
     filled("restart", Text),
@@ -159,6 +157,8 @@ pub(super) static SERVICE: Fields = fields(&[
     filled("volumes", List(&Shape::Short(Form::Mount, &Object(&MOUNT)), Unique::Target)),
     filled("volumes_from", DISTINCT_TEXTS),
     filled("working_dir", Text),
+    filled("post_start", List(&Object(&HOOK), Unique::No)),
+    filled("pre_stop", List(&Object(&HOOK), Unique::No)),
 ]);
 
 /// Every key that a service may have, extensions aside.
@@ -174,7 +174,7 @@ static PROVIDER: Fields =
 const ULIMITS: Shape = Map(&Shape::Short(Form::Ulimit, &Object(&ULIMIT)));
 
 static ULIMIT: Fields = Fields {
-    known: &[filled("hard", Integer), filled("soft", Integer)],
+    known: &[filled("soft", Integer), filled("hard", Integer)],
     required: &["hard", "soft"],
 };
 
@@ -192,31 +192,31 @@ static BLKIO_WEIGHT: Fields =
 static BLKIO_RATE: Fields = fields(&[named("path", "Path", Text), named("rate", "Rate", Bytes)]);
 
 static BUILD: Fields = fields(&[
-    filled("additional_contexts", Pairs(Unset::Empty)),
-    filled("args", Pairs(Unset::Inherit)),
-    filled("cache_from", MANY_TEXTS),
-    filled("cache_to", MANY_TEXTS),
     filled("context", Shape::Context),
     filled("dockerfile", Text),
     filled("dockerfile_inline", Text),
     filled("entitlements", MANY_TEXTS),
+    filled("args", Pairs(Unset::Inherit)),
+    filled("ssh", Shape::Short(Form::Ssh, &LOOSE_TEXTS)),
+    filled("labels", LABELS),
+    filled("cache_from", MANY_TEXTS),
+    filled("cache_to", MANY_TEXTS),
+    filled("no_cache", Flag),
+    filled("additional_contexts", Pairs(Unset::Empty)),
+    filled("pull", Flag),
     filled("extra_hosts", Shape::Hosts),
     filled("isolation", Text),
-    filled("labels", LABELS),
     filled("network", Text),
-    filled("no_cache", Flag),
-    filled("platforms", MANY_TEXTS),
-    filled("privileged", Flag),
-    filled("pull", Flag),
+    filled("target", Text),
     filled(
         "secrets",
         List(&Shape::Short(Form::Reference, &Object(&REFERENCE)), Unique::Mounted("")),
     ),
     filled("shm_size", Bytes),
-    filled("ssh", Shape::Short(Form::Ssh, &LOOSE_TEXTS)),
     filled("tags", TEXTS),
-    filled("target", Text),
     filled("ulimits", ULIMITS),
+    filled("platforms", MANY_TEXTS),
+    filled("privileged", Flag),
 ]);
 
 static REFERENCE: Fields = Fields {
@@ -315,11 +315,11 @@ static DEVELOP: Fields = fields(&[filled("watch", List(&Object(&WATCH), Unique::
 
 static WATCH: Fields = Fields {
     known: &[
+        filled("path", Shape::Path),
         filled("action", Shape::Word(&["rebuild", "sync", "restart", "sync+restart", "sync+exec"])),
+        filled("target", Text),
         always("exec", Object(&HOOK)),
         filled("ignore", ONE_OR_MORE),
-        filled("path", Shape::Path),
-        filled("target", Text),
     ],
     required: &["path", "action"],
 };
@@ -362,13 +362,13 @@ static HEALTHCHECK: Fields = fields(&[
 static LOGGING: Fields = fields(&[filled("driver", Text), filled("options", OPTIONS)]);
 
 static ATTACHMENT: Fields = fields(&[
+    filled("priority", Integer),
     filled("aliases", TEXTS),
-    filled("driver_opts", OPTIONS),
     filled("ipv4_address", Text),
     filled("ipv6_address", Text),
     filled("link_local_ips", TEXTS),
     filled("mac_address", Text),
-    filled("priority", Integer),
+    filled("driver_opts", OPTIONS),
 ]);
 
 static PORT: Fields = Fields {

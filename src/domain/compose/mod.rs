@@ -1,6 +1,7 @@
 //! Turns compose files into one project. Owns the Compose Specification: interpolation, merging,
-//! short forms, `extends`, `include`, profiles, defaults. Face: `load`, `canonical`, `lower`,
-//! `Bundle`, `Project`. Never opens a file: it says what it needs, and the caller brings it.
+//! short forms, `extends`, `include`, profiles, defaults. Face: `load`, `canonical`,
+//! `canonical_yaml`, `lower`, `Bundle`, `Project`. Never opens a file: it says what it needs, and
+//! the caller brings it.
 
 mod bundle;
 mod check;
@@ -17,9 +18,11 @@ mod keys;
 mod load;
 mod lower;
 mod merge;
+mod no_effect;
 mod paths;
 mod ports;
 mod print;
+mod print_yaml;
 mod project;
 mod read;
 mod schema;
@@ -34,4 +37,5 @@ pub use keys::service_keys;
 pub use load::{Answer, Files, Loaded, Options, PROJECT_NAMES, is_project_name, load};
 pub use lower::{Inputs, lower};
 pub use print::canonical;
+pub use print_yaml::canonical_yaml;
 pub use project::{LocalContext, Project};

@@ -27,7 +27,12 @@ pub fn canonical(project: &Project) -> JsonValue {
     JsonValue::Object(file)
 }
 
-fn field_value(node: Option<&Node>, shape: &'static Shape, show: Show) -> Option<JsonValue> {
+/// What is shown of a key; `None` when it is not.
+pub(super) fn field_value(
+    node: Option<&Node>,
+    shape: &'static Shape,
+    show: Show,
+) -> Option<JsonValue> {
     match (show, node) {
         (Show::Never, _) | (Show::Filled | Show::Present | Show::As(_), None) => None,
         (Show::Always, None) => Some(absent(shape)),
@@ -74,7 +79,8 @@ fn is_empty(value: &JsonValue, shape: &Shape) -> bool {
     }
 }
 
-fn print(node: &Node, shape: &'static Shape) -> JsonValue {
+/// A value as JSON.
+pub(super) fn print(node: &Node, shape: &'static Shape) -> JsonValue {
     match (shape, &node.value) {
         (Shape::Short(_, inner) | Shape::OrNull(inner), _) => print(node, inner),
         (Shape::Object(fields), Value::Map(map)) => {

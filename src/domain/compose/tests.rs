@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+mod hooks;
+mod lowering;
 mod schema;
 mod spelling;
+mod yaml_form;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -446,37 +449,6 @@ configs: {c: {file: ./c.txt}}
     assert_eq!(db.network_mode, NetworkMode::Host);
     assert_eq!(db.healthcheck.as_ref().unwrap().probe, HealthProbe::Exec(vec!["ok".to_owned()]));
     assert_eq!(spec.networks["front"].ipam.as_ref().unwrap().pools.len(), 1);
-}
-
-#[test]
-fn lowering_refuses_every_key_it_cannot_honour() {
-    let text = "
-services:
-  web:
-    image: i
-    x-own: fine
-    develop: {watch: [{path: ., action: rebuild}]}
-    gpus: all
-    deploy:
-      placement: {}
-      endpoint_mode: vip
-    secrets: [s]
-secrets: {s: {file: none.txt}}
-";
-    let problems = case(&[("compose.yaml", text)]).lower().unwrap_err();
-    assert_eq!(
-        first_lines(&problems),
-        [
-            "compose.yaml:12:14: `secrets.s` has no content: there is no file `/p/none.txt`",
-            "compose.yaml:10:7: `services.web.deploy.endpoint_mode` cannot be honoured: it places \
-         containers on a cluster, and there is one host",
-            "compose.yaml:6:5: `services.web.develop` cannot be honoured: files are watched by a \
-         development session, not by a deployment",
-            "compose.yaml:7:5: `services.web.gpus` cannot be honoured: devices cannot be requested \
-             by \
-         capability",
-        ]
-    );
 }
 
 #[test]

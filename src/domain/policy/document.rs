@@ -539,7 +539,16 @@ fn age_of(container: &ContainerFacts, now: Option<Timestamp>) -> Value {
 
 fn image(subject: &Subject<'_>) -> Value {
     let Some(it) = subject.image else { return absent(IMAGE) };
-    let ImageFacts { id, tags, digests, defaults, platform, size_bytes, created_at } = it;
+    let ImageFacts {
+        id,
+        tags,
+        digests,
+        defaults,
+        platform,
+        size_bytes,
+        created_at,
+        last_tagged_at: _,
+    } = it;
     let list = |list: &Option<Vec<String>>| list.as_ref().map_or(Value::Null, texts);
     let names: BTreeSet<&String> = defaults.environment.keys().collect();
     let check = defaults.healthcheck.as_ref();

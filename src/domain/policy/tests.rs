@@ -33,6 +33,7 @@ fn health(probe: HealthProbe) -> Option<Healthcheck> {
 
 fn image(change: impl FnOnce(&mut ServiceSpec)) -> ImageFacts {
     ImageFacts {
+        last_tagged_at: None,
         id: "sha256:1".to_owned(),
         tags: Vec::new(),
         digests: Vec::new(),

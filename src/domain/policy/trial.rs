@@ -196,6 +196,7 @@ fn image(node: &Node, place: &Location) -> Result<ImageFacts, Diagnostics> {
         ..defaults
     };
     Ok(ImageFacts {
+        last_tagged_at: None,
         id: format!("sha256:{}", "0".repeat(64)),
         tags: Vec::new(),
         digests: Vec::new(),

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Timestamp;
+
 /// Why a step is needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "code")]
@@ -32,6 +34,13 @@ pub enum Cause {
     ContextChanged,
     /// `pull_policy: always`.
     PullAlways,
+    /// `pull_policy: daily` and its kin, and the last time is long ago.
+    PullDue {
+        /// How old it may be, in seconds.
+        seconds: u64,
+        /// When it was pulled last, as far as is known.
+        last: Option<Timestamp>,
+    },
     /// The network's declaration differs from the network.
     NetworkChanged {
         /// Its name.
@@ -102,6 +111,8 @@ pub enum Cause {
         /// That service.
         service: String,
     },
+    /// It was started, and not all hooks of that start have ended.
+    HooksDue,
     /// A dependent must not start before.
     Awaited,
     /// A file that the agent mounts into the container is not where it was written.
@@ -121,6 +132,7 @@ impl Cause {
             Self::ImageChanged { .. } => "image_changed",
             Self::ContextChanged => "context_changed",
             Self::PullAlways => "pull_always",
+            Self::PullDue { .. } => "pull_due",
             Self::NetworkChanged { .. } => "network_changed",
             Self::VolumeChanged { .. } => "volume_changed",
             Self::NetworkDoubled { .. } => "network_doubled",
@@ -139,6 +151,7 @@ impl Cause {
             Self::Unusable => "unusable",
             Self::Orphaned => "orphaned",
             Self::DependencyReplaced { .. } => "dependency_replaced",
+            Self::HooksDue => "hooks_due",
             Self::Awaited => "awaited",
             Self::FilesMissing => "files_missing",
             Self::Requested => "requested",
@@ -158,6 +171,13 @@ impl fmt::Display for Cause {
             }
             Self::ContextChanged => f.write_str("no image was built from these files yet"),
             Self::PullAlways => f.write_str("pull_policy is always"),
+            Self::PullDue { seconds, last: Some(last) } => {
+                write!(f, "pull_policy is every {}, and it was pulled at {last:.0}", time(*seconds))
+            }
+            Self::PullDue { seconds, last: None } => {
+                let time = time(*seconds);
+                write!(f, "pull_policy is every {time}, and nobody knows when it was pulled")
+            }
             Self::NetworkChanged { network, fields } => {
                 write!(f, "network {network} changed: {}", Fields(fields))
             }
@@ -186,11 +206,19 @@ impl fmt::Display for Cause {
             Self::Unusable => f.write_str("left behind by a removal that failed"),
             Self::Orphaned => f.write_str("its service is not declared any more"),
             Self::DependencyReplaced { service } => write!(f, "{service} was replaced"),
+            Self::HooksDue => f.write_str("started, and not all its hooks have ended"),
             Self::Awaited => f.write_str("others wait for it"),
             Self::FilesMissing => f.write_str("not on this host yet"),
             Self::Requested => f.write_str("requested"),
         }
     }
+}
+
+/// `12h`, `1d`, `90s`.
+fn time(seconds: u64) -> String {
+    let units = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
+    let whole = units.iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
 /// A list of names that stays one readable line however much changed.

@@ -394,6 +394,7 @@ fn of_container(step: &Step) -> Option<(&Instance, u8, ChangeKind)> {
         Action::ConnectNetwork { container, .. } | Action::DisconnectNetwork { container, .. } => {
             (&container.instance, 8, ChangeKind::Connect)
         }
+        Action::RunHook { container, .. } => (&container.instance, 9, ChangeKind::Start),
         _ => return None,
     })
 }

@@ -10,6 +10,8 @@ use super::{Action, Cause, FieldChange, Notice, Plan, Step, StepId};
 pub(super) struct Drafted(usize);
 
 struct Entry {
+    /// Among steps that may begin, the lowest comes first.
+    rank: (usize, i32),
     action: Action,
     subject: String,
     cause: Cause,
@@ -34,7 +36,8 @@ impl Draft {
         cause: Cause,
     ) -> Drafted {
         let (needs, after) = (BTreeSet::new(), BTreeSet::new());
-        self.entries.push(Entry { action, subject: subject.into(), cause, needs, after });
+        let (rank, subject) = ((self.entries.len(), 0), subject.into());
+        self.entries.push(Entry { rank, action, subject, cause, needs, after });
         Drafted(self.entries.len() - 1)
     }
 
@@ -53,6 +56,52 @@ impl Draft {
         if step != before && !self.waits_for(before, step) {
             self.need(step, [before]);
         }
+    }
+
+    /// The steps by now: what each does, to what and why.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (Drafted, &Action, &str, &Cause)> {
+        let entries = self.entries.iter().enumerate();
+        entries.map(|(n, step)| (Drafted(n), &step.action, step.subject.as_str(), &step.cause))
+    }
+
+    /// `chain` comes right after `step`, one after the other: who waits for the step waits for the
+    /// last of the chain.
+    pub(super) fn put_behind(&mut self, step: Drafted, chain: &[Drafted]) {
+        let Some(last) = chain.last() else { return };
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if chain.contains(&Drafted(index)) {
+                continue;
+            }
+            for waited_for in [&mut entry.needs, &mut entry.after] {
+                if waited_for.remove(&step) {
+                    waited_for.insert(*last);
+                }
+            }
+        }
+        let (anchor, _) = self.entries[step.0].rank;
+        let mut before = step;
+        for (place, link) in (1..).zip(chain) {
+            self.entries[link.0].rank = (anchor, place);
+            self.need(*link, [before]);
+            before = *link;
+        }
+    }
+
+    /// `chain` comes right before `step`, one after the other: it begins when the step could, and
+    /// the step begins when the chain has ended, well or not.
+    pub(super) fn put_in_front(&mut self, step: Drafted, chain: &[Drafted]) {
+        let (Some(first), Some(last)) = (chain.first(), chain.last()) else { return };
+        let (anchor, _) = self.entries[step.0].rank;
+        let waits_for = (self.entries[step.0].needs.clone(), self.entries[step.0].after.clone());
+        (self.entries[first.0].needs, self.entries[first.0].after) = waits_for;
+        for (place, link) in (1..).zip(chain.iter().rev()) {
+            self.entries[link.0].rank = (anchor, -place);
+        }
+        for pair in chain.windows(2) {
+            self.need(pair[1], [pair[0]]);
+        }
+        // What the step itself needs it goes on needing: a chain is skipped as well when that fails.
+        self.follow(step, [*last]);
     }
 
     /// Something worth knowing.
@@ -145,15 +194,16 @@ impl Draft {
                 dependents[before.0].push(index);
             }
         }
-        let is_free = |index: &usize| waiting[*index] == 0;
-        let mut free: BTreeSet<usize> = (0..self.entries.len()).filter(is_free).collect();
+        let ranked = |index: usize| (self.entries[index].rank, index);
+        let free = (0..self.entries.len()).filter(|index| waiting[*index] == 0);
+        let mut free: BTreeSet<_> = free.map(ranked).collect();
         let mut order = Vec::with_capacity(self.entries.len());
-        while let Some(index) = free.pop_first() {
+        while let Some((_, index)) = free.pop_first() {
             order.push(Drafted(index));
             for &dependent in &dependents[index] {
                 waiting[dependent] -= 1;
                 if waiting[dependent] == 0 {
-                    free.insert(dependent);
+                    free.insert(ranked(dependent));
                 }
             }
         }

@@ -1,9 +1,12 @@
 //! Decides which images are built or pulled. Owns that rule. Face: `image_need`. Never fetches an
 //! image that no container is made from, unless the service says so.
 
+use std::time::Duration;
+
 use super::judge::is_built_from;
 use super::naming::image_reference;
 use super::{Action, Cause, Contract, Observed, PlanError, PlanOptions, Trigger};
+use crate::base::time::between;
 use crate::facts::{ContainerFacts, ImageFacts, ProjectSpec, PullPolicy, ServiceUnit};
 
 /// What is to be done for the image of a service.
@@ -52,6 +55,16 @@ pub(super) fn image_need(
     match (subject.unit.pull_policy, found) {
         (PullPolicy::Always, Some(_)) if options.trigger == Trigger::Explicit => {
             Ok(fetch(Cause::PullAlways))
+        }
+        (PullPolicy::Every { seconds }, Some(found)) if options.trigger == Trigger::Explicit => {
+            let last = options.last_pulls.get(&image).copied().max(found.last_tagged_at);
+            let is_fresh = last
+                .zip(options.now)
+                .is_some_and(|(last, now)| between(last, now) < Duration::from_secs(seconds));
+            match is_fresh {
+                true => Ok(ImageNeed::Nothing),
+                false => Ok(fetch(Cause::PullDue { seconds, last })),
+            }
         }
         (_, Some(_)) => Ok(ImageNeed::Nothing),
         _ if !subject.is_used => Ok(ImageNeed::Nothing),

@@ -2,15 +2,15 @@
 //! the property tests. Face: `World`. Never forgives: a step that a real engine would refuse
 //! panics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::naming::replacement_name;
 use super::*;
 use crate::base::{HashKey, Timestamp};
 use crate::facts::{
-    Condition, ContainerFacts, ContainerState, Health, ImageFacts, Instance, LiveSettings,
-    MountKind, NetworkAddress, NetworkFacts, NetworkMode, ProjectSpec, ServiceSpec, VolumeFacts,
-    labels,
+    Condition, ContainerFacts, ContainerState, Health, HookKind, ImageFacts, Instance,
+    LiveSettings, MountKind, NetworkAddress, NetworkFacts, NetworkMode, ProjectSpec, ServiceSpec,
+    VolumeFacts, labels,
 };
 
 pub(super) fn key() -> HashKey {
@@ -25,6 +25,10 @@ pub(super) struct World {
     pub(super) one_shots: BTreeSet<String>,
     /// With what status programs end that are asked to stop.
     pub(super) stop_status: i64,
+    /// The next hook of each start, by container.
+    pub(super) due: BTreeMap<String, usize>,
+    /// How many hooks were executed for the stop that comes, by container.
+    prepared: BTreeMap<String, usize>,
     ticks: i64,
 }
 
@@ -42,6 +46,7 @@ impl World {
     pub(super) fn add_image(&mut self, reference: &str) {
         let id = format!("sha256:{:064x}", self.tick());
         let image = ImageFacts {
+            last_tagged_at: None,
             id,
             tags: vec![reference.to_owned()],
             digests: vec![],
@@ -58,6 +63,7 @@ impl World {
         let mut done = Vec::new();
         let mut options = options.clone();
         for _round in 0..4 {
+            options.hooks_due = self.due.clone();
             let made = plan(desired, &self.observed, &options, &key()).expect("a plan");
             if made.is_empty() {
                 return done;
@@ -155,12 +161,35 @@ impl World {
             }
             Action::StopContainer { container } => {
                 let status = self.stop_status;
+                self.assert_is_prepared(desired, container, step);
                 let found = self.find(desired, container);
                 found.state = ContainerState::Exited;
                 found.exit_code = status;
             }
             Action::StartContainer { container } | Action::RestartContainer { container } => {
+                if matches!(step.action, Action::RestartContainer { .. }) {
+                    self.assert_is_prepared(desired, container, step);
+                }
                 self.start(desired, container);
+                let id = self.find(desired, container).id.clone();
+                if step.cause != Cause::ReplacementFailed {
+                    self.due.insert(id, 0);
+                }
+            }
+            Action::RunHook { container, hook, index } => {
+                let found = self.find(desired, container);
+                assert_eq!(found.state, ContainerState::Running, "{} runs a hook", found.name);
+                let id = found.id.clone();
+                let unit = &desired.services[&container.instance.service];
+                assert!(*index < unit.hooks(*hook).len());
+                match hook {
+                    HookKind::PostStart => {
+                        assert_eq!(self.due.insert(id, index + 1), Some(*index), "one by one");
+                    }
+                    HookKind::PreStop => {
+                        self.prepared.insert(id, index + 1);
+                    }
+                }
             }
             Action::UnpauseContainer { container } => {
                 let found = self.find(desired, container);
@@ -171,6 +200,20 @@ impl World {
                 self.check(desired, container, *condition);
             }
             Action::Pause { .. } => {}
+        }
+    }
+
+    /// Nobody stops what runs and has hooks without executing them first.
+    fn assert_is_prepared(&mut self, desired: &ProjectSpec, target: &Target, step: &Step) {
+        let found = self.find(desired, target);
+        let (id, runs) = (found.id.clone(), found.state == ContainerState::Running);
+        let prepared = self.prepared.remove(&id).unwrap_or(0);
+        if let Some(unit) = desired.services.get(&target.instance.service)
+            && runs
+            && step.cause != Cause::ReplacementFailed
+        {
+            // More, when somebody changed their mind since.
+            assert!(prepared >= unit.pre_stop.len(), "{} is stopped", step.subject);
         }
     }
 
@@ -211,7 +254,7 @@ impl World {
     fn create(&mut self, desired: &ProjectSpec, instance: &Instance, replaces: Option<&str>) {
         let unit = &desired.services[&instance.service];
         let mut name = container_name(unit, instance);
-        let mut anonymous_volumes = std::collections::BTreeMap::new();
+        let mut anonymous_volumes = BTreeMap::new();
         if let Some(id) = replaces {
             name = replacement_name(id, &name);
             // It may have gone before, with a volume that is made anew.
@@ -309,6 +352,6 @@ pub(super) fn is_up(container: &ContainerFacts) -> bool {
     )
 }
 
-fn owned_by(project: &str) -> std::collections::BTreeMap<String, String> {
+fn owned_by(project: &str) -> BTreeMap<String, String> {
     [(labels::COMPOSE_PROJECT.to_owned(), project.to_owned())].into()
 }

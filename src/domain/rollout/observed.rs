@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Contract;
-use crate::base::Digest;
 use crate::base::keyed::keyed;
+use crate::base::{Digest, Timestamp};
 use crate::facts::{ContainerFacts, ImageFacts, NetworkFacts, VolumeFacts};
 
 /// Everything a plan depends on, read in one bounded set of calls.
@@ -85,12 +85,19 @@ pub struct PlanOptions {
     pub wait_healthy: bool,
     /// Services that exist but whose profile is not active: neither wanted nor orphans.
     pub inactive_services: BTreeSet<String>,
+    /// When it is planned; none where nobody asks for what is due.
+    pub now: Option<Timestamp>,
+    /// When images were pulled last, by name, as far as is known.
+    pub last_pulls: BTreeMap<String, Timestamp>,
     /// Images built or pulled since the run began: they are not fetched again.
     pub fresh_images: BTreeSet<String>,
     /// Containers made since the run began, by id: they are not replaced for `force_recreate`.
     pub fresh_containers: BTreeSet<String>,
     /// Containers of which this run found that they do not come to be as they have to, by id.
     pub given_up: BTreeSet<String>,
+    /// Containers that this run started and whose `post_start` hooks have not all ended, by id: the
+    /// index of the first one.
+    pub hooks_due: BTreeMap<String, usize>,
     /// Replacements that failed by themselves and were taken back, by service: what
     /// [`Contract::attempt`] says of them. The agent does not try them again by itself.
     pub failed_attempts: BTreeMap<String, Digest>,
@@ -110,9 +117,12 @@ impl PlanOptions {
             rebuild: false,
             wait_healthy: true,
             inactive_services: BTreeSet::new(),
+            now: None,
+            last_pulls: BTreeMap::new(),
             fresh_images: BTreeSet::new(),
             fresh_containers: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            hooks_due: BTreeMap::new(),
             failed_attempts: BTreeMap::new(),
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cause, FieldChange};
 use crate::base::{CanonicalError, Digest, canonical};
-use crate::facts::{Condition, Instance};
+use crate::facts::{Condition, HookKind, Instance};
 
 /// What has to be done to make a project as declared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +172,15 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "is_zero")]
         steady_seconds: u64,
     },
+    /// Executes a command that is hooked to the start or stop of a container.
+    RunHook {
+        /// The container.
+        container: Target,
+        /// Which of the service's lists it stands in.
+        hook: HookKind,
+        /// Its place in that list, from 0.
+        index: usize,
+    },
     /// Lets time pass between one replacement and the next.
     Pause {
         /// How much, in seconds.
@@ -218,6 +227,8 @@ impl Action {
             Self::RemoveContainer { .. } => "remove container",
             Self::AdoptContainer { .. } => "adopt",
             Self::Pause { .. } => "pause before",
+            Self::RunHook { hook: HookKind::PostStart, .. } => "run post_start of",
+            Self::RunHook { hook: HookKind::PreStop, .. } => "run pre_stop of",
             Self::WaitFor { condition: Condition::ServiceStarted, .. } => "wait until running",
             Self::WaitFor { condition: Condition::ServiceHealthy, .. } => "wait until healthy",
             Self::WaitFor { condition: Condition::ServiceCompletedSuccessfully, .. } => {
@@ -245,6 +256,7 @@ impl Action {
             Self::RestartContainer { .. } | Self::WaitFor { .. } | Self::Pause { .. } => {
                 "nothing to undo"
             }
+            Self::RunHook { .. } => "what the command did stays done",
             Self::UnpauseContainer { .. } => "pause it",
             Self::UpdateContainer { .. } => {
                 "apply the former revision; a limit that was not there \
@@ -274,6 +286,29 @@ impl Action {
     pub fn provides_image(&self) -> bool {
         matches!(self, Self::BuildImage { .. } | Self::PullImage { .. })
     }
+
+    /// Does what follows go on when it fails? Nothing may keep a container from being stopped.
+    pub fn may_fail(&self) -> bool {
+        matches!(self, Self::RunHook { hook: HookKind::PreStop, .. })
+    }
+
+    /// What names it among the steps of a run, over all attempts.
+    pub fn key(&self, subject: &str) -> String {
+        match self {
+            Self::RunHook { hook, index, .. } => format!("run_{}[{index}]:{subject}", hook.key()),
+            _ => format!("{}:{subject}", self.title().replace(' ', "_")),
+        }
+    }
+
+    /// The same for people.
+    pub fn described(&self, subject: &str) -> String {
+        match self {
+            Self::RunHook { hook, index, .. } => {
+                format!("run {}[{index}] of {subject}", hook.key())
+            }
+            _ => format!("{} {subject}", self.title()),
+        }
+    }
 }
 
 /// Something worth knowing that no step changes.
@@ -289,9 +324,9 @@ pub struct Notice {
 
 impl Step {
     /// Does it only ask a registry whether its image is still the same? `pull_policy: always` does
-    /// so at every `up`, and only a new image is a change.
+    /// so at every `up`, `daily` and its kin when the last time is long ago, and only a new image is a change.
     pub fn only_asks(&self) -> bool {
-        self.cause == Cause::PullAlways
+        matches!(self.cause, Cause::PullAlways | Cause::PullDue { .. })
     }
 
     /// Does it change something on the engine, as far as is known before?
@@ -401,11 +436,11 @@ impl Widths {
 }
 
 fn what(step: &Step) -> String {
-    let (title, subject) = (step.action.title(), &step.subject);
+    let told = step.action.described(&step.subject);
     match &step.action {
-        Action::ConnectNetwork { network, .. } => format!("{title} {subject} to {network}"),
-        Action::DisconnectNetwork { network, .. } => format!("{title} {subject} from {network}"),
-        Action::RenameContainer { name, .. } => format!("{title} {subject} to {name}"),
-        _ => format!("{title} {subject}"),
+        Action::ConnectNetwork { network, .. } => format!("{told} to {network}"),
+        Action::DisconnectNetwork { network, .. } => format!("{told} from {network}"),
+        Action::RenameContainer { name, .. } => format!("{told} to {name}"),
+        _ => told,
     }
 }

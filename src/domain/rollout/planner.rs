@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::drafting::{Draft, Drafted};
 use super::graph;
+use super::hooks;
 use super::images::{ImageNeed, Subject, image_need};
 use super::judge::{Judge, Judged};
 use super::naming::image_reference;
@@ -81,6 +82,7 @@ pub fn plan(
     }
     planner.settle_names();
     planner.settle_ports();
+    hooks::insert(&mut planner.draft, desired, observed);
     errors.append(&mut planner.errors);
     if errors.is_empty() {
         Ok(planner.draft.finish(&desired.name))

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::drafting::{Draft, Drafted};
 use super::graph;
+use super::hooks;
 use super::naming::image_reference;
 use super::planner::{belongs_to, existing};
 use super::{Action, Cause, Observed, Plan};
@@ -44,6 +45,7 @@ pub fn plan_removal(desired: &ProjectSpec, observed: &Observed, options: Removal
     if options.built_images {
         removal.images(&removed);
     }
+    hooks::insert(&mut removal.draft, desired, observed);
     removal.draft.finish(&desired.name)
 }
 

@@ -81,6 +81,7 @@ fn exclusive(unit: &ServiceUnit, old: &ContainerFacts) -> Option<&'static str> {
         (has_pinned, "a fixed address"),
         (is_shared_stack, "the network of others"),
         (!spec.security.devices.is_empty(), "a device"),
+        (!spec.security.device_requests.is_empty(), "a device"),
     ]
     .into_iter()
     .find_map(|(holds, what)| holds.then_some(what))

@@ -5,11 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::drafting::{Draft, Drafted};
 use super::graph;
+use super::hooks;
 use super::planner::existing;
 use super::{Action, Cause, Observed, Plan, PlanError, PlanErrors, refuse_other_agents};
+use crate::base::Timestamp;
 use crate::facts::{ContainerFacts, ContainerState, ProjectSpec, RestartPolicy};
 
-/// The steps that restart the given services, or all.
+/// What is restarted.
+#[derive(Debug, Clone, Default)]
+pub struct RestartOptions {
+    /// Only these services; `None` is all.
+    pub services: Option<BTreeSet<String>>,
+    /// What was started since has been restarted, whoever did it; so the plan becomes empty, and
+    /// neither a lost answer nor a crash makes a container restart twice.
+    pub since: Option<Timestamp>,
+    /// Containers that this run started and whose `post_start` hooks have not all ended, by id: the
+    /// index of the first one.
+    pub hooks_due: BTreeMap<String, usize>,
+}
+
+/// The steps that restart the asked services.
 ///
 /// # Errors
 /// A service that the project does not declare, services that wait for each other, or containers
@@ -17,8 +32,9 @@ use crate::facts::{ContainerFacts, ContainerState, ProjectSpec, RestartPolicy};
 pub fn plan_restart(
     desired: &ProjectSpec,
     observed: &Observed,
-    services: Option<&BTreeSet<String>>,
+    options: &RestartOptions,
 ) -> Result<Plan, PlanErrors> {
+    let services = options.services.as_ref();
     let unknown = services.into_iter().flatten().filter(|s| !desired.services.contains_key(*s));
     let errors: Vec<_> =
         unknown.map(|service| PlanError::UnknownService { service: service.clone() }).collect();
@@ -47,6 +63,18 @@ pub fn plan_restart(
             if !is_meant {
                 continue;
             }
+            let target = existing(container, instance);
+            let started = container.started_at;
+            if options.since.zip(started).is_some_and(|(since, started)| started >= since) {
+                let first = options.hooks_due.get(&container.id).copied();
+                let first = first.filter(|_| container.state == ContainerState::Running);
+                let due = first.zip(desired.services.get(service));
+                let rest = due.and_then(|(first, unit)| {
+                    hooks::rest(&mut draft, (unit, first), &target, &container.name)
+                });
+                restarted.entry(service).or_default().extend(rest);
+                continue;
+            }
             if !observed.is_ours(container) {
                 draft.notice("not_adopted", &container.name, "made by somebody else; left alone");
                 continue;
@@ -55,12 +83,13 @@ pub fn plan_restart(
                 draft.notice("done", &container.name, "its work is done; name it to repeat it");
                 continue;
             }
-            let action = Action::RestartContainer { container: existing(container, instance) };
+            let action = Action::RestartContainer { container: target };
             let step = draft.add(action, container.name.clone(), Cause::Requested);
             draft.need(step, before.iter().copied());
             restarted.entry(service).or_default().push(step);
         }
     }
+    hooks::insert(&mut draft, desired, observed);
     Ok(draft.finish(&desired.name))
 }
 

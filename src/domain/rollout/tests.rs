@@ -2,6 +2,7 @@
 //! projects, crashes and perturbations.
 
 mod causes;
+mod hooks;
 mod in_place;
 mod layering;
 mod owning;
@@ -15,8 +16,8 @@ use std::collections::BTreeMap;
 use super::model::{World, key};
 use super::*;
 use crate::facts::{
-    Attachment, Condition, Dependency, HealthProbe, Healthcheck, Mount, MountKind, NetworkMode,
-    NetworkSpec, ProjectSpec, ServiceSpec, ServiceUnit, VolumeSpec,
+    Attachment, Condition, Dependency, HealthProbe, Healthcheck, Hook, Mount, MountKind,
+    NetworkMode, NetworkSpec, ProjectSpec, ServiceSpec, ServiceUnit, VolumeSpec,
 };
 
 fn attached(networks: &[&str]) -> NetworkMode {
@@ -37,6 +38,12 @@ fn checked() -> Option<Healthcheck> {
         start_period: None,
         start_interval: None,
     })
+}
+
+/// So many hooks.
+fn hooks(count: usize) -> Vec<Hook> {
+    let hook = |n| Hook { command: vec![format!("hook-{n}")], ..Hook::default() };
+    (0..count).map(hook).collect()
 }
 
 fn service(image: &str, networks: &[&str]) -> ServiceUnit {

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::images::{BuildImages, CheckImages, CheckedImage, ImageDetail, PullImages};
 use super::payload::Hosted;
 use super::{RunType, Subject, Wanted};
-use crate::base::Digest;
 use crate::base::ids::{ConnectionId, RevisionId, TenantId};
 use crate::base::keyed::keyed;
+use crate::base::{Digest, Timestamp};
 use crate::domain::redaction::SafeText;
 use crate::domain::runbooks::file::Journal;
 use crate::domain::runbooks::{RunbookKey, Scope, Start};
@@ -35,6 +36,12 @@ pub enum Inputs {
     RemoveProject(RemoveProject),
     /// Restart a project's containers.
     RestartProject(RestartProject),
+    /// Fetch a project's images.
+    PullImages(PullImages),
+    /// Build a project's images.
+    BuildImages(BuildImages),
+    /// Ask registries for newer images.
+    CheckImages(CheckImages),
     /// Restart an unhealthy container.
     HealInstance(HealInstance),
     /// Do what a runbook says.
@@ -153,6 +160,9 @@ impl Inputs {
             Self::DeployProject(_) => RunType::DeployProject,
             Self::RemoveProject(_) => RunType::RemoveProject,
             Self::RestartProject(_) => RunType::RestartProject,
+            Self::PullImages(_) => RunType::PullImages,
+            Self::BuildImages(_) => RunType::BuildImages,
+            Self::CheckImages(_) => RunType::CheckImages,
             Self::HealInstance(_) => RunType::HealInstance,
             Self::RunRunbook(_) => RunType::RunRunbook,
             Self::Hosted(inputs) => RunType::Hosted(inputs.run_type),
@@ -165,7 +175,13 @@ impl Inputs {
             Self::DeployProject(inputs) => Some(&inputs.project),
             Self::RemoveProject(inputs) => Some(&inputs.project),
             Self::RestartProject(inputs) => Some(&inputs.project),
+            Self::PullImages(inputs) => Some(&inputs.project),
+            Self::BuildImages(inputs) => Some(&inputs.project),
             Self::HealInstance(inputs) => Some(&inputs.project),
+            Self::CheckImages(inputs) => match &inputs.projects[..] {
+                [project] => Some(project),
+                _ => None,
+            },
             Self::RunRunbook(_) | Self::Hosted(_) => None,
         }
     }
@@ -208,6 +224,8 @@ impl Inputs {
                     (_, None) => Subject::all(locks),
                 })
             }
+            // It only looks: whoever deploys meanwhile need not wait for a slow registry.
+            Self::CheckImages(_) => None,
             _ => self.project().map(Subject::project),
         }
     }
@@ -229,9 +247,32 @@ pub struct Details {
     /// How each service stands at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceDetail>,
+    /// Containers that this run starts and whose `post_start` hooks have not all ended, by id: the
+    /// index of the first one. What is written here when an agent dies is run by its next life.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks_due: BTreeMap<String, usize>,
     /// Replacements that failed and were taken back, by service: what was tried.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_attempts: BTreeMap<String, Digest>,
+    /// What the names of images led to before the run, and what they lead to now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageDetail>,
+    /// When images were pulled, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pulled: BTreeMap<String, Timestamp>,
+    /// What registries said of the names of images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checked: Vec<CheckedImage>,
+}
+
+impl Details {
+    /// From that one on the `post_start` hooks of this container are due, or none any more.
+    pub fn owe_hooks(&mut self, container: &str, first: Option<usize>) {
+        match first {
+            Some(first) => self.hooks_due.insert(container.to_owned(), first),
+            None => self.hooks_due.remove(container),
+        };
+    }
 }
 
 /// How one service stands at the end of a run.

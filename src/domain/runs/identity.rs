@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Hosted, Inputs};
+use super::{DeployChoices, DeployProject, Hosted, Inputs};
 use crate::base::canonical::{CanonicalError, to_bytes};
 use crate::base::ids::{TenantId, WorkspaceId};
 use crate::base::{Digest, Name, keyed::UnknownKey};
@@ -43,17 +43,7 @@ pub fn identity_hash(
 /// stored copy, and whether a person or the agent noticed that something must be done.
 fn normalised(inputs: &Inputs) -> Value {
     match inputs {
-        Inputs::DeployProject(deploy) => json!({
-            "project": deploy.project,
-            "revision": deploy.revision_digest,
-            "services": sorted(&deploy.choices.services),
-            "wanted": deploy.wanted,
-            "force_recreate": deploy.choices.force_recreate,
-            "keep_orphans": deploy.choices.keep_orphans,
-            "rebuild": deploy.choices.rebuild,
-            "adopt": deploy.choices.adopt,
-            "wait_timeout_seconds": deploy.choices.wait_timeout_seconds,
-        }),
+        Inputs::DeployProject(deploy) => deploy_asked(deploy),
         Inputs::RemoveProject(remove) => json!({
             "project": remove.project,
             "volumes": remove.volumes,
@@ -62,6 +52,26 @@ fn normalised(inputs: &Inputs) -> Value {
             "project": restart.project,
             "services": sorted(&restart.services),
         }),
+        Inputs::PullImages(pull) => json!({
+            "project": pull.project,
+            "revision": pull.revision_digest,
+            "services": sorted(&pull.choices.services),
+            "wanted": pull.wanted,
+            "include_deps": pull.choices.include_deps,
+            "include_buildable": pull.choices.include_buildable,
+            "missing_only": pull.choices.missing_only,
+            "ignore_failures": pull.choices.ignore_failures,
+        }),
+        Inputs::BuildImages(build) => json!({
+            "project": build.project,
+            "revision": build.revision_digest,
+            "services": sorted(&build.choices.services),
+            "wanted": build.wanted,
+            "include_deps": build.choices.include_deps,
+            "no_cache": build.choices.no_cache,
+            "pull": build.choices.pull,
+        }),
+        Inputs::CheckImages(check) => json!({ "projects": sorted(&check.projects) }),
         Inputs::HealInstance(heal) => json!({
             "project": heal.project,
             "service": heal.service,
@@ -78,6 +88,36 @@ fn normalised(inputs: &Inputs) -> Value {
         }),
         Inputs::Hosted(hosted) => json!({ "payload": hosted.payload.as_str() }),
     }
+}
+
+/// Every choice is named here, so that a new one cannot be forgotten.
+fn deploy_asked(deploy: &DeployProject) -> Value {
+    let DeployChoices {
+        services,
+        force_recreate,
+        recreate_volumes,
+        keep_orphans,
+        rebuild,
+        adopt,
+        wait_timeout_seconds,
+        source: _,
+    } = &deploy.choices;
+    let mut asked = json!({
+        "project": deploy.project,
+        "revision": deploy.revision_digest,
+        "services": sorted(services),
+        "wanted": deploy.wanted,
+        "force_recreate": force_recreate,
+        "keep_orphans": keep_orphans,
+        "rebuild": rebuild,
+        "adopt": adopt,
+        "wait_timeout_seconds": wait_timeout_seconds,
+    });
+    // Runs that are older than this choice keep their identity.
+    if !recreate_volumes.is_empty() {
+        asked["recreate_volumes"] = json!(sorted(recreate_volumes));
+    }
+    asked
 }
 
 /// Of the identity key when there is one, else of the payload. The same key asks for the same

@@ -5,6 +5,7 @@
 mod context;
 mod definition;
 mod identity;
+mod images;
 mod jobs;
 mod payload;
 mod queue;
@@ -29,6 +30,9 @@ pub use definition::{
     AfterFailure, Definition, DefinitionError, Priority, Retry, Unregistered, after_failure,
 };
 pub use identity::{Subject, identity_hash};
+pub use images::{
+    BuildChoices, BuildImages, CheckImages, CheckedImage, ImageDetail, PullChoices, PullImages,
+};
 pub use jobs::{
     Job, JobCounts, JobEnd, JobEvent, JobState, JobStatus, append_failures,
     increment_summary_counts, maybe_complete_bulk_run,

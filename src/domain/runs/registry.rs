@@ -15,6 +15,12 @@ keyed! {
         RemoveProject = "remove_project",
         /// Stops and starts a project's containers.
         RestartProject = "restart_project",
+        /// Fetches the images of a project's services from their registries.
+        PullImages = "pull_images",
+        /// Builds the images of a project's services.
+        BuildImages = "build_images",
+        /// Asks registries what the names of running images lead to now.
+        CheckImages = "check_images",
         /// Restarts one container whose health check fails.
         HealInstance = "heal_instance",
         /// Does what a runbook of the catalog says.
@@ -39,6 +45,8 @@ keyed! {
         Tenants = "tenants",
         /// Images that were built.
         Built = "built",
+        /// Instances whose registry has another image under the name of theirs.
+        Outdated = "outdated",
         /// Containers, networks and volumes that were created.
         Created = "created",
         /// Containers that were replaced by new ones.
@@ -69,6 +77,8 @@ keyed! {
         ImageBuildFailed = "image.build_failed",
         /// A published port is taken by somebody else.
         PortInUse = "port.in_use",
+        /// The engine has no driver for devices that a service asks for.
+        DeviceMissing = "device.missing",
         /// A name is taken by something that is not ours.
         NameInUse = "name.in_use",
         /// Another agent on the same engine keeps the project.
@@ -79,6 +89,8 @@ keyed! {
         ContainerExited = "container.exited",
         /// A container did not become healthy.
         ContainerUnhealthy = "container.unhealthy",
+        /// A command that is hooked to the start or stop of a container failed.
+        ContainerHookFailed = "container.hook_failed",
         /// Something that a service depends on failed, so the service was not started.
         DependencyFailed = "dependency.failed",
         /// A wait took longer than its deadline.
@@ -151,8 +163,8 @@ keyed! {
 /// What our own types are.
 mod built_in {
     use super::CountKey::{
-        Built, Created, Failed, Processed, Recreated, Removed, Skipped, Started, Stopped, Tenants,
-        Total, Updated,
+        Built, Created, Failed, Outdated, Processed, Recreated, Removed, Skipped, Started, Stopped,
+        Tenants, Total, Updated,
     };
     use super::{CountKey, Definition};
     use crate::domain::access::Capability;
@@ -164,6 +176,11 @@ mod built_in {
     ];
     const REMOVE: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Stopped, Removed];
     const RESTART: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Started, Stopped];
+
+    const PULL: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed];
+    const BUILD: &[CountKey] = &[Total, Processed, Built, Skipped, Failed];
+
+    const CHECK: &[CountKey] = &[Total, Processed, Skipped, Outdated];
 
     const HEAL: &[CountKey] = &[Skipped, Failed, Started];
 
@@ -178,6 +195,12 @@ mod built_in {
         Definition::built_in("Remove project", Capability::ProjectsRemove, REMOVE);
     pub(super) static RESTART_PROJECT: Definition =
         Definition::built_in("Restart project", Capability::ProjectsRestart, RESTART);
+    pub(super) static PULL_IMAGES: Definition =
+        Definition::built_in("Pull images", Capability::ProjectsDeploy, PULL);
+    pub(super) static BUILD_IMAGES: Definition =
+        Definition::built_in("Build images", Capability::ProjectsDeploy, BUILD);
+    pub(super) static CHECK_IMAGES: Definition =
+        Definition::built_in("Check images", Capability::ProjectsDeploy, CHECK);
     pub(super) static HEAL_INSTANCE: Definition =
         Definition::built_in("Heal instance", Capability::ProjectsRestart, HEAL);
     pub(super) static RUN_RUNBOOK: Definition =
@@ -192,6 +215,9 @@ impl RunType {
             Self::DeployProject => Some(&built_in::DEPLOY_PROJECT),
             Self::RemoveProject => Some(&built_in::REMOVE_PROJECT),
             Self::RestartProject => Some(&built_in::RESTART_PROJECT),
+            Self::PullImages => Some(&built_in::PULL_IMAGES),
+            Self::BuildImages => Some(&built_in::BUILD_IMAGES),
+            Self::CheckImages => Some(&built_in::CHECK_IMAGES),
             Self::HealInstance => Some(&built_in::HEAL_INSTANCE),
             Self::RunRunbook => Some(&built_in::RUN_RUNBOOK),
             Self::Hosted(_) => None,

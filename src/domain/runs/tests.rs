@@ -72,17 +72,18 @@ fn a_crash_is_answered_as_the_type_declares_until_attempts_run_out() {
 }
 
 fn deploy(services: &[&str], revision: u128, force_recreate: bool) -> Digest {
+    let services = services.iter().map(|name| (*name).to_owned()).collect();
+    deploy_with(revision, DeployChoices { services, force_recreate, ..DeployChoices::default() })
+}
+
+fn deploy_with(revision: u128, choices: DeployChoices) -> Digest {
     let inputs = Inputs::DeployProject(DeployProject {
         project: "shop".to_owned(),
         revision_id: RevisionId::from_u128(revision),
         revision_digest: Digest::of(b"files"),
         wanted: Wanted::default(),
         cause: DeployCause::Apply,
-        choices: DeployChoices {
-            services: services.iter().map(|name| (*name).to_owned()).collect(),
-            force_recreate,
-            ..DeployChoices::default()
-        },
+        choices,
     });
     identity_hash(WorkspaceId::from_u128(1), None, &inputs).unwrap()
 }
@@ -92,6 +93,13 @@ fn equal_requests_have_one_identity_whatever_their_spelling() {
     assert_eq!(deploy(&["web", "db", "web"], 1, false), deploy(&["db", "web"], 2, false));
     assert_ne!(deploy(&[], 1, false), deploy(&[], 1, true));
     assert_ne!(deploy(&[], 1, false), deploy(&["db"], 1, false));
+    let anew = |volumes: &[&str]| {
+        let recreate_volumes = volumes.iter().map(|name| (*name).to_owned()).collect();
+        deploy_with(1, DeployChoices { recreate_volumes, ..DeployChoices::default() })
+    };
+    assert_ne!(anew(&["data"]), deploy(&[], 1, false));
+    assert_ne!(anew(&["data"]), anew(&["logs"]));
+    assert_eq!(anew(&["data", "logs"]), anew(&["logs", "data"]));
 }
 
 #[test]

@@ -64,6 +64,12 @@ pub enum Task {
         #[serde(default)]
         services: Vec<String>,
     },
+    /// Asks registries for newer images.
+    CheckImages {
+        /// The compose project; all of them when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<String>,
+    },
     /// Asks for a run that a user's program executes.
     Hosted {
         /// Its registered type.
@@ -84,6 +90,7 @@ impl Task {
             Self::Hosted { run_type, .. } => RunType::Hosted(*run_type),
             Self::DeployProject { .. } => RunType::DeployProject,
             Self::RestartProject { .. } => RunType::RestartProject,
+            Self::CheckImages { .. } => RunType::CheckImages,
         }
     }
 
@@ -93,6 +100,7 @@ impl Task {
             Self::DeployProject { project, .. } | Self::RestartProject { project, .. } => {
                 Some(project)
             }
+            Self::CheckImages { project } => project.as_deref(),
             Self::Hosted { .. } => None,
         }
     }

@@ -3,6 +3,7 @@ use crate::base::Secret;
 
 fn image(defaults: ServiceSpec) -> ImageFacts {
     ImageFacts {
+        last_tagged_at: None,
         id: "sha256:1".to_owned(),
         tags: Vec::new(),
         digests: Vec::new(),

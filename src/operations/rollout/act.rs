@@ -6,14 +6,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::create::{Making, keyed_labels};
+use super::hook::{Placed, run_hook, settle};
 use super::report::ActError;
 use super::wait::{Awaited, WaitError, pause, wait_for};
 use super::{Declared, Preview, Rollout};
 use crate::base::limits::HEALTHY_WAIT_TIMEOUT;
 use crate::domain::audit::{Actor, AuditEvents, EventType, Outcome};
-use crate::domain::rollout::{Action, CONTEXT_LABEL, Contract, Observed, Step, Target};
+use crate::domain::rollout::{Action, CONTEXT_LABEL, Cause, Contract, Observed, Step, Target};
 use crate::domain::runs::Inputs;
-use crate::facts::{Instance, LiveSettings, NetworkMode, ServiceUnit, labels};
+use crate::facts::{HookKind, Instance, LiveSettings, NetworkMode, ServiceUnit, labels};
 use crate::operations::{RunContext, run_event};
 use crate::store::{Adoption, Write};
 use crate::world::content_files::name_of;
@@ -74,6 +75,7 @@ impl<'a> Acting<'a> {
                 plain(engine.disconnect_network(network, &id).await)
             }
             Action::StartContainer { container } => {
+                self.owe_hooks(step, container).await?;
                 plain(engine.start_container(&self.id(container)?).await)
             }
             Action::StopContainer { container } => {
@@ -81,6 +83,7 @@ impl<'a> Acting<'a> {
                 plain(engine.stop_container(&self.id(container)?, grace).await)
             }
             Action::RestartContainer { container } => {
+                self.owe_hooks(step, container).await?;
                 let grace = self.grace(container);
                 plain(engine.restart_container(&self.id(container)?, grace).await)
             }
@@ -104,6 +107,9 @@ impl<'a> Acting<'a> {
                     steady: Duration::from_secs(*steady_seconds),
                 };
                 wait_for(self.run, engine, &id, wanted).await.map_err(ActError::Wait)
+            }
+            Action::RunHook { container, hook, index } => {
+                self.run_hook(container, *hook, *index).await
             }
             Action::Pause { seconds } => {
                 let paused = pause(self.run, Duration::from_secs(*seconds)).await;
@@ -142,13 +148,53 @@ impl<'a> Acting<'a> {
         }
     }
 
+    /// Notes before a start that its hooks are due after it: when the agent or the engine goes in
+    /// between, the container alone does not tell.
+    async fn owe_hooks(&self, step: &Step, container: &Target) -> Result<(), ActError> {
+        let services = &self.declared.spec.services;
+        let hooks = services.get(&container.instance.service).map_or(0, |it| it.post_start.len());
+        if hooks == 0 || step.cause == Cause::ReplacementFailed {
+            return Ok(());
+        }
+        let id = self.id(container)?;
+        self.run.describe(|told| told.owe_hooks(&id, Some(0)));
+        self.run.save().await.map_err(ActError::Due)
+    }
+
+    /// What the hook came to is noted with the end of its step: one whose outcome nobody knows
+    /// stays due, one that failed does not.
+    async fn run_hook(
+        &self,
+        container: &Target,
+        kind: HookKind,
+        index: usize,
+    ) -> Result<(), ActError> {
+        let service = container.instance.service.as_str();
+        let hooks = self.unit(service)?.hooks(kind);
+        let Some(hook) = hooks.get(index) else {
+            return Err(ActError::Undeclared(format!("{}[{index}] of {service}", kind.key())));
+        };
+        let id = self.id(container)?;
+        let placed = Placed { kind, index, service, hook };
+        let ended = run_hook(self.run, &*self.rollout.engine, &id, placed).await;
+        if kind == HookKind::PostStart {
+            settle(self.run, &id, (index, hooks.len()), &ended);
+        }
+        ended.map_err(|error| ActError::of_hook(placed, error))
+    }
+
     /// Fetches an image, as whom the workspace is logged in to its registry.
     async fn pull(&self, image: &str, platform: Option<String>) -> Result<(), ActError> {
         let credentials = self.rollout.credentials(self.run, image).await;
         let credentials = credentials.map_err(ActError::Login)?;
         let pull = PullImage { reference: image.to_owned(), platform, credentials };
         let progress = |line: String| self.run.log(line);
-        plain(self.rollout.engine.pull_image(&pull, &progress).await)
+        self.rollout.engine.pull_image(&pull, &progress).await.map_err(ActError::Engine)?;
+        let now = self.run.ambient().now();
+        self.run.describe(|told| {
+            told.pulled.insert(image.to_owned(), now);
+        });
+        Ok(())
     }
 
     async fn build(&self, service: &str, image: &str) -> Result<(), ActError> {
@@ -167,7 +213,9 @@ impl<'a> Acting<'a> {
         let mut tags = vec![image.to_owned()];
         tags.extend(build.tags.iter().cloned());
         let progress = |line: String| self.run.log(line);
-        let built = self.rollout.engine.build_image(&build, &tags, context, &progress).await;
+        let logins = self.rollout.all_credentials(self.run).await.map_err(ActError::Login)?;
+        let engine = &self.rollout.engine;
+        let built = engine.build_image(&build, &tags, context, &logins, &progress).await;
         built.map(drop).map_err(ActError::Engine)
     }
 

@@ -211,6 +211,7 @@ impl Rounds<'_> {
         let own = (labels::RUN, run.id.to_string());
         let made = observed.containers.iter().filter(|c| c.all_labels.get(own.0) == Some(&own.1));
         self.options.fresh_containers = made.map(|container| container.id.clone()).collect();
+        self.options.hooks_due = self.run.details().hooks_due;
         let plan = make_plan(&observed, &self.options).map_err(PreviewError::Plan)?;
         Ok(Preview { plan, observed })
     }

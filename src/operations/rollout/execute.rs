@@ -10,9 +10,11 @@ use futures_util::stream::FuturesUnordered;
 use super::act::Acting;
 use super::report::{ActError, failure_of};
 use super::{Declared, Preview, Rollout};
+use crate::base::chain;
 use crate::base::limits::DEPLOY_PARALLEL_CALLS_MAX;
 use crate::domain::rollout::{Action, Plan, Step, StepId, Target};
 use crate::domain::runs::{CountKey, Failure, Undo};
+use crate::facts::HookKind;
 use crate::operations::{RunContext, StepError, Stop, store_failure};
 
 /// What one execution of a plan came to.
@@ -89,10 +91,12 @@ pub(super) async fn execute(
     execution.ended(run)
 }
 
-/// The container that a step starts or waits for.
+/// The container that a step starts, waits for, or makes ready.
 fn proved(action: &Action) -> Option<&Target> {
     match action {
-        Action::StartContainer { container } | Action::WaitFor { container, .. } => Some(container),
+        Action::StartContainer { container }
+        | Action::WaitFor { container, .. }
+        | Action::RunHook { container, hook: HookKind::PostStart, .. } => Some(container),
         _ => None,
     }
 }
@@ -103,8 +107,8 @@ async fn one_step<'a>(
     step: &'a Step,
 ) -> (&'a Step, Result<(), StepError<ActError>>) {
     let recorded = crate::operations::Step {
-        key: format!("{}:{}", step.action.title().replace(' ', "_"), step.subject),
-        description: format!("{} {}", step.action.title(), step.subject),
+        key: step.action.key(&step.subject),
+        description: step.action.described(&step.subject),
         cause: step.cause_text.clone(),
         undo: undo(step),
     };
@@ -193,8 +197,15 @@ impl<'a> Execution<'a> {
                 self.stopped = self.stopped.or(error.stop());
                 self.is_engine_lost |= error.loses_engine();
                 self.is_outrun |= error.is_stale();
-                run.log(format!("{} {}: {error}", step.action.title(), step.subject));
-                self.failures.push(failure_of(step, &error));
+                run.log(format!("{}: {}", step.action.described(&step.subject), chain(&error)));
+                let failure = failure_of(step, &error);
+                let has_ended = error.stop().is_none() && !error.loses_engine();
+                if step.action.may_fail() && has_ended {
+                    // Told, and nothing else: what follows goes on.
+                    run.fail(failure);
+                } else {
+                    self.failures.push(failure);
+                }
                 Progress::Failed
             }
             Err(StepError::NotRecorded(error)) => {
@@ -240,7 +251,7 @@ fn undo(step: &Step) -> Undo {
         Action::WaitFor { .. } | Action::RestartContainer { .. } | Action::Pause { .. } => {
             Undo::Nothing
         }
-        Action::RemoveVolume => Undo::Impossible,
+        Action::RemoveVolume | Action::RunHook { .. } => Undo::Impossible,
         _ => Undo::By { description: step.undo.clone() },
     }
 }

@@ -10,7 +10,7 @@ use crate::store::{AuditFilter, PageRequest, StoreError};
 impl Rollout {
     /// What the image's registry is to be shown, when the run's workspace is logged in to it. The audit
     /// log tells once of each run that it used a login.
-    pub(super) async fn credentials(
+    pub async fn credentials(
         &self,
         run: &RunContext,
         image: &str,
@@ -18,11 +18,35 @@ impl Rollout {
         let Some(registry) = registry_of(image) else { return Ok(None) };
         let logins = self.store.registry_logins(run.run().workspace_id).await?;
         let login = logins.into_iter().find(|login| login.registry == registry);
-        let Some(login) = login else { return Ok(None) };
+        match login {
+            Some(login) => self.used(run, &login).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What the registries are to be shown that the run's workspace is logged in to: which of them a
+    /// Dockerfile names, nobody knows before it is built.
+    pub(super) async fn all_credentials(
+        &self,
+        run: &RunContext,
+    ) -> Result<Vec<Credentials>, StoreError> {
+        let mut all = Vec::new();
+        for login in self.store.registry_logins(run.run().workspace_id).await? {
+            all.extend(self.used(run, &login).await?);
+        }
+        Ok(all)
+    }
+
+    /// What one logs in with, after it is recorded that the run does.
+    async fn used(
+        &self,
+        run: &RunContext,
+        login: &Login,
+    ) -> Result<Option<Credentials>, StoreError> {
         // Two services of a run may fetch at the same moment: the second one waits for the record.
         let mut used = run.logins_used().lock().await;
         if !used.contains(&login.id) {
-            self.note_use(run, &login).await?;
+            self.note_use(run, login).await?;
             used.insert(login.id);
         }
         drop(used);

@@ -7,6 +7,9 @@ mod carry;
 mod create;
 mod engine_loss;
 mod execute;
+mod fetch;
+mod hook;
+mod image_look;
 mod logins;
 mod observe;
 #[cfg(test)]
@@ -36,6 +39,9 @@ use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
 
 pub use carry::{Carried, MakePlan, carry_out};
+pub use fetch::{end_of, fetch_images};
+pub(super) use hook::{HookEnd, hook_steps};
+pub use image_look::{Answers, ImageRow};
 pub use report::{failures_of, plan_failures};
 pub use rules::SharedRules;
 

@@ -81,7 +81,7 @@ impl Rollout {
         Ok(observed)
     }
 
-    async fn images(
+    pub(super) async fn images(
         &self,
         spec: &ProjectSpec,
     ) -> Result<BTreeMap<String, ImageFacts>, EngineError> {
@@ -181,10 +181,10 @@ fn known_exits(observed: &Observed, recorded: &[ContainerExit]) -> BTreeMap<Stri
 }
 
 /// A read by name.
-type Ask<T> = for<'a> fn(&'a dyn Engine, &'a str) -> Answer<'a, Option<T>>;
+pub(super) type Ask<T> = for<'a> fn(&'a dyn Engine, &'a str) -> Answer<'a, Option<T>>;
 
 /// Asks for each name, a few at a time, and keeps what exists.
-async fn each<T: Send>(
+pub(super) async fn each<T: Send>(
     engine: &dyn Engine,
     names: BTreeSet<String>,
     ask: Ask<T>,

@@ -1,6 +1,8 @@
 //! Proves what operations on projects promise through crashes, losses and cancellation, on an
 //! engine in memory and agents that can be killed.
 
+mod hooks;
+mod images;
 mod in_place;
 mod keeping;
 mod logins;

@@ -3,11 +3,12 @@
 //! last lines.
 
 use super::PreviewError;
+use super::hook::{HookError, Placed};
 use super::wait::WaitError;
 use crate::base::chain;
 use crate::domain::rollout::{PlanErrors, Step};
 use crate::domain::runs::{Failure, ReasonCode};
-use crate::facts::FieldDifference;
+use crate::facts::{FieldDifference, HookKind};
 use crate::operations::{Stop, store_failure};
 use crate::world::content_files::ContentFileError;
 use crate::world::contexts::ContextError;
@@ -46,6 +47,20 @@ pub(super) enum ActError {
     /// What was to be kept could not be recorded.
     #[error("the adoption could not be recorded")]
     Store(#[source] crate::store::StoreError),
+    /// A command that is hooked to the container's life failed.
+    #[error("{place} failed")]
+    Hook {
+        /// Which one.
+        place: String,
+        /// What can be done.
+        hint: String,
+        /// Why.
+        #[source]
+        source: HookError,
+    },
+    /// That hooks are due after a start could not be recorded, so that nothing was started.
+    #[error("the hooks that follow the start could not be recorded")]
+    Due(#[source] crate::store::StoreError),
     /// The login to a registry could not be read, or its use not recorded.
     #[error("the login to the image's registry could not be used")]
     Login(#[source] crate::store::StoreError),
@@ -57,6 +72,21 @@ fn list(differences: &[FieldDifference]) -> String {
 }
 
 impl ActError {
+    /// That hook failed so.
+    pub(super) fn of_hook(placed: Placed<'_>, source: HookError) -> Self {
+        let Placed { kind, index, service, .. } = placed;
+        let hint = match kind {
+            HookKind::PostStart => format!(
+                "correct the hook; it runs again when a container of the service is started again, \
+                 as by `wharf restart {service}`"
+            ),
+            HookKind::PreStop => {
+                "correct the hook; the container is stopped all the same".to_owned()
+            }
+        };
+        Self::Hook { place: format!("{}[{index}] of service {service}", kind.key()), hint, source }
+    }
+
     /// The engine may have acted, or it is gone: look again before anything else is done.
     pub(super) fn loses_engine(&self) -> bool {
         match self {
@@ -64,25 +94,34 @@ impl ActError {
             Self::Engine(error) | Self::Wait(WaitError::Engine(error)) => {
                 error.is_outcome_unknown() || error.kind == EngineErrorKind::Internal
             }
+            // An engine that cannot execute a command in a container says so in its own words.
+            Self::Hook { source: HookError::Engine(error), .. } => error.is_outcome_unknown(),
             _ => false,
         }
     }
 
-    /// Was a container waited for in vain, and not because of what happened around it?
+    /// Was a container waited for in vain, or did its hook fail, and not because of what happened
+    /// around it?
     pub(super) fn blames_container(&self) -> bool {
-        let Self::Wait(error) = self else { return false };
-        matches!(
-            error,
-            WaitError::Unhealthy { .. }
-                | WaitError::TooLate { .. }
-                | WaitError::NoHealthcheck { .. }
-        )
+        match self {
+            Self::Wait(error) => matches!(
+                error,
+                WaitError::Unhealthy { .. }
+                    | WaitError::TooLate { .. }
+                    | WaitError::NoHealthcheck { .. }
+            ),
+            Self::Hook { source, .. } => {
+                matches!(source, HookError::Exited { .. } | HookError::TooLate { .. })
+            }
+            _ => false,
+        }
     }
 
     /// Why the run is to stop, when the step noticed that.
     pub(super) fn stop(&self) -> Option<Stop> {
         match self {
-            Self::Wait(WaitError::Stopped(stop)) => Some(*stop),
+            Self::Wait(WaitError::Stopped(stop))
+            | Self::Hook { source: HookError::Stopped(stop), .. } => Some(*stop),
             _ => None,
         }
     }
@@ -92,6 +131,7 @@ impl ActError {
         let kind = match self {
             Self::Engine(error) => error.kind,
             Self::Wait(WaitError::Gone { .. }) => return true,
+            Self::Hook { source, .. } => return source.is_stale(),
             _ => return false,
         };
         matches!(kind, EngineErrorKind::NotFound | EngineErrorKind::Conflict)
@@ -102,7 +142,17 @@ impl ActError {
             Self::Engine(error) | Self::Wait(WaitError::Engine(error)) => {
                 engine_failure(error, subject)
             }
-            Self::Store(error) | Self::Login(error) => store_failure(error),
+            Self::Store(error) | Self::Login(error) | Self::Due(error) => store_failure(error),
+            Self::Hook { hint, source, .. } => {
+                let message = format!("{}; {hint}", chain(self));
+                let code = match source {
+                    HookError::Engine(error) if error.is_outcome_unknown() => {
+                        engine_failure(error, subject).reason_code
+                    }
+                    _ => ReasonCode::ContainerHookFailed,
+                };
+                Failure::new(code, subject, message)
+            }
             Self::Wait(error) => {
                 let (code, hint) = match error {
                     WaitError::Unhealthy { .. } | WaitError::NoHealthcheck { .. } => {
@@ -150,7 +200,7 @@ pub(super) fn failure_of(step: &Step, error: &ActError) -> Failure {
     match error {
         ActError::Engine(engine) if step.only_asks() => {
             let message = format!(
-                "{engine}; `pull_policy: always` asks the registry at every `up`: make it \
+                "{engine}; `pull_policy` asks the registry although the image is here: make it \
                  answer, or declare `pull_policy: missing` to use the image that is on this host"
             );
             Failure::new(engine_failure(engine, "").reason_code, &step.subject, message)
@@ -166,6 +216,7 @@ fn engine_failure(error: &EngineError, subject: &str) -> Failure {
         EngineErrorKind::NotFound => ReasonCode::NotFound,
         EngineErrorKind::Conflict => ReasonCode::NameInUse,
         EngineErrorKind::PortInUse => ReasonCode::PortInUse,
+        EngineErrorKind::NoDevice => ReasonCode::DeviceMissing,
         EngineErrorKind::Invalid => ReasonCode::InputInvalid,
         EngineErrorKind::DiskFull => ReasonCode::DiskFull,
         EngineErrorKind::ImageUnavailable => ReasonCode::ImageMissing,

@@ -48,7 +48,7 @@ fn said(error: &Option<String>) -> String {
     error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default()
 }
 
-fn tail(log: &[String]) -> String {
+pub(super) fn tail(log: &[String]) -> String {
     if log.is_empty() { String::new() } else { format!("; its last words: {}", log.join(" | ")) }
 }
 

@@ -186,9 +186,10 @@ impl Engine for DockerEngine {
         build: &'a BuildSpec,
         tags: &'a [String],
         context: Bytes,
+        logins: &'a [Credentials],
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, String> {
-        images::build(&self.connection, build, tags, context, progress).boxed()
+        images::build(&self.connection, build, tags, (context, logins), progress).boxed()
     }
 
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()> {

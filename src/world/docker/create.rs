@@ -16,8 +16,8 @@ use super::NewContainer;
 use super::create_mounts;
 use super::version::ApiVersion;
 use crate::facts::{
-    Attachment, HealthProbe, Healthcheck, LiveSettings, NetworkMode, PortBinding, Resources,
-    RestartPolicy, Security, ServiceSpec, container_side, exposed_ports,
+    Attachment, DeviceRequest, HealthProbe, Healthcheck, LiveSettings, NetworkMode, PortBinding,
+    Resources, RestartPolicy, Security, ServiceSpec, container_side, exposed_ports,
 };
 
 /// What makes one container: the create call, and the networks that it has to be connected to
@@ -365,10 +365,24 @@ fn write_security(
     host.cgroupns_mode = known(&security.cgroupns_mode, "cgroup")?;
     host.cgroup_parent.clone_from(&security.cgroup_parent);
     host.devices = Some(devices.collect());
+    // Every API version that is spoken takes them: they came with 1.40.
+    let requests: Vec<_> = security.device_requests.iter().map(device_request).collect();
+    host.device_requests = Some(requests).filter(|requests| !requests.is_empty());
     host.device_cgroup_rules = list(&security.device_cgroup_rules);
     host.sysctls = map(&security.sysctls);
     host.isolation = known(&security.isolation, "isolation")?;
     Ok(())
+}
+
+fn device_request(request: &DeviceRequest) -> bollard::models::DeviceRequest {
+    let capabilities = request.capabilities.iter().map(|all| all.iter().cloned().collect());
+    bollard::models::DeviceRequest {
+        driver: request.driver.clone(),
+        count: (request.count != 0).then_some(request.count),
+        device_ids: list(&request.device_ids),
+        capabilities: Some(capabilities.collect()),
+        options: map(&request.options),
+    }
 }
 
 /// One of the words that the engine knows for a field.

@@ -16,6 +16,8 @@ pub enum EngineErrorKind {
     Conflict,
     /// A host port is in use.
     PortInUse,
+    /// The engine has no driver for the devices that were asked for.
+    NoDevice,
     /// The engine refuses the request as malformed or unsupported.
     Invalid,
     /// No space left where the engine keeps its data.
@@ -59,6 +61,10 @@ impl EngineError {
             EngineErrorKind::NotFound => "look again: somebody may have removed it",
             EngineErrorKind::Conflict => "remove or rename what is in the way",
             EngineErrorKind::PortInUse => "free the port, or publish another one",
+            EngineErrorKind::NoDevice => {
+                "install the driver of these devices and its runtime on the host (for graphics \
+                 cards of NVIDIA: the NVIDIA Container Toolkit), or ask for none"
+            }
             EngineErrorKind::Invalid => "correct the service's definition",
             EngineErrorKind::DiskFull => "free space where the engine keeps its data",
             EngineErrorKind::ImageUnavailable => "build or load the image on this host",

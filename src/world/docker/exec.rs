@@ -61,6 +61,7 @@ pub(super) async fn start(
         cmd: Some(new.command.clone()),
         user: new.user.clone(),
         working_dir: new.working_dir.clone(),
+        privileged: Some(new.privileged),
         ..CreateExecOptions::default()
     };
     let made = connection.write(attempt, |session| async move {

@@ -76,6 +76,8 @@ pub(super) fn by_message(message: &str) -> Option<Kind> {
         || says("is ambiguous")
     {
         Some(Kind::Conflict)
+    } else if says("could not select device driver") {
+        Some(Kind::NoDevice)
     } else if says("invalid reference format") || says("invalid argument") {
         Some(Kind::Invalid)
     } else {
@@ -134,6 +136,11 @@ mod tests {
         check(400, "network x is ambiguous (2 matches found on name)", Kind::Conflict);
         check(403, "Pool overlaps with other one on this address space", Kind::Conflict);
         check(500, "write /var/lib: no space left on device", Kind::DiskFull);
+        check(
+            500,
+            "could not select device driver \"\" with capabilities: [[gpu]]",
+            Kind::NoDevice,
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bollard::auth::DockerCredentials;
 use bollard::body_full;
 use bollard::errors::Error;
 use bollard::models::BuildInfo;
@@ -18,6 +19,7 @@ use super::request::segment;
 use super::session::{Connection, MANY_VALUES, Session};
 use super::{EngineError, EngineErrorKind, PullImage, read_others, registries};
 use crate::base::limits::{ENGINE_BUILD_TIMEOUT, ENGINE_PULL_TIMEOUT};
+use crate::domain::registries::Credentials;
 use crate::facts::{BuildSpec, ImageFacts};
 
 /// Where progress goes, line by line.
@@ -99,7 +101,7 @@ pub(super) async fn build(
     connection: &Connection,
     build: &BuildSpec,
     tags: &[String],
-    context: Bytes,
+    (context, logins): (Bytes, &[Credentials]),
     progress: Progress<'_>,
 ) -> Result<String, EngineError> {
     let attempt = format!("build image {}", tags.first().map_or("without a name", String::as_str));
@@ -107,9 +109,14 @@ pub(super) async fn build(
     let request = build_request(build, tags).map_err(refuse)?;
     let context =
         with_inline_dockerfile(build, context).map_err(|error| refuse(error.to_string()))?;
+    let logins: HashMap<String, DockerCredentials> = logins
+        .iter()
+        .map(|login| (login.registry.server_address().to_owned(), registries::as_library(login)))
+        .collect();
+    let logins = Some(logins).filter(|logins| !logins.is_empty());
     let follow = |session: Arc<Session>| async move {
         let body = Some(body_full(context));
-        let mut reports = Box::pin(session.docker.build_image(request, None, body));
+        let mut reports = Box::pin(session.docker.build_image(request, logins, body));
         let mut id = None;
         while let Some(report) = reports.try_next().await? {
             progress_of(&report, progress);
@@ -133,7 +140,10 @@ fn as_build_failure(mut error: EngineError) -> EngineError {
         error.kind,
         EngineErrorKind::Internal | EngineErrorKind::NotFound | EngineErrorKind::Invalid
     );
-    if is_about_missing_image(&error.message) {
+    let is_of_command = error.message.contains("returned a non-zero code");
+    if is_about_build && !is_of_command && registries::is_denied(&error.message) {
+        error.kind = EngineErrorKind::Denied;
+    } else if is_about_missing_image(&error.message) {
         error.kind = EngineErrorKind::ImageUnavailable;
     } else if is_about_build {
         error.kind = EngineErrorKind::BuildFailed;
@@ -172,6 +182,7 @@ fn build_request(build: &BuildSpec, tags: &[String]) -> Result<BuildImageOptions
         t: many(tags.iter().chain(&build.tags)),
         extrahosts: many(&hosts),
         nocache: build.no_cache,
+        pull: build.pull.then(|| "true".to_owned()),
         cachefrom: Some(build.cache_from.clone()).filter(|images| !images.is_empty()),
         rm: true,
         forcerm: true,

@@ -143,12 +143,14 @@ pub trait Engine: Send + Sync {
     ) -> Answer<'a, String>;
     /// Whether a registry takes these credentials; kind `Denied` when it does not.
     fn check_login<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, ()>;
-    /// Builds an image from a context, a tar archive; answers with the image's id.
+    /// Builds an image from a context, a tar archive; answers with the image's id. Registries of base
+    /// images that want to know who pulls are shown the fitting one of `logins`.
     fn build_image<'a>(
         &'a self,
         build: &'a BuildSpec,
         tags: &'a [String],
         context: Bytes,
+        logins: &'a [Credentials],
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, String>;
     /// Removes an image's name, and the image with its last name.
@@ -253,6 +255,8 @@ pub struct NewExec {
     pub environment: BTreeMap<String, String>,
     /// With a terminal.
     pub tty: bool,
+    /// With all capabilities, whatever the container has.
+    pub privileged: bool,
 }
 
 /// Which lines of a log.

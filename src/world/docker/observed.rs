@@ -258,10 +258,11 @@ impl Engine for ObservedEngine {
         build: &'a BuildSpec,
         tags: &'a [String],
         context: Bytes,
+        logins: &'a [Credentials],
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, String> {
         let subject = tags.first().map_or("", String::as_str);
-        let call = self.inner.build_image(build, tags, context, progress);
+        let call = self.inner.build_image(build, tags, context, logins, progress);
         self.watch(writing!("build_image"), subject, call)
     }
 

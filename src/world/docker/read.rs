@@ -15,9 +15,9 @@ use bollard::models::{
 use super::read_mounts;
 use crate::base::{Secret, Timestamp};
 use crate::facts::{
-    Attachment, BlkioLimits, ContainerFacts, ContainerState, DeviceMapping, Health, HealthProbe,
-    Healthcheck, Logging, NetworkAddress, NetworkMode, PortBinding, Protocol, Resources,
-    RestartPolicy, Security, ServiceSpec, Ulimit, labels, normalise,
+    Attachment, BlkioLimits, ContainerFacts, ContainerState, DeviceMapping, DeviceRequest, Health,
+    HealthProbe, Healthcheck, Logging, NetworkAddress, NetworkMode, PortBinding, Protocol,
+    Resources, RestartPolicy, Security, ServiceSpec, Ulimit, labels, normalise,
 };
 
 /// Characters of a container's id that stand for it as host name and alias.
@@ -309,6 +309,7 @@ fn rates(devices: Option<Vec<ThrottleDevice>>) -> BTreeMap<String, u64> {
 
 fn security(host: &HostConfig) -> Security {
     let devices = host.devices.clone().unwrap_or_default().into_iter();
+    let requests = host.device_requests.clone().unwrap_or_default().into_iter();
     Security {
         privileged: host.privileged.unwrap_or_default(),
         read_only: host.readonly_rootfs.unwrap_or_default(),
@@ -328,9 +329,21 @@ fn security(host: &HostConfig) -> Security {
                 permissions: device.cgroup_permissions.unwrap_or_default(),
             })
             .collect(),
+        device_requests: requests.map(device_request).collect(),
         device_cgroup_rules: set(host.device_cgroup_rules.clone()),
         sysctls: sorted(host.sysctls.clone()),
         isolation: host.isolation.map(|mode| mode.to_string()),
+    }
+}
+
+fn device_request(request: bollard::models::DeviceRequest) -> DeviceRequest {
+    let capabilities = request.capabilities.unwrap_or_default().into_iter();
+    DeviceRequest {
+        driver: request.driver,
+        count: request.count.unwrap_or_default(),
+        device_ids: set(request.device_ids),
+        capabilities: capabilities.map(|all| set(Some(all))).collect(),
+        options: sorted(request.options),
     }
 }
 

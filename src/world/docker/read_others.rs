@@ -19,7 +19,9 @@ pub(super) fn image(report: ImageInspect) -> ImageFacts {
     let parts = [report.os, report.architecture, report.variant];
     let platform: Vec<String> =
         parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    let tagged = report.metadata.and_then(|metadata| metadata.last_tag_time);
     ImageFacts {
+        last_tagged_at: timestamp(tagged.as_deref()),
         id: report.id.unwrap_or_default(),
         tags: report.repo_tags.unwrap_or_default(),
         digests: report.repo_digests.unwrap_or_default(),

@@ -75,7 +75,7 @@ pub(super) fn kind_of(message: &str) -> EngineErrorKind {
 
 /// What engines and registries say of who may not. `repository does not exist or may require 'docker
 /// login'` is not among it: an engine says so of most names that are misspelt.
-fn is_denied(message: &str) -> bool {
+pub(super) fn is_denied(message: &str) -> bool {
     const COMPLAINTS: [&str; 5] = [
         "unauthorized",
         "no basic auth credentials",

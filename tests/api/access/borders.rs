@@ -27,6 +27,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
     let families: &[&str] = match () {
         () if is("/v1/projects") && route.path.ends_with("/logs") => &["projects.logs"],
         () if is("/v1/projects") && route.path.ends_with("/exec") => &["projects.exec"],
+        () if is("/v1/images") => &["projects."],
         () if is("/v1/projects") || is("/v1/contexts") => &["projects."],
         () if is("/v1/runs/{id}/decision") => &["runbooks.approve"],
         () if is("/v1/runs") => &["runs."],

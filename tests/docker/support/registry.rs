@@ -106,10 +106,17 @@ impl Registry {
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
+impl Registry {
+    /// Nobody answers any more.
+    pub fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.stop();
         let images = format!("{}/*/*", self.host());
         let listed = engine::docker(&["images", "-q", "--filter", &format!("reference={images}")]);
         for id in text(&listed.stdout).lines() {

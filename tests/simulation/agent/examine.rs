@@ -71,6 +71,8 @@ impl Process<'_> {
     }
 
     async fn examine_runs(&self) -> Broken {
+        // The agent may have begun one by itself meanwhile.
+        self.settled().await;
         let accepted = self.host.memory().accepted.clone();
         let mut broken = promises::of_runs(&self.store, &accepted).await;
         broken.extend(promises::of_failures(&self.store).await);

@@ -19,9 +19,6 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> BuildSpe
     if platforms.len() > 1 {
         section.refuse("platforms", "the engine builds for one platform at a time");
     }
-    if section.flag("pull").unwrap_or_default() {
-        section.refuse("pull", "the base image is pulled only when it is missing");
-    }
     let dockerfile = section.text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
     let dockerfile = dockerfile_in(&directory, &dockerfile);
     if dockerfile.starts_with('/') || dockerfile.starts_with("../") {
@@ -40,6 +37,7 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> BuildSpe
         labels: section.labels("labels"),
         cache_from: section.texts("cache_from"),
         no_cache: section.flag("no_cache").unwrap_or_default(),
+        pull: section.flag("pull").unwrap_or_default(),
         network: section.text("network"),
         platform: platforms.into_iter().next(),
         shm_size_bytes: section.number("shm_size"),

@@ -4,6 +4,7 @@
 
 mod build;
 mod content;
+mod hooks;
 mod mounts;
 mod network;
 mod resources;
@@ -18,6 +19,8 @@ use crate::base::yaml::Node;
 use crate::base::{Diagnostics, Digest};
 use crate::facts::{Ipam, IpamPool, NetworkSpec, ProjectSpec, VolumeSpec};
 use section::{Problems, Section};
+
+pub(super) use section::holds_something;
 
 /// What lowering needs besides the model.
 #[derive(Debug, Default)]

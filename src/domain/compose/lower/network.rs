@@ -51,21 +51,27 @@ fn attachment(mut fields: Section<'_>) -> Attachment {
     }
 }
 
-/// A link without another alias says no more than the network does already.
-pub(super) fn links(section: &mut Section<'_>) {
-    for link in section.texts("links") {
-        if link.split_once(':').is_some_and(|(service, alias)| service != alias) {
-            section.refuse("links", "use an alias of the other service in `networks`");
-        }
+/// Links under another alias, as `service:alias`: the engine resolves the alias by the service's
+/// name in the networks that both are in, so that it goes on when a container is replaced, and stands
+/// for all containers of the service. Without another alias a link says no more than the network does.
+pub(super) fn links(section: &mut Section<'_>, mode: &NetworkMode) -> BTreeSet<String> {
+    let links = section.set("links");
+    if !links.is_empty() && !matches!(mode, NetworkMode::Networks(_)) {
+        section.refuse("links", "services find each other by name only in `networks`");
     }
+    let is_alias =
+        |link: &String| link.split_once(':').is_some_and(|(service, alias)| service != alias);
+    links.into_iter().filter(is_alias).collect()
 }
 
 /// Published ports.
 pub(super) fn ports(section: &mut Section<'_>) -> BTreeSet<PortBinding> {
     let mut ports = BTreeSet::new();
     for mut port in section.sections("ports") {
-        // Both modes publish on this host: there is no other.
-        port.ignore("mode");
+        // Both modes publish on this host: there is no other. The others are for who reads the file.
+        for key in ["mode", "name", "app_protocol"] {
+            port.ignore(key);
+        }
         let protocol = match port.text("protocol").as_deref() {
             Some("udp") => Protocol::Udp,
             Some("sctp") => Protocol::Sctp,

@@ -4,10 +4,16 @@
 use std::collections::BTreeMap;
 
 use super::section::Section;
-use crate::facts::{BlkioLimits, Resources, Ulimit};
+use crate::facts::{BlkioLimits, DeviceRequest, Resources, Ulimit};
 
-/// The limits of a service; `deploy.resources` wins, as in Docker Compose.
-pub(super) fn lower(section: &mut Section<'_>, deploy: Option<&mut Section<'_>>) -> Resources {
+/// The limits of a service, where `deploy.resources` wins, as in Docker Compose; and the devices
+/// that a driver of the engine chooses for it.
+pub(super) fn lower(
+    section: &mut Section<'_>,
+    deploy: Option<&mut Section<'_>>,
+) -> (Resources, Vec<DeviceRequest>) {
+    let mut requests: Vec<DeviceRequest> =
+        section.sections("gpus").into_iter().map(|gpu| device_request(gpu, &["gpu"])).collect();
     let mut resources = Resources {
         memory_bytes: section.number("mem_limit"),
         memory_reservation_bytes: section.number("mem_reservation"),
@@ -30,7 +36,7 @@ pub(super) fn lower(section: &mut Section<'_>, deploy: Option<&mut Section<'_>>)
         blkio: section.section("blkio_config").map(blkio).unwrap_or_default(),
     };
     let Some(mut declared) = deploy.and_then(|deploy| deploy.section("resources")) else {
-        return resources;
+        return (resources, requests);
     };
     if let Some(mut limits) = declared.section("limits") {
         let cpus = limits.text("cpus").and_then(|text| nano_cpus(&text));
@@ -41,8 +47,32 @@ pub(super) fn lower(section: &mut Section<'_>, deploy: Option<&mut Section<'_>>)
     if let Some(mut reservations) = declared.section("reservations") {
         let memory = reservations.number("memory");
         resources.memory_reservation_bytes = memory.or(resources.memory_reservation_bytes);
+        // Both are for who places containers on a cluster; the loader has warned.
+        reservations.ignore("cpus");
+        reservations.ignore("generic_resources");
+        let devices = reservations.sections("devices").into_iter();
+        requests.extend(devices.map(|device| device_request(device, &[])));
     }
-    resources
+    (resources, requests)
+}
+
+/// One request; `implied` are capabilities that the key itself stands for. One that neither counts
+/// nor names devices means all of them.
+fn device_request(mut section: Section<'_>, implied: &[&str]) -> DeviceRequest {
+    let count: Option<i64> = section.number("count");
+    let device_ids = section.set("device_ids");
+    if count.is_some() && !device_ids.is_empty() {
+        section.refuse("count", "`count` and `device_ids` exclude each other");
+    }
+    let mut capabilities = section.set("capabilities");
+    capabilities.extend(implied.iter().map(|name| (*name).to_owned()));
+    DeviceRequest {
+        driver: section.text("driver"),
+        count: count.unwrap_or(if device_ids.is_empty() { -1 } else { 0 }),
+        device_ids,
+        capabilities: [capabilities].into(),
+        options: section.labels("options"),
+    }
 }
 
 /// Thousand-millionths of a CPU out of a decimal number. Computed on the digits, because the

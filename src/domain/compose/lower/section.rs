@@ -117,6 +117,15 @@ impl<'a> Section<'a> {
         items.iter().filter_map(|item| Section::of(item, path.clone(), self.problems)).collect()
     }
 
+    /// The same, where each is named by its place in the list.
+    pub(super) fn numbered(&mut self, key: &str) -> Vec<Section<'a>> {
+        let items = self.take(key).and_then(Node::as_seq).unwrap_or_default();
+        let sections = items.iter().enumerate().filter_map(|(index, item)| {
+            Section::of(item, format!("{}.{key}[{index}]", self.path), self.problems)
+        });
+        sections.collect()
+    }
+
     /// A mapping with names of the user's choice; an entry may be null.
     pub(super) fn entries(&mut self, key: &str) -> Vec<(&'a str, &'a Node)> {
         let map = self.take(key).and_then(Node::as_map);
@@ -142,7 +151,7 @@ impl Drop for Section<'_> {
 }
 
 /// Nothing is lost with an empty list or mapping.
-fn holds_something(node: &Node) -> bool {
+pub(in crate::domain::compose) fn holds_something(node: &Node) -> bool {
     match &node.value {
         Value::Null => false,
         Value::Scalar(scalar) => !scalar.text.is_empty(),
@@ -161,16 +170,9 @@ fn report(problems: &Problems, mark: &Mark, path: &str, reason: &str) {
 fn reason(key: &str) -> &'static str {
     match key {
         "develop" => "files are watched by a development session, not by a deployment",
-        "placement" | "endpoint_mode" | "generic_resources" | "max_replicas_per_node" => {
-            "it places containers on a cluster, and there is one host"
-        }
-        "rollback_config" => "what failed returns to the container that is still there",
-        "max_failure_ratio" => "one container that fails ends the replacement",
         "models" => "models are served by another program, not by the engine",
         "provider" => "another program would have to make this service",
         "credential_spec" => "it belongs to Windows containers",
-        "gpus" | "devices" => "devices cannot be requested by capability",
-        "post_start" | "pre_stop" => "commands cannot be hooked to a container's life",
         "ssh" | "additional_contexts" | "cache_to" | "entitlements" | "secrets" => {
             "the engine's build API does not take it"
         }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::section::{Problems, Section};
-use super::{Inputs, Names, build, content, mounts, network, resources};
+use super::{Inputs, Names, build, content, hooks, mounts, network, resources};
 use crate::base::Secret;
 use crate::base::limits::HEAL_TRIES_MAX;
+use crate::base::units::parse_duration;
 use crate::domain::compose::project::Project;
 use crate::facts::{
-    Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, Logging, OnUnhealthy,
+    Condition, Dependency, DeviceMapping, HealthProbe, Healthcheck, HookKind, Logging, OnUnhealthy,
     PullPolicy, RestartPolicy, Security, ServiceSpec, ServiceUnit, UpdateOrder, Updates,
 };
 
@@ -42,13 +43,23 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
         pull_policy: pull_policy(&mut section),
         files: content::lower(context, &mut section),
         on_unhealthy: on_unhealthy(&mut section),
+        post_start: hooks::lower(&mut section, HookKind::PostStart),
+        pre_stop: hooks::lower(&mut section, HookKind::PreStop),
         ..ServiceUnit::default()
     };
+    // What files on this host have no effect on; the loader has warned of what is filled.
     let mut deploy = section.section("deploy");
+    for key in ["placement", "endpoint_mode", "rollback_config", "labels"] {
+        deploy.iter_mut().for_each(|deploy| deploy.ignore(key));
+    }
     let scale = section.number("scale");
     let replicas = deploy.as_mut().and_then(|deploy| deploy.number("replicas"));
     unit.replicas = replicas.or(scale).unwrap_or(1);
     let image = section.text("image");
+    let (resources, device_requests) = resources::lower(&mut section, deploy.as_mut());
+    let network_mode = network::mode(context, &mut section);
+    let mut external_links = section.set("external_links");
+    external_links.extend(network::links(&mut section, &network_mode));
     unit.spec = ServiceSpec {
         image: image.unwrap_or_else(|| format!("{}-{}", context.project.name, context.name)),
         platform: section.text("platform"),
@@ -72,15 +83,15 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
         ports: network::ports(&mut section),
         expose: network::expose(&mut section),
         mounts: mounts::lower(context, &mut section),
-        network_mode: network::mode(context, &mut section),
+        network_mode,
         extra_hosts: section.set("extra_hosts"),
         dns: section.texts("dns"),
         dns_search: section.texts("dns_search"),
         dns_options: section.texts("dns_opt"),
-        external_links: section.set("external_links"),
+        external_links,
         volumes_from: section.set("volumes_from"),
-        resources: resources::lower(&mut section, deploy.as_mut()),
-        security: security(&mut section),
+        resources,
+        security: Security { device_requests, ..security(&mut section) },
         logging: section.section("logging").map(|mut logging| Logging {
             driver: logging.text("driver"),
             options: logging.labels("options"),
@@ -90,18 +101,26 @@ pub(super) fn lower(context: &Context<'_>, mut section: Section<'_>) -> ServiceU
     };
     let updates = deploy.as_mut().and_then(|deploy| deploy.section("update_config"));
     unit.updates = updates.map(self::updates).unwrap_or_default();
-    if let Some(deploy) = &mut deploy
-        && deploy.text("mode").is_some_and(|mode| mode != "replicated")
-    {
-        deploy.refuse("mode", "only `replicated` exists on one host");
+    if let Some(deploy) = &mut deploy {
+        mode(deploy, unit.replicas);
     }
-    network::links(&mut section);
     unit
+}
+
+/// On one host, a container on every host is one container. A job ends, and is not kept running.
+fn mode(deploy: &mut Section<'_>, replicas: u32) {
+    match deploy.text("mode").as_deref() {
+        None | Some("replicated") => {}
+        Some("global") if replicas == 1 => {}
+        Some("global") => deploy.refuse("mode", "one host has one container of it, not several"),
+        Some(_) => deploy.refuse("mode", "use `replicated` or `global`: jobs need a cluster"),
+    }
 }
 
 /// How containers are replaced. A failed replacement always returns to what was before, so that
 /// `pause` and `rollback` mean the same here.
 fn updates(mut section: Section<'_>) -> Updates {
+    section.ignore("max_failure_ratio");
     let goes_on = match section.text("failure_action").as_deref() {
         None | Some("pause" | "rollback") => false,
         Some("continue") => true,
@@ -132,9 +151,18 @@ fn on_unhealthy(section: &mut Section<'_>) -> OnUnhealthy {
         }
         return OnUnhealthy::Tell;
     };
+    // The schema knows nothing of what stands in an extension.
+    for (name, expected) in
+        [("on_unhealthy", "it is `restart` or `tell`"), ("max_restarts", "it is a whole number")]
+    {
+        if own.take(name).is_some_and(|node| node.as_scalar().is_none()) {
+            own.refuse(name, expected);
+            return OnUnhealthy::Tell;
+        }
+    }
     let tries_max = own.number("max_restarts");
-    if tries_max.is_some_and(|tries| tries > HEAL_TRIES_MAX) {
-        own.refuse("max_restarts", &format!("it is at most {HEAL_TRIES_MAX}"));
+    if tries_max.is_some_and(|tries| !(1..=HEAL_TRIES_MAX).contains(&tries)) {
+        own.refuse("max_restarts", &format!("it is 1 to {HEAL_TRIES_MAX}"));
     }
     match own.text("on_unhealthy").as_deref() {
         Some("restart") => OnUnhealthy::Restart { tries_max: tries_max.unwrap_or(TRIES_DEFAULT) },
@@ -152,7 +180,7 @@ fn on_unhealthy(section: &mut Section<'_>) -> OnUnhealthy {
 }
 
 /// A name that stayed without a value is not set in the container.
-fn environment(section: &mut Section<'_>) -> BTreeMap<String, Secret<String>> {
+pub(super) fn environment(section: &mut Section<'_>) -> BTreeMap<String, Secret<String>> {
     let values = section.labels("environment").into_iter();
     values.map(|(name, value)| (name, Secret::new(value))).collect()
 }
@@ -176,16 +204,32 @@ fn dependencies(context: &Context<'_>, section: &mut Section<'_>) -> BTreeMap<St
     dependencies
 }
 
+/// Seconds of a day.
+const DAY_SECONDS: u64 = 24 * 3600;
+
+/// `12h`, `1d`, `1w`, `1w2d`.
+fn every_seconds(text: &str) -> Option<u64> {
+    let (weeks, rest) = text.split_once('w').unwrap_or(("0", text));
+    let weeks = weeks.parse::<u64>().ok()?.checked_mul(7 * DAY_SECONDS)?;
+    let rest = if rest.is_empty() { 0 } else { parse_duration(rest).ok()?.as_secs() };
+    weeks.checked_add(rest).filter(|seconds| *seconds > 0)
+}
+
 fn pull_policy(section: &mut Section<'_>) -> PullPolicy {
     match section.text("pull_policy").as_deref() {
         None | Some("missing") => PullPolicy::Missing,
         Some("always") => PullPolicy::Always,
         Some("never") => PullPolicy::Never,
         Some("build") => PullPolicy::Build,
-        Some(_) => {
-            section.refuse("pull_policy", "use `missing`, `always`, `never` or `build`");
-            PullPolicy::Missing
-        }
+        Some("daily") => PullPolicy::Every { seconds: DAY_SECONDS },
+        Some("weekly") => PullPolicy::Every { seconds: 7 * DAY_SECONDS },
+        Some(text) => match text.strip_prefix("every_").and_then(every_seconds) {
+            Some(seconds) => PullPolicy::Every { seconds },
+            None => {
+                section.refuse("pull_policy", "a time such as `every_12h` is in whole seconds");
+                PullPolicy::Missing
+            }
+        },
     }
 }
 
@@ -210,12 +254,16 @@ fn restart(section: &mut Section<'_>, deploy: Option<&mut Section<'_>>) -> Resta
     let Some(mut policy) = deploy.and_then(|deploy| deploy.section("restart_policy")) else {
         return declared.unwrap_or_default();
     };
+    // The engine waits by itself, longer each time; the loader has warned.
+    policy.ignore("delay");
+    policy.ignore("window");
     let retries_max = policy.number("max_attempts").unwrap_or(0);
     match policy.text("condition").as_deref() {
-        Some("none") => RestartPolicy::No,
+        Some("none" | "no") => RestartPolicy::No,
         Some("on-failure") => RestartPolicy::OnFailure { retries_max },
-        None | Some("any") if retries_max == 0 => RestartPolicy::Always,
-        None | Some("any") => {
+        Some("unless-stopped") if retries_max == 0 => RestartPolicy::UnlessStopped,
+        None | Some("any" | "always") if retries_max == 0 => RestartPolicy::Always,
+        None | Some("any" | "always" | "unless-stopped") => {
             policy.refuse("max_attempts", "the engine counts attempts only for `on-failure`");
             RestartPolicy::Always
         }
@@ -278,6 +326,7 @@ fn security(section: &mut Section<'_>) -> Security {
                 }
             })
             .collect(),
+        device_requests: Vec::new(),
         device_cgroup_rules: section.set("device_cgroup_rules"),
         sysctls: section.labels("sysctls"),
         isolation: section.text("isolation"),

@@ -73,6 +73,7 @@ fn rich() -> ServiceSpec {
 
 fn image_of(defaults: ServiceSpec) -> ImageFacts {
     ImageFacts {
+        last_tagged_at: None,
         id: "sha256:1".to_owned(),
         tags: vec!["web:1".to_owned()],
         digests: Vec::new(),

@@ -366,6 +366,7 @@ fn the_verdict_is_the_same_before_deployment_and_at_run_time() {
         start_interval: None,
     });
     let image = ImageFacts {
+        last_tagged_at: None,
         id: "sha256:1".to_owned(),
         tags: Vec::new(),
         digests: Vec::new(),

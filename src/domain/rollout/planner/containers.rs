@@ -7,6 +7,7 @@ use super::surroundings::existing;
 use crate::domain::rollout::diff::field_change;
 use crate::domain::rollout::drafting::Drafted;
 use crate::domain::rollout::graph;
+use crate::domain::rollout::hooks;
 use crate::domain::rollout::judge::{Judged, Left, Verdict};
 use crate::domain::rollout::naming::is_replacement_name;
 use crate::domain::rollout::{Action, Cause, Target, Trigger, Wanted, wants_start};
@@ -114,7 +115,9 @@ impl<'a> Planner<'a> {
                 self.draft.need(unpause, ready);
             }
             Wanted::AsItIs => {
-                self.restart_after_dependency(unit, judged, container);
+                if !self.restart_after_dependency(unit, judged, container) {
+                    self.catch_up(unit, judged, container);
+                }
                 self.await_health(unit, judged, container);
             }
         }
@@ -185,9 +188,9 @@ impl<'a> Planner<'a> {
         unit: &'a ServiceUnit,
         judged: &'a Judged<'a>,
         container: &ContainerFacts,
-    ) {
+    ) -> bool {
         if container.state != ContainerState::Running {
-            return;
+            return false;
         }
         let asked = unit.depends_on.iter().filter(|(_, dependency)| dependency.restart);
         let mut services = asked.map(|(service, _)| service);
@@ -200,10 +203,27 @@ impl<'a> Planner<'a> {
                     Some(kept) => kept.created_at > container.started_at,
                 })
         });
-        if let Some(service) = replaced {
-            let cause = Cause::DependencyReplaced { service: service.clone() };
-            self.restart(unit, judged, cause);
+        let Some(service) = replaced else { return false };
+        let cause = Cause::DependencyReplaced { service: service.clone() };
+        self.restart(unit, judged, cause);
+        true
+    }
+
+    /// The hooks that a start of this run still owes; who waits for the start waits for them.
+    pub(super) fn catch_up(
+        &mut self,
+        unit: &'a ServiceUnit,
+        judged: &'a Judged<'a>,
+        container: &ContainerFacts,
+    ) -> Option<Drafted> {
+        let first = *self.judge.options.hooks_due.get(&container.id)?;
+        if container.state != ContainerState::Running {
+            return None;
         }
+        let target = self.target(judged);
+        let last = hooks::rest(&mut self.draft, (unit, first), &target, &judged.name)?;
+        self.started.insert(judged.instance.clone(), last);
+        Some(last)
     }
 
     pub(super) fn start(

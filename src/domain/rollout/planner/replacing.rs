@@ -306,6 +306,8 @@ impl<'a> Planner<'a> {
             }
             let start = self.start(unit, judged, cause.clone());
             self.draft.need(start, std::mem::take(&mut ready));
+        } else {
+            ready.extend(self.catch_up(unit, judged, container));
         }
         let is_healthy = !self.has_healthcheck(unit, judged)
             || (container.health == Health::Healthy && is_up(container));
@@ -359,6 +361,7 @@ impl<'a> Planner<'a> {
             self.draft.need(start, ready);
             return Some(start);
         }
+        ready.extend(self.catch_up(unit, judged, container));
         ready.last().copied()
     }
 

@@ -314,3 +314,32 @@ fn asking_the_registry_is_no_change() {
     world.observed.containers.clear();
     assert!(planned(&desired, &world, &PlanOptions::explicit()).has_changes());
 }
+
+#[test]
+fn an_image_is_asked_for_again_when_the_last_time_is_long_ago() {
+    let (mut desired, mut world) = (shop(), running_shop());
+    web(&mut desired).pull_policy = crate::facts::PullPolicy::Every { seconds: 3600 };
+    let at = |text: &str| Some(text.parse::<crate::base::Timestamp>().unwrap());
+    let (noon, early, late) =
+        (at("2026-01-01T12:00:00Z"), at("2026-01-01T11:00:00Z"), at("2026-01-01T11:00:01Z"));
+    let mut check = |now, pulled: Option<_>, tagged, expect: &str| {
+        let image = world.observed.images.get_mut("app:1").unwrap();
+        image.last_tagged_at = tagged;
+        let last_pulls = pulled.map(|at| ("app:1".to_owned(), at)).into_iter().collect();
+        let options = PlanOptions { now, last_pulls, ..PlanOptions::explicit() };
+        let plan = planned(&desired, &world, &options);
+        let found = plan.steps.first().map_or("", |step| step.cause_text.as_str());
+        assert_eq!(found, expect);
+        assert!(!plan.has_changes() && plan.steps.len() < 2, "{plan}");
+        let options = PlanOptions { trigger: Trigger::Convergence, ..options };
+        assert!(planned(&desired, &world, &options).is_empty());
+    };
+    let unknown = "pull_policy is every 1h, and nobody knows when it was pulled";
+    let old = "pull_policy is every 1h, and it was pulled at 2026-01-01T11:00:00Z";
+    check(noon, None, None, unknown);
+    check(noon, early, None, old);
+    check(noon, None, early, old);
+    check(noon, late, None, "");
+    check(noon, early, late, "");
+    check(noon, late, early, "");
+}

@@ -40,7 +40,7 @@ fn project_of_another_agent_is_refused_by_name() {
     for options in [PlanOptions::explicit(), PlanOptions::convergence()] {
         assert_eq!(refusals(&world, &options), [expect]);
     }
-    let restart = plan_restart(&shop(), &world.observed, None).unwrap_err();
+    let restart = plan_restart(&shop(), &world.observed, &RestartOptions::default()).unwrap_err();
     assert!(restart.is_refusal());
     assert_eq!(refuse_other_agents(&world.observed), Err(restart));
 }

@@ -161,7 +161,9 @@ fn removal_goes_from_dependents_to_dependencies() {
 
 #[test]
 fn restart_follows_dependencies() {
-    let text = plan_restart(&shop(), &running_shop().observed, None).unwrap().to_string();
+    let text = plan_restart(&shop(), &running_shop().observed, &RestartOptions::default())
+        .unwrap()
+        .to_string();
     insta::assert_snapshot!(text, @r"
     shop: 2 steps
       1  restart shop-db-1   requested

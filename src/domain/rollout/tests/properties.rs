@@ -78,6 +78,8 @@ fn unit(project: &ProjectSpec, name: &str, dice: &Dice) -> ServiceUnit {
     if name == "init" {
         return unit;
     }
+    (unit.post_start, unit.pre_stop) =
+        (hooks(usize::from(dice.depends >> 4 & 3)), hooks(usize::from(dice.depends >> 6)));
     if dice.has_check {
         unit.spec.healthcheck = checked();
     }
@@ -139,7 +141,8 @@ fn perturb(world: &mut World, damage: &[(usize, u8)]) {
 
 /// Applies the first `steps` of a plan, in an order that depends on `seed`.
 fn apply_some(world: &mut World, desired: &ProjectSpec, options: &PlanOptions, cut: (usize, u64)) {
-    let plan = planned(desired, world, options);
+    let options = PlanOptions { hooks_due: world.due.clone(), ..options.clone() };
+    let plan = planned(desired, world, &options);
     let (steps, mut seed) = cut;
     let mut done = std::collections::BTreeSet::new();
     for _ in 0..steps.min(plan.steps.len()) {
@@ -172,6 +175,9 @@ fn assert_as_declared(world: &World, desired: &ProjectSpec) {
         let instance = container.instance.clone().unwrap();
         assert_eq!(container.name, format!("p-{}-{}", instance.service, instance.number));
         assert!(is_up(container) || instance.service == "init", "{} is down", container.name);
+        let due = world.due.get(&container.id).copied().unwrap_or(0);
+        let hooks = desired.services[&instance.service].post_start.len();
+        assert!(due >= hooks, "{} was started, and hook {due} is missing", container.name);
         found.push((instance.service, instance.number));
     }
     found.sort();

@@ -15,7 +15,7 @@ services:
   job: { image: 'registry.example.org/job:1' }
 ";
 
-fn host() -> Host {
+pub(super) fn host() -> Host {
     let host = Host::new();
     for name in ["registry.example.org/web:1", "registry.example.org/job:1"] {
         host.engine.offer_image(name, image(name));
@@ -28,7 +28,7 @@ fn host() -> Host {
     host
 }
 
-async fn log_in(agent: &Agent, password: &str) -> Result<(), RegistryError> {
+pub(super) async fn log_in(agent: &Agent, password: &str) -> Result<(), RegistryError> {
     let engine = Arc::clone(&agent.engine) as _;
     let registries = Registries::new(Arc::clone(&agent.store), engine, agent.ambient.clone());
     let registry = "registry.example.org".parse().unwrap();
@@ -36,7 +36,7 @@ async fn log_in(agent: &Agent, password: &str) -> Result<(), RegistryError> {
     registries.login(registry, "ci".to_owned(), password, &asker()).await.map(drop)
 }
 
-async fn told(agent: &Agent, kind: EventType) -> usize {
+pub(super) async fn told(agent: &Agent, kind: EventType) -> usize {
     let filter = AuditFilter {
         event_types: vec![kind],
         ..AuditFilter::workspace(agent.store.scope().workspace_id)

@@ -1,5 +1,5 @@
 //! Builds an image in memory from the few Dockerfile instructions that shape a container. Owns
-//! that reading. Face: `build`. Never runs anything: `RUN false` fails, every other `RUN` succeeds.
+//! that reading. Face: `text`, `bases`, `build`. Never runs anything: `RUN false` fails, every other `RUN` succeeds.
 
 use std::io::Read;
 
@@ -10,22 +10,34 @@ use crate::facts::{
 };
 use crate::world::docker::EngineErrorKind as Kind;
 
+/// The Dockerfile.
+pub(super) fn text(build: &BuildSpec, context: &[u8]) -> Result<String, Refused> {
+    match &build.dockerfile_inline {
+        Some(text) => Ok(text.clone()),
+        None => dockerfile(build, context),
+    }
+}
+
+/// The images that it begins with.
+pub(super) fn bases(dockerfile: &str) -> impl Iterator<Item = &str> {
+    let lines = dockerfile.lines().filter_map(|line| line.trim().strip_prefix("FROM "));
+    lines.map(str::trim).filter(|base| *base != "scratch")
+}
+
 pub(super) fn build(
     state: &State,
     build: &BuildSpec,
-    context: &[u8],
+    text: &str,
+    size: usize,
 ) -> Result<ImageFacts, Refused> {
-    let text = match &build.dockerfile_inline {
-        Some(text) => text.clone(),
-        None => dockerfile(build, context)?,
-    };
     let mut image = ImageFacts {
+        last_tagged_at: None,
         id: String::new(),
         tags: Vec::new(),
         digests: Vec::new(),
         defaults: ServiceSpec::default(),
         platform: "linux/amd64".to_owned(),
-        size_bytes: context.len() as u64,
+        size_bytes: size as u64,
         created_at: None,
     };
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {

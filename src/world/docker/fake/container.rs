@@ -267,6 +267,9 @@ impl State {
                 return refuse(Kind::NotFound, format!("network {network} not found"));
             }
         }
+        if !container.spec.security.device_requests.is_empty() {
+            return refuse(Kind::NoDevice, "could not select device driver: there is none");
+        }
         for port in &container.spec.ports {
             if !candidates(port).is_none_or(|mut ports| ports.any(|it| self.is_free(port, it))) {
                 let wanted = port.host_port.clone().unwrap_or_default();

@@ -183,11 +183,12 @@ impl Engine for FakeEngine {
         build: &'a BuildSpec,
         tags: &'a [String],
         context: Bytes,
+        logins: &'a [Credentials],
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, String> {
         let subject = tags.first().map_or("", String::as_str);
         self.write("build_image", subject, move |state, now| {
-            let id = state.build(build, tags, &context, now)?;
+            let id = state.build(build, tags, (&context, logins), now)?;
             progress(format!("Successfully built {id}"));
             Ok(id)
         })

@@ -1,5 +1,6 @@
-//! Commands in containers of the engine in memory, and what containers use. Owns what commands do: `echo` writes its words, `false`
-//! ends with 1, `sleep` never ends, anything else ends with 0. Face: `State::exec`, `State::usage`. Never waits.
+//! Commands in containers of the engine in memory, and what containers use. Owns what commands do:
+//! `echo` writes its words, `fail` writes them as an error and ends with 1, `sleep` never ends,
+//! anything else ends with 0, `false` with 1. Face: `State::exec`, `State::usage`. Never waits.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -17,16 +18,21 @@ impl State {
         if facts.state != ContainerState::Running {
             return refuse(Kind::Conflict, format!("container {container} is not running"));
         }
+        self.execs.push((facts.name.clone(), new.clone()));
         let id = self.make_id();
-        let program = new.command.first().map_or("", String::as_str);
+        let words = match new.command.as_slice() {
+            [box_of_programs, words @ ..] if box_of_programs == "/bin/busybox" => words,
+            words => words,
+        };
+        let program = words.first().map_or("", String::as_str);
         let said = match program {
-            "echo" => format!("{}\n", new.command[1..].join(" ")),
+            "echo" | "fail" => format!("{}\n", words[1..].join(" ")),
             _ => String::new(),
         };
         if program != "sleep" {
-            self.exec_exit_codes.insert(id.clone(), i64::from(program == "false"));
+            self.exec_exit_codes.insert(id.clone(), i64::from(matches!(program, "false" | "fail")));
         }
-        let is_stderr = false;
+        let is_stderr = program == "fail";
         let part = Ok(ExecOutput { is_stderr, bytes: Bytes::from(said.clone()) });
         let parts = stream::iter((!said.is_empty()).then_some(part));
         let output = match program {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
-use super::{Answer, EngineError, EngineErrorKind};
+use super::{Answer, EngineError, EngineErrorKind, NewExec};
 use crate::base::Clock;
 use crate::domain::registries::Credentials;
 use crate::facts::{ImageFacts, LiveSettings, Protocol};
@@ -244,9 +244,17 @@ impl FakeEngine {
         self.lock().calls.iter().filter(|call| call.is_write).cloned().collect()
     }
 
+    /// The commands that were executed since the calls were forgotten, in order, each with the
+    /// name that its container had.
+    pub fn execs(&self) -> Vec<(String, NewExec)> {
+        self.lock().state.execs.clone()
+    }
+
     /// Forgets the calls so far.
     pub fn forget_calls(&self) {
-        self.lock().calls.clear();
+        let mut inner = self.lock();
+        inner.calls.clear();
+        inner.state.execs.clear();
     }
 
     fn behind_the_back(

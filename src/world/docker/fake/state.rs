@@ -10,7 +10,7 @@ use crate::domain::registries::{Credentials, RegistryHost, registry_of};
 use crate::facts::{
     Attachment, BuildSpec, ImageFacts, NetworkFacts, NetworkSpec, Protocol, VolumeFacts, VolumeSpec,
 };
-use crate::world::docker::{EngineErrorKind as Kind, EngineEvent};
+use crate::world::docker::{EngineErrorKind as Kind, EngineEvent, NewExec};
 
 /// Networks that every engine has.
 const PREDEFINED_NETWORKS: [&str; 3] = ["bridge", "host", "none"];
@@ -34,6 +34,8 @@ pub(super) struct State {
     known: BTreeSet<String>,
     /// What commands ended with, by their ids.
     pub(super) exec_exit_codes: BTreeMap<String, i64>,
+    /// The commands that were executed, with the names of their containers.
+    pub(super) execs: Vec<(String, NewExec)>,
     ids_made: u64,
     addresses_given: u64,
 }
@@ -54,6 +56,7 @@ impl Default for State {
             epoch: 0,
             known: BTreeSet::new(),
             exec_exit_codes: BTreeMap::new(),
+            execs: Vec::new(),
             ids_made: 0,
             addresses_given: 0,
         };
@@ -156,10 +159,19 @@ impl State {
         &mut self,
         build: &BuildSpec,
         tags: &[String],
-        context: &[u8],
+        (context, logins): (&[u8], &[Credentials]),
         now: Timestamp,
     ) -> Result<String, Refused> {
-        let mut facts = super::build::build(self, build, context)?;
+        let text = super::build::text(build, context)?;
+        for base in super::build::bases(&text) {
+            if build.pull || self.image(base).is_none() {
+                let registry = registry_of(base);
+                let login = logins.iter().find(|login| Some(&login.registry) == registry.as_ref());
+                self.let_in(base, login)?;
+                self.pull(base)?;
+            }
+        }
+        let mut facts = super::build::build(self, build, &text, context.len())?;
         facts.id = format!("sha256:{}", self.make_id());
         facts.tags = tags.iter().chain(&build.tags).map(|tag| with_tag(tag)).collect();
         facts.created_at = Some(now);
