@@ -68,8 +68,6 @@ pub struct ContainerFacts {
     pub addresses: BTreeMap<String, NetworkAddress>,
     /// Names on the engine of the volumes without a name, by target path.
     pub anonymous_volumes: BTreeMap<String, String>,
-    /// Files of the kernel that tell of the host are not hidden from it.
-    pub unmasked: bool,
 }
 
 /// What a container uses at a moment; totals count from its start.

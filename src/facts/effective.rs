@@ -97,6 +97,19 @@ pub fn resolve_namespaces(spec: &mut ServiceSpec, resolved: &BTreeMap<String, St
             *mode = Some(format!("container:{id}"));
         }
     }
+    let from = std::mem::take(&mut spec.volumes_from);
+    spec.volumes_from = from.iter().map(|from| resolve_volumes_from(from, resolved)).collect();
+}
+
+/// One entry of `volumes_from` as the engine takes it: a container, and `:ro` where it says so. Compose
+/// writes `container:` before one that is no service.
+pub fn resolve_volumes_from(entry: &str, resolved: &BTreeMap<String, String>) -> String {
+    if let Some(container) = entry.strip_prefix("container:") {
+        return container.to_owned();
+    }
+    let (name, mode) = entry.split_once(':').unwrap_or((entry, ""));
+    let container = resolved.get(name).map_or(name, String::as_str);
+    if mode.is_empty() { container.to_owned() } else { format!("{container}:{mode}") }
 }
 
 /// Writes the contract the one way: what means the same to the engine becomes equal, and what is

@@ -17,7 +17,9 @@ pub use container::{
     NetworkAddress, NetworkFacts, VolumeFacts,
 };
 pub use differences::{FieldDifference, differences};
-pub use effective::{container_side, effective, exposed_ports, normalise, resolve_namespaces};
+pub use effective::{
+    container_side, effective, exposed_ports, normalise, resolve_namespaces, resolve_volumes_from,
+};
 pub use host::{DaemonFacts, DaemonFile, DaemonOption, FileFacts, FileLook, HostFacts};
 pub use live::{LiveSettings, is_left_out, is_live, is_never_taken_away};
 pub use project::{
@@ -28,5 +30,5 @@ pub use project::{
 pub use service::{
     Attachment, BlkioLimits, DeviceMapping, DeviceRequest, HealthProbe, Healthcheck, Logging,
     Mount, MountKind, NetworkMode, PortBinding, Protocol, Resources, RestartPolicy, Security,
-    ServiceSpec, Ulimit,
+    ServiceSpec, UNMASKED, Ulimit,
 };

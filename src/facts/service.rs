@@ -333,6 +333,9 @@ pub struct BlkioLimits {
     pub write_iops: BTreeMap<String, u64>,
 }
 
+/// The security option that hides none of the kernel's own files from a container.
+pub const UNMASKED: &str = "systempaths=unconfined";
+
 /// Everything that widens or narrows what a container may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Security {
@@ -344,7 +347,7 @@ pub struct Security {
     pub cap_add: BTreeSet<String>,
     /// Capabilities dropped, in the same spelling.
     pub cap_drop: BTreeSet<String>,
-    /// `no-new-privileges:true`, `seccomp=…`, `apparmor=…`, `label=…`.
+    /// `no-new-privileges:true`, `seccomp=…`, `apparmor=…`, `label=…`, [`UNMASKED`].
     pub security_opt: BTreeSet<String>,
     /// `host`, or `None` for the engine's default.
     pub userns_mode: Option<String>,

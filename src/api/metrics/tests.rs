@@ -27,7 +27,6 @@ fn container() -> ContainerFacts {
         finished_at: None,
         addresses: BTreeMap::new(),
         anonymous_volumes: BTreeMap::new(),
-        unmasked: false,
     }
 }
 

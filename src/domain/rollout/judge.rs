@@ -369,9 +369,10 @@ impl<'a> Judge<'a> {
     fn kept_parents(&self, unit: &ServiceUnit) -> BTreeMap<String, String> {
         let parents = graph::parents(&unit.spec).into_iter();
         let kept = parents.filter_map(|(_, service, spelling)| {
-            Some((spelling, self.parent_of(service)?.kept()?.id.clone()))
+            let id = self.parent_of(service)?.kept()?.id.clone();
+            Some([(spelling, id.clone()), (service.to_owned(), id)])
         });
-        kept.collect()
+        kept.flatten().collect()
     }
 
     fn parent_of(&self, service: &str) -> Option<&Judged<'a>> {

@@ -306,7 +306,6 @@ impl World {
             finished_at: None,
             addresses,
             anonymous_volumes,
-            unmasked: false,
         };
         self.observed.containers.push(container);
     }

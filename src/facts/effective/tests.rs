@@ -209,7 +209,13 @@ fn references_to_services_become_containers() {
     };
     spec.security.ipc_mode = Some("service:db".to_owned());
     spec.security.pid_mode = Some("host".to_owned());
-    resolve_namespaces(&mut spec, &BTreeMap::from([("service:db".to_owned(), "abc".to_owned())]));
+    let from = ["db:ro", "web", "container:db:ro", "container:other"];
+    spec.volumes_from = from.map(str::to_owned).into();
+    let resolved = [("service:db", "abc"), ("db", "abc")];
+    let resolved = resolved.map(|(name, id)| (name.to_owned(), id.to_owned())).into();
+    resolve_namespaces(&mut spec, &resolved);
+    let from: Vec<&str> = spec.volumes_from.iter().map(String::as_str).collect();
+    assert_eq!(from, ["abc:ro", "db:ro", "other", "web"]);
     assert_eq!(spec.network_mode, NetworkMode::Container("abc".to_owned()));
     assert_eq!(spec.security.ipc_mode.as_deref(), Some("container:abc"));
     assert_eq!(spec.security.pid_mode.as_deref(), Some("host"));

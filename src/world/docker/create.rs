@@ -17,7 +17,8 @@ use super::create_mounts;
 use super::version::ApiVersion;
 use crate::facts::{
     Attachment, DeviceRequest, HealthProbe, Healthcheck, LiveSettings, NetworkMode, PortBinding,
-    Resources, RestartPolicy, Security, ServiceSpec, container_side, exposed_ports,
+    Resources, RestartPolicy, Security, ServiceSpec, UNMASKED, container_side, exposed_ports,
+    resolve_volumes_from,
 };
 
 /// What makes one container: the create call, and the networks that it has to be connected to
@@ -251,12 +252,8 @@ fn host_line(line: &str) -> String {
 }
 
 fn volumes_from(new: &NewContainer) -> Vec<String> {
-    let resolve = |entry: &String| {
-        let (name, mode) = entry.split_once(':').unwrap_or((entry, ""));
-        let resolved = new.resolved_namespaces.get(name).map_or(name, String::as_str);
-        if mode.is_empty() { resolved.to_owned() } else { format!("{resolved}:{mode}") }
-    };
-    new.spec.volumes_from.iter().map(resolve).collect()
+    let from = new.spec.volumes_from.iter();
+    from.map(|entry| resolve_volumes_from(entry, &new.resolved_namespaces)).collect()
 }
 
 fn restart(policy: RestartPolicy) -> RequestedRestart {
@@ -357,7 +354,14 @@ fn write_security(
     host.readonly_rootfs = Some(security.read_only);
     host.cap_add = list(&security.cap_add);
     host.cap_drop = list(&security.cap_drop);
-    host.security_opt = list(&security.security_opt);
+    // No option of the engine's: two of its lists are empty then, instead of its defaults.
+    let (unmasked, options): (BTreeSet<String>, BTreeSet<String>) =
+        security.security_opt.iter().cloned().partition(|option| option == UNMASKED);
+    host.security_opt = list(&options);
+    if !unmasked.is_empty() {
+        host.masked_paths = Some(Vec::new());
+        host.readonly_paths = Some(Vec::new());
+    }
     host.userns_mode.clone_from(&security.userns_mode);
     host.ipc_mode = resolved(&security.ipc_mode, "ipc")?;
     host.pid_mode = resolved(&security.pid_mode, "pid")?;

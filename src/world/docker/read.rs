@@ -17,7 +17,7 @@ use crate::base::{Secret, Timestamp};
 use crate::facts::{
     Attachment, BlkioLimits, ContainerFacts, ContainerState, DeviceMapping, DeviceRequest, Health,
     HealthProbe, Healthcheck, Logging, NetworkAddress, NetworkMode, PortBinding, Protocol,
-    Resources, RestartPolicy, Security, ServiceSpec, Ulimit, labels, normalise,
+    Resources, RestartPolicy, Security, ServiceSpec, UNMASKED, Ulimit, labels, normalise,
 };
 
 /// Characters of a container's id that stand for it as host name and alias.
@@ -37,7 +37,6 @@ pub(super) fn container(report: ContainerInspectResponse) -> ContainerFacts {
         instance: labels::instance_of(&all_labels),
         oneoff: labels::is_oneoff(&all_labels),
         contract_hash: all_labels.get(labels::CONTRACT).cloned(),
-        unmasked: is_unmasked(&host),
         spec: spec(&id, config, host, &networks),
         image_id: report.image.unwrap_or_default(),
         state: container_state(&state),
@@ -56,11 +55,15 @@ pub(super) fn container(report: ContainerInspectResponse) -> ContainerFacts {
     }
 }
 
-/// Empty lists of what is hidden are somebody's wish (`systempaths=unconfined`). The engine leaves
-/// them out for privileged containers, which it hides nothing from anyway.
-fn is_unmasked(host: &HostConfig) -> bool {
+/// Empty lists of what is hidden are somebody's wish, which the engine does not repeat among its options. It
+/// leaves them out for privileged containers, from which it hides nothing anyway.
+fn security_options(host: &HostConfig) -> BTreeSet<String> {
     let is_empty = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(Vec::is_empty);
-    is_empty(&host.masked_paths) && is_empty(&host.readonly_paths)
+    let mut options = set(host.security_opt.clone());
+    if is_empty(&host.masked_paths) && is_empty(&host.readonly_paths) {
+        options.insert(UNMASKED.to_owned());
+    }
+    options
 }
 
 fn container_state(state: &ReportedState) -> ContainerState {
@@ -315,7 +318,7 @@ fn security(host: &HostConfig) -> Security {
         read_only: host.readonly_rootfs.unwrap_or_default(),
         cap_add: set(host.cap_add.clone()),
         cap_drop: set(host.cap_drop.clone()),
-        security_opt: set(host.security_opt.clone()),
+        security_opt: security_options(host),
         userns_mode: host.userns_mode.clone(),
         ipc_mode: host.ipc_mode.clone(),
         pid_mode: host.pid_mode.clone(),

@@ -51,7 +51,6 @@ impl State {
                 .map(|name| (name.clone(), address(name)))
                 .collect(),
             anonymous_volumes: container.anonymous_volumes.clone(),
-            unmasked: false,
         }
     }
 

@@ -168,9 +168,9 @@ fn what_shows_the_kernels_files_is_told_from_what_hides_them() {
         let paths: Option<Vec<String>> = paths;
         HostConfig { masked_paths: paths.clone(), readonly_paths: paths, ..HostConfig::default() }
     };
-    assert!(is_unmasked(&host(Some(&[]))));
-    assert!(!is_unmasked(&host(Some(&["/proc/kcore"]))));
-    assert!(!is_unmasked(&host(None)));
+    assert_eq!(security_options(&host(Some(&[]))), [UNMASKED.to_owned()].into());
+    assert_eq!(security_options(&host(Some(&["/proc/kcore"]))), BTreeSet::new());
+    assert_eq!(security_options(&host(None)), BTreeSet::new());
 }
 
 #[test]
