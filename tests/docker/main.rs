@@ -17,6 +17,7 @@ mod openapi;
 mod registries;
 mod replacing;
 mod round_trip;
+mod same_verdict;
 mod samples;
 mod secrets;
 mod support;

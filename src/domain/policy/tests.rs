@@ -1,5 +1,7 @@
 //! Each rule as a table: what is known of a service, and the verdict.
 
+#[path = "../../../tests/policy/cases.rs"]
+mod cases;
 mod confined;
 mod declared;
 mod hosts;
@@ -11,6 +13,7 @@ mod shared;
 
 use super::*;
 use crate::base::Secret;
+use crate::base::yaml::{Node, parse};
 use crate::domain::access::Stage;
 use crate::facts::{HealthProbe, Healthcheck};
 

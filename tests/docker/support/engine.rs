@@ -50,9 +50,14 @@ pub fn containers_of(project: &str) -> Vec<String> {
 
 /// Removes everything of a project: containers, networks and volumes.
 pub fn remove_project(project: &str) {
-    let filter = format!("label=com.docker.compose.project={project}");
-    for id in containers_of(project) {
-        let _ = docker(&["rm", "-fv", &id]);
+    remove_marked(&format!("com.docker.compose.project={project}"));
+}
+
+/// Removes everything with a label: containers, networks and volumes.
+pub fn remove_marked(label: &str) {
+    let filter = format!("label={label}");
+    for id in docker_text(&["ps", "-aq", "--no-trunc", "--filter", &filter]).lines() {
+        let _ = docker(&["rm", "-fv", id]);
     }
     for kind in ["network", "volume"] {
         let listed = docker(&[kind, "ls", "-q", "--filter", &filter]);

@@ -5,7 +5,7 @@
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, is_failure, peer, unknown};
 use crate::domain::alerts::Severity;
 use crate::domain::policy::{Namespace, Remedy, SpecChange};
-use crate::facts::{NetworkMode, ServiceSpec};
+use crate::facts::{DaemonOption, NetworkMode, ServiceSpec};
 
 pub(super) const CHECKS: [Check; 7] = [
     Check {
@@ -175,15 +175,25 @@ fn own(subject: &Subject<'_>, look: Look, namespace: Namespace) -> Option<Remedy
     is_wrong.then(|| Remedy::Recreate(vec![SpecChange::OwnNamespace(namespace)]))
 }
 
-/// With the first version of control groups the engine's default is the host's view.
+/// What a service does not say the daemon decides, by its own option or by the host's version of control
+/// groups: with the first, the default is the host's view. A container's report says it.
 fn host_cgroupns(subject: &Subject<'_>, _: &Parameters) -> Verdict {
+    let mode = subject.spec.security.cgroupns_mode.as_deref().unwrap_or_default().trim();
+    if !mode.is_empty() {
+        return judged(subject, cgroupns, "cgroup", "cgroup");
+    }
+    let key = "default-cgroupns-mode";
+    let chosen = subject.host.map(|host| host.option(key, key));
     let daemon = subject.host.and_then(|host| host.daemon.as_ref());
-    let is_first = daemon.is_some_and(|daemon| daemon.cgroup_version == "1");
-    let mode = subject.spec.security.cgroupns_mode.as_deref().unwrap_or_default();
-    if mode.is_empty() && is_first {
+    let is_hosts = match (&chosen, daemon) {
+        (Some(DaemonOption::Set(modes)), _) if !modes.is_empty() => modes[0] == "host",
+        (_, Some(daemon)) => daemon.cgroup_version == "1",
+        (_, None) => return unknown(vec!["host.cgroup_version"]),
+    };
+    if is_hosts {
         return fail("its engine gives it the host's view of control groups", &["cgroup"]);
     }
-    judged(subject, cgroupns, "cgroup", "cgroup")
+    Verdict::Pass
 }
 
 fn joined(subject: &Subject<'_>, _: &Parameters) -> Verdict {

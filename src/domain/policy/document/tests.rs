@@ -27,7 +27,6 @@ pub(in crate::domain::policy) fn container(spec: ServiceSpec) -> ContainerFacts 
         finished_at: None,
         addresses: BTreeMap::new(),
         anonymous_volumes: BTreeMap::new(),
-        unmasked: false,
     }
 }
 

@@ -1,36 +1,44 @@
-//! What the tables stand on: a compose file becomes a model, each check judges it, and then what an
-//! engine would report of it; both verdicts have to be the same. What a machine can repair is
-//! repaired, and has to pass.
+//! What the cases go through: a compose file becomes a model, its check judges it, then the model as it
+//! is printed and read again, and then what an engine would report of it; the verdicts have to be the
+//! same. What a machine can repair is repaired, and has to pass.
 
 use std::collections::BTreeMap;
 
+use super::cases::tables;
 use super::*;
-use crate::domain::compose::{Answer, Files, Inputs, Loaded, Options, Project, load, lower};
+use crate::domain::compose::{
+    Answer, Files, Inputs, Loaded, Options, Project, canonical_yaml, load, lower,
+};
 use crate::facts::{
     ContainerFacts, ContainerState, DaemonFacts, Health, HostFacts, Logging, ProjectSpec,
     RestartPolicy, effective, resolve_namespaces,
 };
 
-/// One row: service `web` as YAML, what stands beside it, and the beginning of the verdict.
-pub(super) type Row<'a> = (&'a str, &'a str, &'a str);
-
-/// Judges `web` by one check, in all rows.
-#[track_caller]
-pub(super) fn table(id: CheckId, rows: &[Row<'_>]) {
-    table_with(id, &Parameters::default(), rows);
-}
-
-/// The same with parameters.
-#[track_caller]
-pub(super) fn table_with(id: CheckId, parameters: &Parameters, rows: &[Row<'_>]) {
-    for (body, beside, expect) in rows {
-        let case = Case::new(body, beside);
-        let found = words(case.judged(id, parameters));
-        assert!(found.starts_with(expect), "{id}: {body}{beside}\nexpected {expect}, got {found}");
-        case.is_placed(id, parameters);
-        case.is_the_same_live(id, parameters);
-        case.is_repaired(id, parameters);
+#[test]
+fn every_spelling_has_its_verdict_declared_read_again_and_running() {
+    let tables = tables();
+    for table in &tables {
+        let id = table.check.parse::<CheckId>().unwrap();
+        for (body, expect, beside) in &table.cases {
+            let case = Case::new(body, beside);
+            let found = words(case.judged(id, &table.parameters));
+            let about = &table.about;
+            let told = format!("{id}: {about}: {body}{beside}\nexpected {expect}, got {found}");
+            assert!(found.starts_with(expect), "{told}");
+            case.is_placed(id, &table.parameters);
+            case.is_the_same_read_again(id, &table.parameters);
+            case.is_the_same_live(id, &table.parameters);
+            case.is_repaired(id, &table.parameters);
+        }
     }
+    // The checks that a file says nothing of have tables of their own.
+    let told: BTreeSet<&str> = tables.iter().map(|table| table.check.as_str()).collect();
+    let missing = CHECKS.iter().map(|check| check.id.key()).filter(|id| !told.contains(id));
+    let of_their_own = ["image_age", "image_provenance"];
+    let by_rule: Vec<&str> = RULES.iter().map(|id| id.key()).collect();
+    let missing: Vec<&str> =
+        missing.filter(|id| !of_their_own.contains(id) && !by_rule.contains(id)).collect();
+    assert_eq!(missing, [""; 0]);
 }
 
 /// A project with a service `web`.
@@ -47,10 +55,14 @@ impl Case {
         let (has_image, is_built) = (body.contains("image:"), body.contains("build:"));
         let image = if has_image || is_built { "" } else { "    image: web:1\n" };
         let indented: String = body.lines().map(|line| format!("    {line}\n")).collect();
-        let text = format!("services:\n  web:\n{image}{indented}{beside}");
+        Self::of_text(&format!("services:\n  web:\n{image}{indented}{beside}"))
+    }
+
+    #[track_caller]
+    fn of_text(text: &str) -> Self {
         let files = Files::from([(
             "/p/compose.yaml".to_owned(),
-            Answer::Content(text.clone().into_bytes()),
+            Answer::Content(text.as_bytes().to_vec()),
         )]);
         let options = Options { directory: "/p".to_owned(), ..Options::default() };
         let mut known = files.clone();
@@ -71,7 +83,7 @@ impl Case {
         let declared = spec.volumes.values().filter(|volume| !volume.external);
         let volumes =
             declared.map(|volume| (volume.name.clone(), volume.driver_options.clone())).collect();
-        Self { text, project, spec, volumes }
+        Self { text: text.to_owned(), project, spec, volumes }
     }
 
     pub(super) fn web(&self) -> &ServiceSpec {
@@ -105,6 +117,14 @@ impl Case {
         let path: Vec<&str> = at.iter().map(String::as_str).collect();
         let place = self.project.place("web", &path);
         assert!(place.is_some(), "{id}: {at:?} in\n{}", self.text);
+    }
+
+    /// What `wharf compose config` prints is a file that gets the same verdict.
+    fn is_the_same_read_again(&self, id: CheckId, parameters: &Parameters) {
+        let declared = self.judged(id, parameters);
+        let again = Self::of_text(&canonical_yaml(&self.project));
+        let found = again.judged(id, parameters);
+        assert_eq!(words(found), words(declared), "{id}: read again:\n{}", self.text);
     }
 
     /// What an engine reports of a container that was made so gets the verdict of the file, except
@@ -214,7 +234,6 @@ pub(super) fn container(spec: ServiceSpec, image: &ImageFacts) -> ContainerFacts
         finished_at: None,
         addresses: BTreeMap::new(),
         anonymous_volumes: BTreeMap::new(),
-        unmasked: false,
     }
 }
 

@@ -1,6 +1,5 @@
-//! Images and environments: compliant, violating and evasive spellings.
+//! Images and environments, where more is known than a file says.
 
-use super::declared::{table, table_with};
 use super::*;
 use crate::base::Timestamp;
 
@@ -9,52 +8,6 @@ const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012
 fn places(places: &[&str]) -> Parameters {
     let places = places.iter().map(|place| (*place).to_owned()).collect();
     Parameters { registries: Some(places), ..Parameters::default() }
-}
-
-#[test]
-fn images_are_of_trusted_registries_part_by_part() {
-    table(CheckId::ImageRegistry, &[("image: redis:7", "", "unknown: parameters.registries")]);
-    let by_digest = format!("image: ghcr.io/acme/x@{DIGEST}");
-    table_with(
-        CheckId::ImageRegistry,
-        &places(&["ghcr.io/acme", "docker.io/library"]),
-        &[
-            ("image: redis:7", "", "pass"),
-            ("image: docker.io/redis", "", "pass"),
-            ("image: index.docker.io/library/redis:7", "", "pass"),
-            ("image: ghcr.io/acme/shop/web:1", "", "pass"),
-            ("image: GHCR.io/acme/web", "", "pass"),
-            (&by_digest, "", "pass"),
-            ("build: .", "", "pass"),
-            (
-                "image: ghcr.io/acme-labs/web",
-                "",
-                "fail: image `ghcr.io/acme-labs/web` is of no trusted",
-            ),
-            ("image: ghcr.io/other/web", "", "fail"),
-            ("image: ghcr.io.evil.org/acme/web", "", "fail"),
-            ("image: evil.org/ghcr.io/acme/web", "", "fail"),
-            ("image: team/redis", "", "fail"),
-            ("image: library/redis", "", "pass"),
-            ("image: localhost/library/redis", "", "fail"),
-            ("image: docker.io:5000/library/redis", "", "fail"),
-        ],
-    );
-    table_with(
-        CheckId::ImageRegistry,
-        &places(&["docker.io", "registry.local:5000"]),
-        &[
-            ("image: team/redis", "", "pass"),
-            ("image: registry.local:5000/a/b:1", "", "pass"),
-            ("image: registry.local:5001/a/b:1", "", "fail"),
-            ("image: registry.local/a", "", "fail"),
-        ],
-    );
-    table_with(
-        CheckId::ImageRegistry,
-        &places(&["acme/*"]),
-        &[("image: acme/web", "", "pass"), ("image: acme2/web", "", "fail")],
-    );
 }
 
 #[test]
@@ -72,24 +25,6 @@ fn an_image_by_its_id_is_judged_by_its_names() {
     assert_eq!(judged(&[], true), "unknown: image.names");
     assert_eq!(judged(&["ghcr.io/acme/web"], true), "pass");
     assert!(judged(&["redis"], true).starts_with("fail"));
-}
-
-#[test]
-fn a_digest_pins_and_a_tag_does_not() {
-    let (pinned, tagged) = (format!("image: web@{DIGEST}"), format!("image: web:1@{DIGEST}"));
-    let id = format!("image: '{DIGEST}'");
-    table(
-        CheckId::ImageDigest,
-        &[
-            (&pinned, "", "pass"),
-            (&tagged, "", "pass"),
-            (&id, "", "pass"),
-            ("build: .", "", "pass"),
-            ("image: web:1", "", "fail: image `web:1` is not pinned by digest at image"),
-            ("image: 'web:sha256-0123'", "", "fail"),
-            ("image: registry:5000/web", "", "fail"),
-        ],
-    );
 }
 
 #[test]
@@ -156,27 +91,7 @@ fn an_image_says_where_it_comes_from() {
 }
 
 #[test]
-fn secrets_in_the_environment_are_known_by_name_or_by_form() {
-    let github = format!("environment: {{CI_LOGIN: ghp_{}}}", "a1".repeat(18));
-    let signed = "environment: {X: eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln}";
-    table(
-        CheckId::EnvironmentSecrets,
-        &[
-            ("", "", "pass"),
-            ("environment: {DB_PASSWORD_FILE: /run/secrets/db, TZ: UTC}", "", "pass"),
-            ("environment: {TOKEN_TTL: 60s, SSH_AUTH: none}", "", "pass"),
-            ("environment: {KEYBOARD: de, AKIA: x}", "", "pass"),
-            ("environment: {DB_PASSWORD: hunter2}", "", "fail: `DB_PASSWORD` in its environment"),
-            ("environment: [api-key=x]", "", "fail"),
-            ("environment: {SMTP_PASS: hunter2}", "", "fail"),
-            ("environment: {PASS_THROUGH: x, PASS: x, BYPASS: x, USE_PASS: 'yes'}", "", "pass"),
-            ("environment: {DATABASE_URL: 'postgres://app:hunter2@db/app'}", "", "fail"),
-            ("environment: {AWS: AKIAIOSFODNN7EXAMPLE}", "", "fail"),
-            (&github, "", "fail"),
-            (signed, "", "fail"),
-            ("environment: {K: \"-----BEGIN RSA PRIVATE KEY-----\\nx\"}", "", "fail"),
-        ],
-    );
+fn what_is_said_of_a_secret_does_not_tell_it() {
     let case = super::declared::Case::new("environment: {DB_PASSWORD: hunter2}", "");
     let said = told(CheckId::EnvironmentSecrets, &Subject::new("web", case.web()));
     assert!(!said.contains("hunter2"), "{said}");
