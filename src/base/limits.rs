@@ -49,6 +49,8 @@ pub const ENGINE_CALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub const ENGINE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One image build.
 pub const ENGINE_BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Tries of a build while others remove images, which disturbs an engine that searches for earlier layers.
+pub const ENGINE_BUILD_TRIES_MAX: u32 = 5;
 /// One image pull.
 pub const ENGINE_PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Layers of one image whose progress is summed up; an image has at most 127.

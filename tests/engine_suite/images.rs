@@ -60,6 +60,7 @@ pub async fn failed_builds_are_told_apart(bench: &Bench) {
         dockerfile_inline: Some("FROM scratch\nLABEL a=b\nCMD [\"/x\"]\n".to_owned()),
         extra_hosts: vec!["a=10.0.0.1".to_owned(), "b=10.0.0.2".to_owned()],
         tags: vec![bench.name("second")],
+        no_cache: true,
         ..BuildSpec::default()
     };
     let empty = tar::Builder::new(Vec::new()).into_inner().unwrap().into();

@@ -10,7 +10,7 @@ use super::hook::{Placed, run_hook, settle};
 use super::report::ActError;
 use super::wait::{Awaited, WaitError, pause, wait_for};
 use super::{Declared, Preview, Rollout};
-use crate::base::limits::HEALTHY_WAIT_TIMEOUT;
+use crate::base::limits::{ENGINE_BUILD_TRIES_MAX, HEALTHY_WAIT_TIMEOUT};
 use crate::domain::audit::{Actor, AuditEvents, EventType, Outcome};
 use crate::domain::rollout::{Action, CONTEXT_LABEL, Cause, Contract, Observed, Step, Target};
 use crate::domain::runs::Inputs;
@@ -18,7 +18,7 @@ use crate::facts::{HookKind, Instance, LiveSettings, NetworkMode, ServiceUnit, l
 use crate::operations::{RunContext, run_event};
 use crate::store::{Adoption, Write};
 use crate::world::content_files::name_of;
-use crate::world::docker::{EngineError, PullImage, RemoveContainer};
+use crate::world::docker::{EngineError, EngineErrorKind, PullImage, RemoveContainer};
 
 /// Everything that the steps of one plan share.
 pub(super) struct Acting<'a> {
@@ -205,7 +205,6 @@ impl<'a> Acting<'a> {
         let Some(digest) = self.declared.contexts.get(service).copied() else {
             return Err(ActError::Undeclared(format!("build context of {service}")));
         };
-        let context = self.rollout.contexts.read(&digest).await.map_err(ActError::Context)?;
         let mut build = declared.clone();
         if let Some(digest) = build.context_digest {
             build.labels.insert(CONTEXT_LABEL.to_owned(), digest.to_string());
@@ -215,8 +214,20 @@ impl<'a> Acting<'a> {
         let progress = |line: String| self.run.log(line);
         let logins = self.rollout.all_credentials(self.run).await.map_err(ActError::Login)?;
         let engine = &self.rollout.engine;
-        let built = engine.build_image(&build, &tags, context, &logins, &progress).await;
-        built.map(drop).map_err(ActError::Engine)
+        let mut tries = 1;
+        loop {
+            let context = self.rollout.contexts.read(&digest).await.map_err(ActError::Context)?;
+            match engine.build_image(&build, &tags, context, &logins, &progress).await {
+                Err(error)
+                    if error.kind == EngineErrorKind::Conflict
+                        && tries < ENGINE_BUILD_TRIES_MAX =>
+                {
+                    self.run.log(format!("{error}; somebody removed an image, trying again"));
+                    tries += 1;
+                }
+                built => return built.map(drop).map_err(ActError::Engine),
+            }
+        }
     }
 
     async fn create(&self, instance: &Instance, replaces: Option<&str>) -> Result<(), ActError> {

@@ -395,6 +395,8 @@ async fn an_image_is_built_and_its_container_made_from_it() {
     let digest = context_digest(&[]);
     agent.rollout.contexts.put(&digest, &archive).unwrap();
     let bundle = bundle_with_context(BUILT, digest);
+    // Somebody removes an image while the engine searches for earlier layers.
+    host.engine.fail_next("build_image", EngineErrorKind::Conflict);
     let id = agent.apply(&bundle, DeployChoices::default()).await;
     let ended = agent.ended(id).await;
     ended.assert(Outcome::Succeeded);

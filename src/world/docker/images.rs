@@ -145,6 +145,9 @@ fn as_build_failure(mut error: EngineError) -> EngineError {
         error.kind = EngineErrorKind::Denied;
     } else if is_about_missing_image(&error.message) {
         error.kind = EngineErrorKind::ImageUnavailable;
+    } else if error.message.starts_with("unable to find image \"sha256:") {
+        // Its search for earlier layers goes through all images, and one was removed meanwhile.
+        error.kind = EngineErrorKind::Conflict;
     } else if is_about_build {
         error.kind = EngineErrorKind::BuildFailed;
     }
