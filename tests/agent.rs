@@ -164,6 +164,8 @@ fn a_stop_is_orderly_recorded_and_leaves_no_socket() {
     assert!(!agent.socket().exists(), "the socket is left over");
     agent.spawn(|_| {});
     wait_until("the agent answers", || agent.wharf(&["run", "ls"]).status.success());
+    // It answers before it has recorded that it started.
+    wait_until("the start is recorded", || agent.event_types().len() > 3);
     let types = agent.event_types();
     assert_eq!(types, ["agent.started", "agent.stopped", "agent.started", "store.created"]);
 }
