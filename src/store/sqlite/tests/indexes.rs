@@ -82,7 +82,7 @@ const MANY_ENDED: &str = "
 
 #[tokio::test]
 async fn what_the_queue_asks_for_uses_its_index_beside_many_runs_that_ended() {
-    use crate::store::sqlite::{claims, findings, queue, run_reads};
+    use crate::store::sqlite::{claims, finding_reads, queue, run_reads};
     let (fixture, files) = inline().await;
     tamper(&files.database(), MANY_ENDED).unwrap();
     let run = fixture.queue("shop", "a").await;
@@ -90,9 +90,9 @@ async fn what_the_queue_asks_for_uses_its_index_beside_many_runs_that_ended() {
         assert_uses(&files, sql, vec![Value::Null; values], index);
     }
     assert_uses(&files, run_reads::DUE, vec![Value::Null], "runs_waiting");
-    assert_uses(&files, findings::AFTER, vec![Value::Null; 4], "findings_by_tenant");
+    assert_uses(&files, finding_reads::AFTER, vec![Value::Null; 4], "findings_by_tenant");
     let by_fingerprint = "sqlite_autoindex_findings_2";
-    assert_uses(&files, findings::BY_FINGERPRINT, vec![Value::Null; 2], by_fingerprint);
+    assert_uses(&files, finding_reads::BY_FINGERPRINT, vec![Value::Null; 2], by_fingerprint);
     let unsorted = |sql: &str, values: Vec<Value>, index: &str| {
         let connection = rusqlite::Connection::open(files.database()).unwrap();
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
