@@ -38,6 +38,14 @@ impl StandingChanges {
     pub fn is_empty(&self) -> bool {
         self.put.is_empty() && self.dropped.is_empty()
     }
+
+    /// The same in parts, each with so many rows of a kind at most.
+    pub fn parts(self, most: usize) -> Vec<Self> {
+        let put = self.put.chunks(most).map(|put| Self { put: put.to_vec(), ..Self::default() });
+        let dropped = self.dropped.chunks(most);
+        let dropped = dropped.map(|it| Self { dropped: it.to_vec(), ..Self::default() });
+        put.chain(dropped).collect()
+    }
 }
 
 /// What a look changes in what is known of its tenant. `accepted` are subjects whose every violation of a
