@@ -12,6 +12,7 @@ mod contexts;
 mod description;
 mod exec;
 mod extract;
+mod findings;
 mod follow;
 mod glass;
 mod health;
@@ -57,6 +58,7 @@ use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::exec::Exec;
+use crate::operations::findings::Findings;
 use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
@@ -93,6 +95,8 @@ pub struct Api {
     pub alerts: Alerts,
     /// Where the agent is logged in to registries of images.
     pub registries: Registries,
+    /// Where findings are read and decided about.
+    pub findings: Findings,
     /// Where runbooks are looked at and started.
     pub runbooks: Runbooks,
     /// Where backups of the store are taken.
@@ -128,6 +132,7 @@ impl Api {
             schedules: self.schedules.within(within.clone()),
             alerts: self.alerts.within(within.clone()),
             registries: self.registries.within(within.clone()),
+            findings: self.findings.within(within.clone()),
             runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
             access: self.access.within(within.clone()),
@@ -187,11 +192,11 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
-        PlatformWorkspaces, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
-        ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
-        RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
-        SchedulesManage, SchedulesView,
+        FindingsAccept, FindingsManage, FindingsView, PlatformAudit, PlatformBreakGlass,
+        PlatformRunbooks, PlatformStore, PlatformUsers, PlatformWorkspaces, ProjectsDeploy,
+        ProjectsExec, ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
+        RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
+        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -262,6 +267,14 @@ fn documented_routes() -> Builder {
         .add(Whole(AlertsView), SMALL, routes!(alerts::deliveries))
         .add(Whole(AlertsView), SMALL, routes!(alerts::delivery))
         .add(Whole(AlertsManage), SMALL, routes!(alerts::retry))
+        .add(Member(FindingsView), SMALL, routes!(findings::list))
+        .add(Member(FindingsView), SMALL, routes!(findings::show))
+        .add(Member(FindingsManage), SMALL, routes!(findings::act))
+        .add(Member(FindingsManage), SMALL, routes!(findings::assign))
+        .add(Member(FindingsManage), SMALL, routes!(findings::ask))
+        .add(Member(FindingsAccept), SMALL, routes!(findings::decide))
+        .add(Member(FindingsManage), SMALL, routes!(findings::revoke))
+        .add(Member(FindingsView), SMALL, routes!(findings::compliance))
         .add(Whole(RegistriesView), SMALL, routes!(registries::list))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::put))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::remove))

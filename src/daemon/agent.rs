@@ -22,6 +22,7 @@ use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::exec::Exec;
+use crate::operations::findings::Findings;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::rollout::{Rollout, SharedRules};
@@ -155,6 +156,7 @@ impl Agent {
             ),
             alerts,
             registries: Registries::new(Arc::clone(&store), Arc::clone(&engine), ambient.clone()),
+            findings: Findings::new(Arc::clone(&store), ambient.clone()),
             runbooks: Runbooks::new(
                 Arc::clone(&store),
                 runner.door(),

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::base::chain;
@@ -14,10 +13,9 @@ use crate::operations::findings::{Findings, Tidied};
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Watches until it is dropped. `keep_finished` is how long findings are kept that are over.
-pub async fn watch(findings: Findings, keep_finished: watch::Receiver<Duration>) {
+pub async fn watch(findings: Findings, keep_finished: Duration) {
     loop {
-        let keep = *keep_finished.borrow();
-        let pause = match findings.tidy(keep).await {
+        let pause = match findings.tidy(keep_finished).await {
             Ok(done) => {
                 if done != Tidied::default() {
                     let Tidied { expired, overdue, purged, .. } = done;

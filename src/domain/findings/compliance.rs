@@ -110,6 +110,14 @@ impl Tally {
         self.passing + self.failing + self.excepted + self.unknown
     }
 
+    /// Adds others.
+    pub const fn join(&mut self, other: Self) {
+        self.passing += other.passing;
+        self.failing += other.failing;
+        self.excepted += other.excepted;
+        self.unknown += other.unknown;
+    }
+
     /// Adds so many.
     pub const fn add(&mut self, standing: Standing, subjects: u64) {
         match standing {

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
+
 use super::super::*;
 use super::{at, look, violation};
 use crate::domain::access::Stage;
 use crate::domain::policy::{Question, Source, Subject, compile};
-use crate::facts::ServiceSpec;
+use crate::facts::{Security, ServiceSpec};
 
 fn key(policy: &str, subject: &str) -> (String, String) {
     (policy.to_owned(), subject.to_owned())
@@ -79,13 +81,13 @@ fn the_percentage_leaves_out_who_is_excepted_and_what_is_not_known() {
 const POLICIES: &[(&str, &str)] = &[
     (
         "base.yaml",
-        "policy: base\ntitle: t\nowner: ops\nactions: {default: audit}\n\
-         checks:\n  - id: privileged\n  - id: health_check\n  - id: non_root_user\n",
+        "name: base\ntitle: t\ndescription: d\nowner: ops\naction: {default: audit}\n\
+         checks: [privileged, health_check, non_root_user]\n",
     ),
     (
         "strict.yaml",
-        "policy: strict\ntitle: t\nowner: ops\nactions: {default: deny}\n\
-         checks:\n  - id: privileged\n",
+        "name: strict\ntitle: t\ndescription: d\nowner: ops\naction: {default: deny}\n\
+         checks: [privileged]\n",
     ),
 ];
 
@@ -94,7 +96,8 @@ fn a_look_takes_what_policies_find() {
     let sources: Vec<Source<'_>> =
         POLICIES.iter().map(|(file, text)| Source { file, text }).collect();
     let set = compile(&sources).unwrap_or_else(|problems| panic!("{problems}"));
-    let spec = ServiceSpec { privileged: true, ..ServiceSpec::default() };
+    let security = Security { privileged: true, ..Security::default() };
+    let spec = ServiceSpec { security, ..ServiceSpec::default() };
     let subject = Subject::new("web", &spec);
     let question =
         Question { subject: &subject, stage: Stage::Production, tenant: None, now: at(0) };
