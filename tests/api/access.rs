@@ -24,6 +24,8 @@ use super::*;
 
 #[path = "access/borders.rs"]
 mod borders;
+#[path = "access/findings.rs"]
+mod findings;
 #[path = "access/platform.rs"]
 mod platform;
 

@@ -28,6 +28,13 @@ impl Findings {
 
     /// The keys of the section with their values in effect, as they would be written.
     pub(super) fn values(self) -> [(&'static str, String); 1] {
-        [("findings.keep_finished", format_duration(self.keep_finished))]
+        let keep = self.keep_finished;
+        let days = keep.as_secs() / DAY.as_secs();
+        let text = if keep == DAY * u32::try_from(days).unwrap_or(0) {
+            format!("{days}d")
+        } else {
+            format_duration(keep)
+        };
+        [("findings.keep_finished", text)]
     }
 }

@@ -7,8 +7,8 @@ use crate::base::ids::{ExceptionId, FindingId, TenantId, UserId};
 use crate::base::limits::PAGE_RETRIES_MAX;
 use crate::domain::audit::{AuditEvent, EventContext, EventType};
 use crate::domain::findings::{
-    Command, Decision, ExceptionChange, ExceptionStatus, Finding, FindingException, Refused, Tally,
-    check_exception, command, decide_exception,
+    Change, Command, Decision, ExceptionChange, ExceptionStatus, Finding, FindingException,
+    Refused, Tally, check_exception, command, decide_exception,
 };
 use crate::domain::redaction::SafeText;
 use crate::operations::projects::Asker;
@@ -208,9 +208,13 @@ impl Findings {
             // One whose time is over, and that nobody ended yet, does not stand in the way.
             let lapsed = others.iter().filter(|it| !it.counts(now)).filter_map(lapse);
             let exceptions = lapsed.chain([change]);
-            let writes = exceptions
-                .map(|it| Write::Finding(FindingWrite::ChangeException(Box::new(it))))
-                .collect();
+            // The finding itself changes, so that of two who ask at once one is decided anew.
+            let updated_at = now.max(row.updated_at);
+            let finding = Finding { version: row.version + 1, updated_at, ..row.clone() };
+            let mut writes = vec![update(&[Change { finding, seen_version: row.version }])];
+            writes.extend(
+                exceptions.map(|it| Write::Finding(FindingWrite::ChangeException(Box::new(it)))),
+            );
             if self.tried(writes, vec![event]).await? {
                 return Ok(exception);
             }
