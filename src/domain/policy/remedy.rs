@@ -2,7 +2,7 @@
 //! make, and what each of them does to a contract. Face: `Remedy`, `LiveChange`, `SpecChange`.
 //! Never acts, and never guesses: where only a person knows what is right there is no remedy.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::facts::{LiveSettings, Logging, MountKind, NetworkMode, RestartPolicy, ServiceSpec};
 
@@ -17,7 +17,8 @@ pub enum Remedy {
 }
 
 /// Live settings to set; `None` leaves one as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LiveChange {
     /// Hard limit of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +35,7 @@ pub struct LiveChange {
 }
 
 /// A namespace that a container can share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Namespace {
     /// Processes.
@@ -50,7 +51,7 @@ pub enum Namespace {
 }
 
 /// One change of a contract.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpecChange {
     /// Not privileged any more.
