@@ -21,7 +21,7 @@ use crate::domain::policy::{Action, Finding, LiveChange, Remedy, SpecChange, Sub
 use crate::facts::{ContainerFacts, labels};
 
 pub use decide::{Decision, Leave, Situation, decide};
-pub use records::{Maintenance, Place, Switch, Treated, Treatment};
+pub use records::{Enforced, Maintenance, Place, Switch, Treated, Treatment};
 pub use steps::{Act, PlannedStep, Remembered, is_done, next_rung, release_steps, steps};
 
 keyed! {

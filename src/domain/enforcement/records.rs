@@ -2,6 +2,8 @@
 //! the switch, work that is under way. Owns their shapes. Face: `Treated`, `Switch`, `Maintenance`.
 //! Never holds an environment: what undoes an action needs none.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Remembered, Rung};
@@ -131,4 +133,15 @@ impl Maintenance {
         };
         is_its && self.began_at <= now && now < self.ends_at
     }
+}
+
+/// What stands of enforcement on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Enforced {
+    /// Containers that were dealt with, by the engine's id.
+    pub treated: BTreeMap<String, Treated>,
+    /// How enforcement is switched, when somebody ever did.
+    pub switch: Option<Switch>,
+    /// What is being worked on, or was.
+    pub maintenance: Vec<Maintenance>,
 }

@@ -11,6 +11,7 @@ pub(crate) mod leases;
 pub(crate) mod opening;
 pub(crate) mod projects;
 pub(crate) mod queue;
+pub(crate) mod enforcement;
 pub(crate) mod registries;
 pub(crate) mod routing;
 pub(crate) mod runs;
@@ -152,6 +153,10 @@ macro_rules! conformance {
             registries {
                 logins_read_back_and_passwords_never_lie_open
                 a_registry_has_one_login_which_can_be_changed_and_forgotten
+            }
+            enforcement {
+                what_was_done_to_a_container_is_kept_until_it_is_forgotten
+                the_switch_and_what_is_worked_on_are_kept
             }
             access {
                 the_first_start_makes_an_owner_and_a_platform_user
