@@ -17,14 +17,16 @@ use crate::api::metrics::Metrics;
 use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
 use crate::domain::alerts::DeliveryStatus;
+use crate::domain::policy::PolicySet;
 use crate::domain::rollout::HostPathPolicy;
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::exec::Exec;
+use crate::operations::policies::SharedPolicies;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
-use crate::operations::rollout::{Rollout, SharedRules};
+use crate::operations::rollout::Rollout;
 use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions, Within};
@@ -108,7 +110,7 @@ impl Agent {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesOnDisk::below(&config.state_dir)),
             contexts: Arc::clone(&contexts),
-            rules: SharedRules::new(config.rules.clone()),
+            policies: SharedPolicies::new(PolicySet::default()).with_rules(config.rules.clone()),
         };
         let runner = Runner::new(
             Arc::clone(&store),

@@ -202,7 +202,7 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
             logs.set_level(new.log_level);
             agent.contexts.set_bytes_max(new.contexts_bytes_max);
             agent.api.projects.set_host_paths(agent::host_path_policy(&new));
-            agent.api.projects.rules().set(new.rules.clone());
+            agent.api.projects.policies().set_rules(new.rules.clone());
             agent.convergence_options.send_replace(agent::convergence_options(&new));
             tracing::info!(
                 applied = changes.applied.join(","),

@@ -18,6 +18,7 @@ pub mod exec;
 pub(crate) mod harness;
 pub mod heal_instance;
 pub mod hosted;
+pub mod policies;
 pub mod projects;
 pub mod pull_images;
 pub mod registries;

@@ -9,6 +9,7 @@ mod cis;
 pub mod condition;
 pub mod document;
 pub mod file;
+mod harden;
 mod ids;
 #[cfg(test)]
 mod manual;
@@ -31,6 +32,7 @@ use crate::facts::{ContainerFacts, HostFacts, ImageFacts, ServiceSpec};
 
 pub use checks::{CHECKS, HOST_CHECKS, looked_at};
 pub use cis::{CONTROLS, Control, deciders};
+pub use harden::{Hardened, Told, harden};
 pub use ids::{CheckId, RULES};
 pub use parameters::{PARAMETERS, Parameter, ParameterError, Parameters};
 pub use remedy::{LiveChange, Namespace, Remedy, SpecChange};

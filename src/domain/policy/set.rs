@@ -338,6 +338,18 @@ impl PolicySet {
         &self.tests
     }
 
+    /// Whether nothing is done about anything.
+    pub fn is_idle(&self) -> bool {
+        let acts = |policy: &Policy, rule: Rule<'_>| {
+            Stage::ALL.iter().any(|stage| rule.action(policy, *stage) != Action::Off)
+        };
+        self.policies.iter().all(|policy| {
+            let mut rules = policy.checks.iter().map(Rule::Check);
+            let mut own = policy.conditions.iter().map(Rule::Condition);
+            !rules.any(|rule| acts(policy, rule)) && !own.any(|rule| acts(policy, rule))
+        })
+    }
+
     /// The exceptions that are over, however long.
     pub fn expired(&self, now: Timestamp) -> Vec<Over<'_>> {
         let mut over = Vec::new();
