@@ -448,3 +448,17 @@ pub const CONDITION_STEPS_ALL_MAX: u64 = 1_000_000;
 pub const HARDEN_ROUNDS_MAX: usize = 8;
 /// Rounds in which the compose file of a policy's test may ask for files, which are not there.
 pub const TRIAL_ROUNDS_MAX: usize = 8;
+/// Images that are remembered for judging what runs.
+pub const ENFORCEMENT_IMAGES_MAX: usize = 1_000;
+/// Containers that wait to be looked at because something happened to them; more lead to a sweep.
+pub const ENFORCEMENT_WAITING_MAX: usize = 1_000;
+/// Containers of which is remembered that their limit was told.
+pub const ENFORCEMENT_TOLD_MAX: usize = 1_000;
+/// Longest maintenance.
+pub const MAINTENANCE_LONGEST: Duration = Duration::from_secs(30 * 86_400);
+/// Places that are worked on at once.
+pub const MAINTENANCES_MAX: usize = 200;
+/// Longest time for which policies leave a released container alone.
+pub const RELEASE_GRACE_LONGEST: Duration = Duration::from_secs(7 * 86_400);
+/// Characters of why somebody shuts a container off, or begins maintenance.
+pub const REASON_CHARS_MAX: usize = 500;

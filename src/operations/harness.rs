@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
 use super::policies::SharedPolicies;
+use super::enforcement::SharedEnforcement;
 use super::projects::{Asker, Projects};
 use super::rollout::Rollout;
 use super::{Door, Operations, Recovered, Request, Runner, RunnerOptions};
@@ -140,6 +141,7 @@ impl Host {
             files: Arc::clone(&self.files) as _,
             contexts: Arc::new(Contexts::open(dir, 1 << 20).unwrap()),
             policies: SharedPolicies::new(PolicySet::default()),
+            enforcement: SharedEnforcement::off(),
         };
         let supervisor = Supervisor::new();
         let mut options = RunnerOptions::new(format!("start-{}", self.starts));

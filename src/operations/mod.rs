@@ -12,6 +12,7 @@ mod context;
 mod definitions;
 pub mod deploy_project;
 mod door;
+pub mod enforcement;
 mod events;
 pub mod exec;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use crate::store::{NewJob, StoreError, Write};
 use build_images::BuildImages;
 use check_images::CheckImages;
 use deploy_project::DeployProject;
+use enforcement::{EnforcePolicy, ReleaseContainer};
 use heal_instance::HealInstance;
 use pull_images::PullImages;
 use remove_project::RemoveProject;
@@ -86,6 +88,8 @@ impl Operations {
             .with(RunType::BuildImages, Arc::new(BuildImages::new(rollout.clone())))
             .with(RunType::CheckImages, Arc::new(CheckImages::new(rollout.clone())))
             .with(RunType::HealInstance, Arc::new(HealInstance::new(rollout.clone())))
+            .with(RunType::EnforcePolicy, Arc::new(EnforcePolicy::new(rollout.clone())))
+            .with(RunType::ReleaseContainer, Arc::new(ReleaseContainer::new(rollout.clone())))
             .with(RunType::RunRunbook, Arc::new(RunRunbook::new(rollout.clone())))
     }
 }

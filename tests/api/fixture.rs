@@ -50,6 +50,7 @@ impl Fixture {
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
             policies: SharedPolicies::new(PolicySet::default()),
+            enforcement: SharedEnforcement::off(),
         };
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();

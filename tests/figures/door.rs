@@ -22,6 +22,7 @@ use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::exec::Exec;
+use wharfinger::operations::enforcement::SharedEnforcement;
 use wharfinger::operations::policies::SharedPolicies;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
@@ -87,6 +88,7 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         files: Arc::new(FilesInMemory::default()),
         contexts: Arc::new(Contexts::open(folder, 1 << 20).unwrap()),
         policies: SharedPolicies::new(PolicySet::default()),
+        enforcement: SharedEnforcement::off(),
     };
     let supervisor = Supervisor::new();
     let runner = Runner::new(

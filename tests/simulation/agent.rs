@@ -22,6 +22,7 @@ use wharfinger::domain::rollout::{HostPathPolicy, PlanOptions};
 use wharfinger::domain::runs::{DeployChoices, OperationRun, RunType, Source};
 use wharfinger::facts::{ContainerFacts, Instance, RestartPolicy, ServiceSpec, labels};
 use wharfinger::operations::deploy_project::{DeployProject, options_of};
+use wharfinger::operations::enforcement::SharedEnforcement;
 use wharfinger::operations::policies::SharedPolicies;
 use wharfinger::operations::projects::{Asker, ProjectError, Projects};
 use wharfinger::operations::rollout::{Declared, Rollout};
@@ -265,6 +266,7 @@ impl Host {
             files: Arc::clone(&self.files) as _,
             contexts: Arc::new(contexts),
             policies: SharedPolicies::new(PolicySet::default()),
+            enforcement: SharedEnforcement::off(),
         };
         let agents = self.agents(life, &ambient, &store, &rollout, &link).await;
         let agent = &agents[0];

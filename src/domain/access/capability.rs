@@ -47,6 +47,10 @@ keyed! {
         RegistriesManage = "registries.manage",
         /// See findings.
         FindingsView = "findings.view",
+        /// See what is enforced, and what would be.
+        EnforcementView = "enforcement.view",
+        /// Shut containers off and release them, switch enforcement, begin and end maintenance.
+        EnforcementManage = "enforcement.manage",
         /// See the catalog of runbooks, and what one would do.
         RunbooksView = "runbooks.view",
         /// Start a runbook.
@@ -183,7 +187,7 @@ impl BuiltInRole {
     pub const fn capabilities(self) -> CapabilitySet {
         use Capability::{
             AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-            FindingsView, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
+            EnforcementManage, EnforcementView, FindingsView, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
             ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
             RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost,
             RunsView, SchedulesManage, SchedulesView,
@@ -196,6 +200,7 @@ impl BuiltInRole {
             AlertsView,
             RegistriesView,
             FindingsView,
+            EnforcementView,
             RunbooksView,
             AgentView,
         ]);
@@ -212,6 +217,7 @@ impl BuiltInRole {
             SchedulesManage,
             AlertsManage,
             RegistriesManage,
+            EnforcementManage,
             RunbooksRun,
             AuditView,
         ]));

@@ -23,6 +23,12 @@ keyed! {
         InstanceUnhealthy = "instances.unhealthy",
         /// The health check of a container fails, and restarts did not help.
         InstanceNotHealed = "instances.not_healed",
+        /// Something was done about a container that policies do not let be.
+        EnforcementActed = "enforcement.acted",
+        /// What policies ask for about a container was tried in vain.
+        EnforcementFailed = "enforcement.failed",
+        /// Policies ask for more than may be done in a while.
+        EnforcementLimitReached = "enforcement.limit_reached",
         /// Somebody tries a receiver out.
         Test = "alerts.test",
     }
@@ -48,10 +54,12 @@ impl EventKey {
     /// How much an event of this kind matters.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::RunFailed | Self::InstanceUnhealthy => Severity::High,
-            Self::RunDeadLetter | Self::BreakGlassStarted | Self::InstanceNotHealed => {
-                Severity::Critical
-            }
+            Self::RunFailed | Self::InstanceUnhealthy | Self::EnforcementActed => Severity::High,
+            Self::RunDeadLetter
+            | Self::BreakGlassStarted
+            | Self::InstanceNotHealed
+            | Self::EnforcementFailed
+            | Self::EnforcementLimitReached => Severity::Critical,
             Self::Test => Severity::Info,
         }
     }

@@ -9,7 +9,7 @@ use crate::base::Timestamp;
 use crate::base::ids::TenantId;
 use crate::domain::access::Stage;
 use crate::domain::policy::{
-    Action, PolicySet, Question, Remedy, Subject, Told, VolumeOptions, harden,
+    Action, Finding, PolicySet, Question, Remedy, Subject, Told, VolumeOptions, harden,
 };
 use crate::domain::rollout::{Notice, Observed, PlanOptions, image_reference, plan};
 use crate::domain::runs::{Failure, ReasonCode};
@@ -101,6 +101,12 @@ impl Rollout {
 }
 
 impl Gate {
+    /// What the policies find in a service or container.
+    pub fn judge<'a>(&'a self, subject: &Subject<'_>) -> Vec<Finding<'a>> {
+        let tenant = self.tenant.as_deref();
+        self.policies.judge(&Question { subject, stage: self.stage, tenant, now: self.now })
+    }
+
     /// Judges every service that is kept and hardens it, as far as what was observed tells. An image
     /// that is pinned is the one that was observed.
     pub fn pass(&self, declared: &Declared, observed: &mut Observed) -> Passage {

@@ -33,6 +33,7 @@ use crate::domain::runs::{
     DeployCause, DeployChoices, DeployProject, Inputs, Outcome, RunType, Status, Subject, Wanted,
 };
 use crate::facts::{MountKind, ProjectSpec, ServiceUnit};
+use crate::operations::enforcement::SharedEnforcement;
 use crate::operations::policies::SharedPolicies;
 use crate::store::{PageRequest, Project, RunFilter, Store, StoreError};
 use crate::world::content_files::{ContentFileError, ContentFiles, name_of};
@@ -61,6 +62,8 @@ pub struct Rollout {
     pub contexts: Arc<Contexts>,
     /// What projects are held to.
     pub policies: SharedPolicies,
+    /// How policies are enforced on what runs.
+    pub enforcement: SharedEnforcement,
 }
 
 /// A project as its files declare it.

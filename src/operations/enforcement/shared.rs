@@ -1,0 +1,80 @@
+//! What every look at a container shares. Owns the settings in force and what is known of images.
+//! Face: `SharedEnforcement`. Never keeps more images than the limit says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::base::limits::ENFORCEMENT_IMAGES_MAX;
+use crate::domain::enforcement::Settings;
+use crate::facts::ImageFacts;
+use crate::world::docker::{Engine, EngineError};
+
+/// How policies are enforced now; a reload of the configuration changes it. Cheap to clone, and all
+/// clones are the same.
+#[derive(Clone)]
+pub struct SharedEnforcement(Arc<Inner>);
+
+struct Inner {
+    settings: RwLock<Settings>,
+    /// The beginning of the id of the container that the agent itself runs in, if it does.
+    own_container: Option<String>,
+    /// Images never change under their id.
+    images: Mutex<BTreeMap<String, Arc<ImageFacts>>>,
+}
+
+impl SharedEnforcement {
+    /// So.
+    pub fn new(settings: Settings, own_container: Option<String>) -> Self {
+        let images = Mutex::default();
+        Self(Arc::new(Inner { settings: RwLock::new(settings), own_container, images }))
+    }
+
+    /// Nothing is ever done.
+    pub fn off() -> Self {
+        let settings = Settings {
+            is_enabled: false,
+            unmanaged: BTreeSet::new(),
+            actions_max: 0,
+            window: Duration::from_secs(1),
+        };
+        Self::new(settings, None)
+    }
+
+    /// Otherwise, for what is decided from now on.
+    pub fn set(&self, settings: Settings) {
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// How it is now.
+    pub fn settings(&self) -> Settings {
+        self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The container that the agent runs in.
+    pub(super) fn own_container(&self) -> Option<&str> {
+        self.0.own_container.as_deref()
+    }
+
+    /// An image by its id, asked for once.
+    pub(super) async fn image(
+        &self,
+        engine: &dyn Engine,
+        id: &str,
+    ) -> Result<Option<Arc<ImageFacts>>, EngineError> {
+        if let Some(known) = self.images().get(id) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let Some(found) = engine.image(id).await?.map(Arc::new) else { return Ok(None) };
+        let mut images = self.images();
+        if images.len() >= ENFORCEMENT_IMAGES_MAX {
+            images.clear();
+        }
+        images.insert(id.to_owned(), Arc::clone(&found));
+        Ok(Some(found))
+    }
+
+    fn images(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<ImageFacts>>> {
+        self.0.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
