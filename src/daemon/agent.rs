@@ -23,7 +23,7 @@ use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::exec::Exec;
-use crate::operations::policies::SharedPolicies;
+use crate::operations::policies::{PolicyKeeper, PolicyObserver, SharedPolicies};
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::rollout::Rollout;
@@ -70,6 +70,8 @@ pub(super) struct Agent {
     pub(super) scheduler: Option<Scheduler>,
     /// Sends alerts; taken when it starts.
     pub(super) deliveries: Option<Deliveries>,
+    /// Puts policies in force.
+    pub(super) policies: PolicyKeeper,
     /// Seals the audit log; taken when it starts.
     pub(super) sealing: Option<Sealing>,
     /// What other agents on the same database tell; none when there can be none.
@@ -104,13 +106,22 @@ impl Agent {
             hostname: host::hostname(),
             ..RunnerOptions::new(instance(&ambient)?)
         };
+        let policies = PolicyKeeper::new(
+            SharedPolicies::new(PolicySet::default()).with_rules(config.rules.clone()),
+            Arc::clone(&store),
+            ambient.clone(),
+            &config.state_dir,
+            policy_observer(&metrics),
+        );
+        // Before anything is deployed.
+        policies.load(config.policies.clone()).await;
         let rollout = Rollout {
             engine: Arc::clone(&engine),
             store: Arc::clone(&store),
             key: keys.hash_key().clone(),
             files: Arc::new(FilesOnDisk::below(&config.state_dir)),
             contexts: Arc::clone(&contexts),
-            policies: SharedPolicies::new(PolicySet::default()).with_rules(config.rules.clone()),
+            policies: policies.policies().clone(),
         };
         let runner = Runner::new(
             Arc::clone(&store),
@@ -200,6 +211,7 @@ impl Agent {
             healer: Some(healer),
             scheduler: Some(Scheduler::new(schedules)),
             deliveries: Some(deliveries),
+            policies,
             sealing: Some(sealing),
             convergence_options,
         };
@@ -240,6 +252,14 @@ fn delivery_observer(metrics: &Arc<Metrics>) -> DeliveryObserver {
             DeliveryStatus::GivenUp => "given_up",
         };
         metrics.alert_delivery(outcome, took);
+    })
+}
+
+fn policy_observer(metrics: &Arc<Metrics>) -> PolicyObserver {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |loading, count| {
+        let at = loading.loaded_at.map(|at| at.as_second());
+        metrics.policies(count, at, loading.failures);
     })
 }
 
