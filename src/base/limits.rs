@@ -405,6 +405,10 @@ pub const RUNBOOK_OPEN_INTERVAL: Duration = Duration::from_secs(1);
 pub const POLICY_BYTES_MAX: usize = 128 << 10;
 /// Policies that are in force together.
 pub const POLICIES_MAX: usize = 200;
+/// Bytes of the file that keeps the last good policies.
+pub const POLICIES_KEPT_BYTES_MAX: usize = 64 << 20;
+/// Characters of problems with policies that one audit event tells.
+pub const POLICY_PROBLEMS_CHARS_MAX: usize = 2_000;
 /// Checks that one policy binds, entry by entry.
 pub const POLICY_CHECKS_MAX: usize = 200;
 /// Conditions of one policy.

@@ -4,8 +4,9 @@
 
 pub mod convergence;
 pub mod deliveries;
+pub mod enforcement;
 pub mod glass;
-pub mod policy;
+pub mod policies;
 pub mod schedules;
 pub mod sealing;
 #[cfg(test)]

@@ -29,6 +29,8 @@ keyed! {
         EnforcementFailed = "enforcement.failed",
         /// Policies ask for more than may be done in a while.
         EnforcementLimitReached = "enforcement.limit_reached",
+        /// Policies were refused: the ones before stay in force.
+        PolicyRefused = "policies.refused",
         /// Somebody tries a receiver out.
         Test = "alerts.test",
     }
@@ -54,7 +56,10 @@ impl EventKey {
     /// How much an event of this kind matters.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::RunFailed | Self::InstanceUnhealthy | Self::EnforcementActed => Severity::High,
+            Self::RunFailed
+            | Self::InstanceUnhealthy
+            | Self::PolicyRefused
+            | Self::EnforcementActed => Severity::High,
             Self::RunDeadLetter
             | Self::BreakGlassStarted
             | Self::InstanceNotHealed
@@ -156,6 +161,24 @@ pub fn broken_glass_event(
         workspace_id,
         tenant_id: None,
         summary,
+        run: None,
+        occurred_at: at,
+    }
+}
+
+/// What is raised when policies could not be put in force.
+pub fn policies_refused_event(
+    (workspace_id, tenant_id): (WorkspaceId, TenantId),
+    summary: &str,
+    at: Timestamp,
+) -> AlertEvent {
+    AlertEvent {
+        key: EventKey::PolicyRefused,
+        severity: EventKey::PolicyRefused.severity(),
+        about: at.to_string(),
+        workspace_id,
+        tenant_id: Some(tenant_id),
+        summary: SafeText::new(summary),
         run: None,
         occurred_at: at,
     }

@@ -34,8 +34,6 @@ pub struct Treated {
     pub name: String,
     /// Its project, when it has one.
     pub project: Option<String>,
-    /// Its service, when it has one.
-    pub service: Option<String>,
     /// How it stands.
     pub state: Treatment,
     /// The strictest rung that was tried.
@@ -69,6 +67,18 @@ impl Treated {
     /// Whether the agent leaves the container as enforcement made it.
     pub fn holds(&self) -> bool {
         matches!(self.state, Treatment::Begun | Treatment::InForce)
+    }
+
+    /// What was done and why, as whoever asks about the container reads it.
+    pub fn told(&self) -> String {
+        let done = match self.rung {
+            Rung::Update => "changed in place",
+            Rung::Recreate => "made anew",
+            Rung::Quarantine => "without its networks",
+            Rung::Pause => "frozen",
+            Rung::Stop => "stopped",
+        };
+        format!("{done} by enforcement: {}", self.reason)
     }
 
     /// Whether it is kept from running as it was declared: without network, frozen or stopped.

@@ -38,8 +38,10 @@ pub use parameters::{PARAMETERS, Parameter, ParameterError, Parameters};
 pub use remedy::{LiveChange, Namespace, Remedy, SpecChange};
 pub use rules::{Action, Rules};
 pub use selector::{Pattern, PatternError, Selected, Selector};
-pub use set::{Admission, Finding, Over, PolicySet, Question, Rule, Source, compile, strictest};
-pub use shipped::SHIPPED;
+pub use set::{
+    Admission, Finding, Over, PolicySet, Question, Rule, Source, compile, compile_with, strictest,
+};
+pub use shipped::{SHIPPED, shipped_names, shipped_sources};
 pub use trial::{Tried, try_out};
 
 /// Driver options of volumes, by the volume's name on the engine: a volume of the driver `local`

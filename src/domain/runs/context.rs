@@ -173,6 +173,9 @@ pub struct EnforcePolicy {
     /// Why somebody wants it shut off, whatever policies say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<String>,
+    /// When what made it worth a look happened; none for a sweep. Another time asks for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noticed_at: Option<Timestamp>,
 }
 
 /// Takes back what was done about a container.

@@ -221,6 +221,7 @@ impl Enforcement {
             project: project_of(&look.keeper),
             codes: Vec::new(),
             by_hand: Some(reason),
+            noticed_at: None,
         });
         self.submit(inputs, asker).await
     }

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::look::LookError;
 use super::{alert, event, of_run};
 use crate::base::chain;
+use crate::base::time::between;
 use crate::domain::alerts::EventKey;
 use crate::domain::audit::{Actor, AuditEvents, EventType, Outcome};
 use crate::domain::enforcement::{
@@ -230,6 +231,7 @@ impl EnforcePolicy {
         task: &Task,
     ) -> RunEnd {
         count(run, CountKey::Updated);
+        self.heard(run, asked, task.rung);
         let summary = format!("{}: {}", done(task.rung, &found.name), task.reason);
         let event = (EventType::EnforcementActed, Outcome::Success);
         RunEnd::ended(End::Succeeded)
@@ -237,6 +239,12 @@ impl EnforcePolicy {
             .write(self.alert(run, EventKey::EnforcementActed, &found.id, &summary))
             .event(self.event(run, asked, event, &summary))
             .summary(summary)
+    }
+
+    /// Lets it be counted.
+    pub(super) fn heard(&self, run: &RunContext, asked: &Asked, rung: Rung) {
+        let took = asked.noticed_at.map(|at| between(at, run.ambient().now()));
+        self.rollout.enforcement.done(rung, took);
     }
 
     /// The end of a run for which the engine, or the project, did nothing that helps.
@@ -290,7 +298,6 @@ impl EnforcePolicy {
             container_id: asked.container_id.clone(),
             name: asked.name.clone(),
             project: asked.project.clone(),
-            service: None,
             state,
             rung: task.rung,
             codes: task.codes.clone(),

@@ -17,7 +17,7 @@ pub use commands::{Enforcement, EnforcementError, Standing};
 pub use enforce::EnforcePolicy;
 pub use look::{Look, LookError, Neighbours, Round};
 pub use release::ReleaseContainer;
-pub use shared::SharedEnforcement;
+pub use shared::{DoneObserver, SharedEnforcement};
 
 use crate::base::Ambient;
 use crate::base::ids::EventId;

@@ -120,6 +120,7 @@ impl EnforcePolicy {
             return self.given_up(run, &asked, &task, "made anew, it would be as it is");
         }
         count(run, CountKey::Recreated);
+        self.heard(run, asked, task.rung);
         let summary = format!("container {} was made anew, hardened: {}", heir.name, task.reason);
         let forget = EnforcementWrite::DropTreated {
             workspace_id: run.run().workspace_id,

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::base::limits::ENFORCEMENT_IMAGES_MAX;
-use crate::domain::enforcement::Settings;
+use crate::domain::enforcement::{Rung, Settings};
 use crate::facts::ImageFacts;
 use crate::world::docker::{Engine, EngineError};
+
+/// Hears that a container was dealt with, and how long after the event that told of it.
+pub type DoneObserver = Arc<dyn Fn(Rung, Option<Duration>) + Send + Sync>;
 
 /// How policies are enforced now; a reload of the configuration changes it. Cheap to clone, and all
 /// clones are the same.
@@ -19,6 +22,7 @@ struct Inner {
     settings: RwLock<Settings>,
     /// The beginning of the id of the container that the agent itself runs in, if it does.
     own_container: Option<String>,
+    observer: DoneObserver,
     /// Images never change under their id.
     images: Mutex<BTreeMap<String, Arc<ImageFacts>>>,
 }
@@ -26,8 +30,23 @@ struct Inner {
 impl SharedEnforcement {
     /// So.
     pub fn new(settings: Settings, own_container: Option<String>) -> Self {
-        let images = Mutex::default();
-        Self(Arc::new(Inner { settings: RwLock::new(settings), own_container, images }))
+        Self::with(settings, own_container, Arc::new(|_, _| {}))
+    }
+
+    /// The same, with somebody who hears what was done.
+    #[must_use]
+    pub fn observed(self, observer: DoneObserver) -> Self {
+        Self::with(self.settings(), self.0.own_container.clone(), observer)
+    }
+
+    fn with(settings: Settings, own_container: Option<String>, observer: DoneObserver) -> Self {
+        let (settings, images) = (RwLock::new(settings), Mutex::default());
+        Self(Arc::new(Inner { settings, own_container, observer, images }))
+    }
+
+    /// A container was dealt with, so long after what made it worth a look.
+    pub(super) fn done(&self, rung: Rung, took: Option<Duration>) {
+        (self.0.observer)(rung, took);
     }
 
     /// Nothing is ever done.

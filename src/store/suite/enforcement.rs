@@ -20,7 +20,6 @@ fn treated(fixture: &Fixture, id: &str, state: Treatment) -> Treated {
         container_id: id.to_owned(),
         name: "shop-web-1".to_owned(),
         project: Some("shop".to_owned()),
-        service: Some("web".to_owned()),
         state,
         rung: Rung::Quarantine,
         codes: vec!["rule.privileged".to_owned()],

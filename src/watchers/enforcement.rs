@@ -346,6 +346,7 @@ impl PolicyWatcher {
             project: project_of(&look.keeper),
             codes: codes.clone(),
             by_hand: None,
+            noticed_at: since,
         });
         let scope = self.rollout.store.scope();
         let mut request = Request::by_agent(&scope, Source::Convergence, inputs);
