@@ -10,6 +10,7 @@ mod backup;
 mod claims;
 mod contexts;
 mod description;
+mod enforcement;
 mod exec;
 mod extract;
 mod follow;
@@ -56,6 +57,7 @@ use crate::domain::access::{Capability, Need};
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
+use crate::operations::enforcement::Enforcement;
 use crate::operations::exec::Exec;
 use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
@@ -93,6 +95,8 @@ pub struct Api {
     pub alerts: Alerts,
     /// Where the agent is logged in to registries of images.
     pub registries: Registries,
+    /// Where people speak with enforcement.
+    pub enforcement: Enforcement,
     /// Where runbooks are looked at and started.
     pub runbooks: Runbooks,
     /// Where backups of the store are taken.
@@ -128,6 +132,7 @@ impl Api {
             schedules: self.schedules.within(within.clone()),
             alerts: self.alerts.within(within.clone()),
             registries: self.registries.within(within.clone()),
+            enforcement: self.enforcement.within(within.clone()),
             runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
             access: self.access.within(within.clone()),
@@ -173,6 +178,7 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
         (name = "schedules", description = "What is asked for again and again"),
         (name = "runbooks", description = "What an operator starts after a look at it"),
         (name = "alerts", description = "Who hears of what happens"),
+        (name = "enforcement", description = "What is done about what runs, and what is not"),
         (name = "registries", description = "Where images come from, and as whom they are pulled"),
         (name = "audit", description = "What happened, append-only"),
         (name = "access", description = "Who may do what"),
@@ -187,11 +193,11 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
-        PlatformWorkspaces, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
-        ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
-        RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
-        SchedulesManage, SchedulesView,
+        EnforcementManage, EnforcementView, PlatformAudit, PlatformBreakGlass, PlatformRunbooks,
+        PlatformStore, PlatformUsers, PlatformWorkspaces, ProjectsDeploy, ProjectsExec,
+        ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
+        RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
+        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -262,6 +268,15 @@ fn documented_routes() -> Builder {
         .add(Whole(AlertsView), SMALL, routes!(alerts::deliveries))
         .add(Whole(AlertsView), SMALL, routes!(alerts::delivery))
         .add(Whole(AlertsManage), SMALL, routes!(alerts::retry))
+        .add(Whole(EnforcementView), SMALL, routes!(enforcement::show))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::switch))
+        .add(Whole(EnforcementView), SMALL, routes!(enforcement::plan))
+        .add(Whole(EnforcementView), SMALL, routes!(enforcement::containers))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::quarantine))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::release))
+        .add(Whole(EnforcementView), SMALL, routes!(enforcement::maintenance))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::begin_maintenance))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::end_maintenance))
         .add(Whole(RegistriesView), SMALL, routes!(registries::list))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::put))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::remove))

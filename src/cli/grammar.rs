@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod audit;
+mod enforcement;
 mod images;
 mod registries;
 mod runbooks;
@@ -23,6 +24,7 @@ pub(super) use access::{
 };
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
+pub(super) use enforcement::{EnforcementVerb, MaintenanceVerb, QuarantineVerb};
 pub(super) use images::{Build, Images, Pull, PullWhen};
 pub(super) use registries::{RegistryLogin, RegistryVerb};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};
@@ -142,6 +144,15 @@ pub(super) enum Verb {
     /// See and change which registries images are pulled from, and as whom
     #[command(subcommand)]
     Registry(RegistryVerb),
+    /// See whether policies are enforced on what runs, and switch it
+    #[command(subcommand)]
+    Enforcement(EnforcementVerb),
+    /// See which containers were dealt with, shut one off, or release it
+    #[command(subcommand)]
+    Quarantine(QuarantineVerb),
+    /// Let nothing be enforced on a project or the host for a while
+    #[command(subcommand)]
+    Maintenance(MaintenanceVerb),
     /// See the run queue, and pause or limit parts of it
     #[command(subcommand)]
     Queue(QueueVerb),

@@ -9,6 +9,7 @@ mod client;
 mod compose;
 
 mod doctor;
+mod enforcement;
 mod exec;
 mod exit;
 mod follow;
@@ -133,6 +134,9 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Schedule(verb) => schedules::schedules(&client, verb, output).await,
         Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
         Verb::Registry(verb) => registries::registries(&client, verb, output).await,
+        Verb::Enforcement(verb) => enforcement::enforcement(&client, verb, output).await,
+        Verb::Quarantine(verb) => enforcement::quarantine(&client, verb, output).await,
+        Verb::Maintenance(verb) => enforcement::maintenance(&client, verb, output).await,
         Verb::Queue(verb) => queue::queue(&client, verb, output).await,
         Verb::Store(StoreVerb::Backup(backup)) => store::backup(&client, backup, output).await,
         Verb::Access(verb) => access::access(&client, verb, output).await,

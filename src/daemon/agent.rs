@@ -38,9 +38,7 @@ use crate::store::sqlite::{self, Mode, Opening};
 use crate::store::{CommitObserver, host as host_id, postgres};
 use crate::watchers::convergence::{Convergence, ConvergenceOptions, Noticed, Observer};
 use crate::watchers::deliveries::{Deliveries, DeliveryObserver};
-use crate::watchers::enforcement::{
-    PolicyWatchOptions, PolicyWatcher, WatchObserver, Watched,
-};
+use crate::watchers::enforcement::{PolicyWatchOptions, PolicyWatcher, WatchObserver, Watched};
 use crate::watchers::schedules::Scheduler;
 use crate::watchers::sealing::{self, AnchorObserver, Commits, Sealing};
 use crate::watchers::unhealthy::Healer;

@@ -6,15 +6,17 @@ use std::collections::BTreeSet;
 use futures_util::future::BoxFuture;
 
 use super::rollout::{Carried, Declared, Held, Rollout, carry_out, failures_of};
-use super::{Operation, RunContext, RunEnd, store_failure};
+use super::{Operation, RunContext, RunEnd, run_event, store_failure};
 use crate::base::chain;
+use crate::domain::audit::{Actor, EventType, Outcome};
+use crate::domain::enforcement::Treated;
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{Observed, PlanOptions, plan};
 use crate::domain::runs::{
     DeployCause, DeployProject as DeployInputs, End, Failure, Inputs, ReasonCode, ServiceDetail,
 };
 use crate::facts::{ContainerFacts, ContainerState, Health, ProjectSpec};
-use crate::store::Write;
+use crate::store::{EnforcementWrite, StoreError, Write};
 
 /// The operation.
 pub struct DeployProject {
@@ -93,11 +95,59 @@ impl DeployProject {
             // The project is as declared; a file too many harms nobody and goes the next time.
             run.log(format!("old files stay for now: {}", chain(&error)));
         }
-        deployed(&run, inputs)
+        let lifted = match inputs.cause {
+            DeployCause::Apply => self.lifted(&run, &inputs, &observed).await,
+            DeployCause::Convergence => Ok(Vec::new()),
+        };
+        let lifted = match lifted {
+            Ok(lifted) => lifted,
+            Err(error) => {
+                run.fail(store_failure(&error));
+                return RunEnd::ended(End::Failed);
+            }
+        };
+        let mut end = deployed(&run, inputs);
+        for treated in lifted {
+            let summary = format!("container {} runs as its project was applied", treated.name);
+            let actor = Actor::agent();
+            let what = EventType::EnforcementForgotten;
+            end.events.push(run_event(
+                run.ambient(),
+                run.run(),
+                what,
+                Outcome::Info,
+                actor,
+                summary,
+            ));
+            let container_id = treated.container_id;
+            let workspace_id = workspace;
+            let forget = EnforcementWrite::DropTreated { workspace_id, container_id };
+            end = end.write(Write::Enforcement(forget));
+        }
+        end
     }
 }
 
 impl DeployProject {
+    /// Containers that enforcement held back, changed or gave up, and that are now as the project was
+    /// applied: policies let it pass.
+    async fn lifted(
+        &self,
+        run: &RunContext,
+        inputs: &DeployInputs,
+        observed: &Observed,
+    ) -> Result<Vec<Treated>, StoreError> {
+        let enforced = self.rollout.store.enforced(run.run().workspace_id).await?;
+        let services = &inputs.choices.services;
+        let is_deployed = |treated: &Treated| {
+            let found = observed.containers.iter().find(|it| it.id == treated.container_id);
+            let service = found.and_then(|it| it.instance.as_ref()).map(|it| &it.service);
+            treated.project.as_deref() == Some(inputs.project.as_str())
+                && service.is_none_or(|it| services.is_empty() || services.contains(it))
+        };
+        Ok(enforced.treated.into_values().filter(is_deployed).collect())
+    }
+
     /// Whether the agent only keeps what is deployed already: a rule that came later stops nobody's
     /// containers from being started again. Files that were refused are not let in by this door.
     async fn keeps_deployed(&self, run: &RunContext, inputs: &DeployInputs) -> bool {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
-use super::policies::SharedPolicies;
 use super::enforcement::SharedEnforcement;
+use super::policies::SharedPolicies;
 use super::projects::{Asker, Projects};
 use super::rollout::Rollout;
 use super::{Door, Operations, Recovered, Request, Runner, RunnerOptions};

@@ -42,7 +42,7 @@ use crate::domain::runs::{
 pub use access::{AccessWrite, ReadAccess};
 pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries};
 pub use audit::{AuditPage, AuditWrite, Erasure, KeepAudit};
-pub use enforcement::{EnforcementWrite, ReadEnforcement};
+pub use enforcement::{EnforcementWrite, ReadEnforcement, RecordKind};
 pub use error::{Conflict, StoreError};
 pub use findings::{FindingChange, FindingTotals, FindingWrite, ReadFindings};
 pub use query::{AuditFilter, AuditOptions, Cursor, Page, PageRequest, RunFilter};

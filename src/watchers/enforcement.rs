@@ -313,7 +313,8 @@ impl PolicyWatcher {
                 workspace_id: self.rollout.store.scope().workspace_id,
                 container_id: treated.container_id.clone(),
             };
-            let committed = self.rollout.store.commit(vec![Write::Enforcement(forget)], event.into());
+            let committed =
+                self.rollout.store.commit(vec![Write::Enforcement(forget)], event.into());
             committed.await.map_err(LookError::Store)?;
         }
         Ok(())
@@ -395,16 +396,13 @@ impl PolicyWatcher {
             Ok(()) => {
                 self.told.insert(container.id.clone(), Instant::now());
             }
-            Err(error) => warn!(error = %chain(&error), "that the limit is reached is not recorded"),
+            Err(error) => {
+                warn!(error = %chain(&error), "that the limit is reached is not recorded")
+            }
         }
     }
 
-    fn event(
-        &self,
-        event_type: EventType,
-        (id, name): (&str, &str),
-        summary: &str,
-    ) -> AuditEvent {
+    fn event(&self, event_type: EventType, (id, name): (&str, &str), summary: &str) -> AuditEvent {
         let scope = self.rollout.store.scope();
         AuditEvent {
             id: EventId::generate(&*self.ambient.clock, &*self.ambient.entropy),

@@ -50,7 +50,7 @@ impl Fixture {
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
             policies: SharedPolicies::new(PolicySet::default()),
-            enforcement: SharedEnforcement::off(),
+            enforcement: wharfinger::operations::enforcement::SharedEnforcement::off(),
         };
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();
@@ -67,6 +67,11 @@ impl Fixture {
             store: Arc::clone(&store),
             door: runner.door(),
             hosted: runner.hosted(),
+            enforcement: wharfinger::operations::enforcement::Enforcement::new(
+                rollout.clone(),
+                runner.door(),
+                ambient.clone(),
+            ),
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),

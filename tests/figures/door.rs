@@ -21,8 +21,8 @@ use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
-use wharfinger::operations::exec::Exec;
 use wharfinger::operations::enforcement::SharedEnforcement;
+use wharfinger::operations::exec::Exec;
 use wharfinger::operations::policies::SharedPolicies;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
@@ -107,6 +107,11 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         store: Arc::clone(&store),
         door: runner.door(),
         hosted: runner.hosted(),
+        enforcement: wharfinger::operations::enforcement::Enforcement::new(
+            rollout.clone(),
+            runner.door(),
+            ambient.clone(),
+        ),
         projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
         schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
         runbooks: Runbooks::new(

@@ -118,6 +118,18 @@ impl Metric {
             Self::OldestRunAge => "Time since the oldest run that is not completed was accepted.",
             Self::ConvergenceSweeps => "Looks at every kept project, whatever happened.",
             Self::ConvergenceLooks => "Looks at one kept project.",
+            Self::EnforcementLooks => "Looks at one container by the policies in force.",
+            Self::EnforcementVerdictDelay => {
+                "Time from an event of the engine to the verdict about its container."
+            }
+            Self::EnforcementActions => "Containers that were dealt with.",
+            Self::EnforcementActionDelay => {
+                "Time from an event of the engine until its container was dealt with."
+            }
+            Self::EnforcementRefusals => {
+                "What policies asked for about a container and something stood against."
+            }
+            Self::EnforcementSweepDuration => "Time that judging everything that runs took.",
             Self::EngineCalls => "Calls of the Docker Engine.",
             Self::EngineCallDuration => "Time until the engine's answer.",
             Self::StoreCommits => "Transactions of the database.",
@@ -200,6 +212,8 @@ impl Metric {
             | Self::QueueWaitsOver
             | Self::InstancesLeftOut
             | Self::ExecSessions
+            | Self::EnforcementVerdictDelay
+            | Self::EnforcementSweepDuration
             | Self::ConvergenceSweeps => &[],
         }
     }

@@ -5,6 +5,7 @@ mod access;
 mod agent;
 mod alerts;
 mod audit;
+mod enforcement;
 mod exec;
 mod glass;
 mod hosted;
@@ -33,6 +34,11 @@ pub use alerts::{DeliveryView, ReceiverPut, ReceiverView, RulePut, RuleView};
 pub use audit::{
     ActorView, AuditDetail, AuditErase, AuditErased, AuditFilters, AuditKey, AuditPurge,
     AuditPurged, AuditRow, AuditTenant, ContextItemView, TargetView, Viewer, cloud_event,
+};
+pub use enforcement::{
+    EnforcementPlanView, EnforcementStepView, EnforcementView, MaintenanceBegin, MaintenanceEnd,
+    MaintenanceView, QuarantineAsk, ReleaseAsk, SwitchPut, SwitchView, TreatedView, WrongView,
+    place_of,
 };
 pub use exec::{
     EXEC_MEDIA_TYPE, ExecEnded, ExecNew, ExecSize, Frame, FrameError, FrameKind, Frames,

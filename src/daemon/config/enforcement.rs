@@ -33,7 +33,8 @@ impl Enforcement {
                 Ok(_) => fields.report(node.problem(CODE, "too many policies are named")),
                 Err(_) => {
                     let problem = node.problem(CODE, format!("`{text}` is no policy's name"));
-                    fields.report(problem.help("write the `name` that stands in the policy's file"));
+                    fields
+                        .report(problem.help("write the `name` that stands in the policy's file"));
                 }
             }
         }
@@ -65,6 +66,6 @@ impl Enforcement {
 }
 
 /// Most containers that may be dealt with within a window: as many runs are looked at.
-const ACTIONS_MAX: i64 = 500;
+const ACTIONS_MAX: u64 = 500;
 /// The same, when nobody says otherwise.
 const ACTIONS_DEFAULT: usize = 20;

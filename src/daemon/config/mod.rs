@@ -500,7 +500,6 @@ fn report_at(fields: &mut Fields<'_>, key: &str, message: String) {
 impl Config {
     /// Every key's value in effect, as it would be written.
     pub fn values(&self) -> BTreeMap<&'static str, String> {
-        let word = |on: bool| if on { "true" } else { "false" }.to_owned();
         let roots: Vec<_> = self.host_path_roots.iter().map(|p| p.display().to_string()).collect();
         let postgres = match &self.store {
             StorePlace::Postgres(postgres) => Some(postgres),

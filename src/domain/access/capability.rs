@@ -187,10 +187,10 @@ impl BuiltInRole {
     pub const fn capabilities(self) -> CapabilitySet {
         use Capability::{
             AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-            EnforcementManage, EnforcementView, FindingsView, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
-            ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
-            RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost,
-            RunsView, SchedulesManage, SchedulesView,
+            EnforcementManage, EnforcementView, FindingsView, ProjectsDeploy, ProjectsExec,
+            ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
+            RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView,
+            RunsControl, RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
         };
         const VIEWER: CapabilitySet = CapabilitySet::of(&[
             RunsView,

@@ -127,8 +127,7 @@ pub(super) fn loses_network(container: &ContainerFacts) -> bool {
 
 /// Whether a container is as the rung makes it.
 pub fn is_done(rung: Rung, container: &ContainerFacts, changes: &Changes) -> bool {
-    let is_active =
-        matches!(container.state, ContainerState::Running | ContainerState::Restarting);
+    let is_active = matches!(container.state, ContainerState::Running | ContainerState::Restarting);
     match rung {
         Rung::Update => {
             let found = LiveSettings::of(&container.spec);

@@ -312,7 +312,8 @@ impl Enforcement {
         let what = (event_type, Outcome::Success, asker.actor(scope));
         let target = ("enforcement", text.as_str(), text.as_str());
         let event = event(&self.ambient, scope, what, target, (project, summary));
-        let committed = self.rollout.store.commit(vec![Write::Enforcement(write)], AuditEvents::from(event));
+        let committed =
+            self.rollout.store.commit(vec![Write::Enforcement(write)], AuditEvents::from(event));
         committed.await.map_err(EnforcementError::Store)
     }
 }

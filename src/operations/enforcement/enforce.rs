@@ -137,8 +137,7 @@ impl EnforcePolicy {
     ) -> RunEnd {
         count(run, CountKey::Total);
         loop {
-            task.undo =
-                std::mem::take(&mut task.undo).before(task.rung, &found, &task.changes);
+            task.undo = std::mem::take(&mut task.undo).before(task.rung, &found, &task.changes);
             if let Err(error) = self.begin(run, asked, &task).await {
                 run.fail(store_failure(&error));
                 return RunEnd::ended(End::Failed);
@@ -168,15 +167,9 @@ impl EnforcePolicy {
     }
 
     /// Keeps what is about to be done, and what undoes it.
-    async fn begin(
-        &self,
-        run: &RunContext,
-        asked: &Asked,
-        task: &Task,
-    ) -> Result<(), StoreError> {
+    async fn begin(&self, run: &RunContext, asked: &Asked, task: &Task) -> Result<(), StoreError> {
         let treated = self.treated(run, asked, task, Treatment::Begun);
-        let summary =
-            format!("{} of container {} begins: {}", task.rung, asked.name, task.reason);
+        let summary = format!("{} of container {} begins: {}", task.rung, asked.name, task.reason);
         let event = self.event(run, asked, (EventType::EnforcementBegun, Outcome::Info), &summary);
         self.rollout.store.commit(vec![put(run, treated)], AuditEvents::from(event)).await
     }
@@ -326,13 +319,7 @@ impl EnforcePolicy {
         of_run(event(run.ambient(), &scope, what, target, about), run.run())
     }
 
-    pub(super) fn alert(
-        &self,
-        run: &RunContext,
-        key: EventKey,
-        id: &str,
-        summary: &str,
-    ) -> Write {
+    pub(super) fn alert(&self, run: &RunContext, key: EventKey, id: &str, summary: &str) -> Write {
         let scope = self.rollout.store.scope();
         let about = format!("{}@{}", id.get(..12).unwrap_or(id), run.run().id);
         alert(key, &scope, &about, summary, run.ambient().now())
@@ -351,8 +338,7 @@ fn by_hand(
         Keeper::OtherAgent => return Err(words(Leave::OtherAgent).to_owned()),
         Keeper::Ours { .. } | Keeper::Unmanaged => {}
     }
-    let is_networked =
-        matches!(found.spec.network_mode, crate::facts::NetworkMode::Networks(_));
+    let is_networked = matches!(found.spec.network_mode, crate::facts::NetworkMode::Networks(_));
     Ok(Task {
         rung: if is_networked { Rung::Quarantine } else { Rung::Pause },
         action: Action::Quarantine,

@@ -44,7 +44,12 @@ impl EnforcePolicy {
             }
         };
         let (Some(inputs), Some(instance)) = (inputs, &found.instance) else {
-            return self.given_up(run, asked, &task, "nothing is applied that it could be made from");
+            return self.given_up(
+                run,
+                asked,
+                &task,
+                "nothing is applied that it could be made from",
+            );
         };
         let declared = match rollout.declared(inputs.revision_id).await {
             Ok(newest) => rollout.layered(newest, &inputs.wanted).await,

@@ -47,8 +47,8 @@ fn enforced(connection: &Connection, workspace: WorkspaceId) -> Result<Enforced,
 
 impl ReadEnforcement for SqliteStore {
     fn enforced(&self, workspace: WorkspaceId) -> Answer<'_, Enforced> {
-        answer(self.read("read what is enforced", move |connection| {
-            enforced(connection, workspace)
-        }))
+        answer(
+            self.read("read what is enforced", move |connection| enforced(connection, workspace)),
+        )
     }
 }

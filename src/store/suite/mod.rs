@@ -5,13 +5,13 @@
 pub(crate) mod access;
 pub(crate) mod alerts;
 pub(crate) mod auditing;
+pub(crate) mod enforcement;
 pub(crate) mod findings;
 pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod opening;
 pub(crate) mod projects;
 pub(crate) mod queue;
-pub(crate) mod enforcement;
 pub(crate) mod registries;
 pub(crate) mod routing;
 pub(crate) mod runs;

@@ -95,9 +95,11 @@ impl Engine for FakeEngine {
     }
 
     fn pause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
-        self.write("pause_container", id, move |state, now| match state.ignored("pause_container") {
-            true => Ok(()),
-            false => state.pause(id, now),
+        self.write("pause_container", id, move |state, now| {
+            match state.ignored("pause_container") {
+                true => Ok(()),
+                false => state.pause(id, now),
+            }
         })
     }
 
