@@ -78,7 +78,7 @@ struct Around {
 
 fn around(change: impl FnOnce(&mut Around)) -> Around {
     let mut around = Around {
-        policy: "name: strict\naction: quarantine\nchecks: [privileged]",
+        policy: "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [privileged]",
         settings: settings(),
         switch: None,
         maintenance: Vec::new(),
@@ -168,7 +168,7 @@ fn what_policies_ask_for_is_done_to_what_runs_and_nothing_else() {
         ("remediate", "recreate rule.privileged"),
         ("quarantine", QUARANTINE),
     ] {
-        let text = format!("name: strict\naction: {action}\nchecks: [privileged]");
+        let text = format!("name: strict\ntitle: t\nowner: o\naction: {action}\nchecks: [privileged]");
         let policy: &'static str = text.leak();
         check(&bad(|_| {}), &around(|it| it.policy = policy), expect);
     }
@@ -187,16 +187,16 @@ fn what_policies_ask_for_is_done_to_what_runs_and_nothing_else() {
 
 #[test]
 fn exceptions_unknowns_and_what_cannot_be_judged_never_lead_to_an_act() {
-    let excepted = "name: strict\naction: quarantine\nchecks: [privileged]\nexceptions:\n\
+    let excepted = "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [privileged]\nexceptions:\n\
         - {rules: privileged, match: {services: web}, owner: a, approver: b, reason: c, expires: 2027-01-01}";
     check(&bad(|_| {}), &around(|it| it.policy = excepted), "fulfilled");
-    let over = "name: strict\naction: quarantine\nchecks: [privileged]\nexceptions:\n\
+    let over = "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [privileged]\nexceptions:\n\
         - {rules: privileged, match: {services: web}, owner: a, approver: b, reason: c, expires: 2026-01-01}";
     check(&bad(|_| {}), &around(|it| it.policy = over), QUARANTINE);
-    let broken = "name: strict\naction: quarantine\nconditions:\n\
+    let broken = "name: strict\ntitle: t\nowner: o\naction: quarantine\nconditions:\n\
         - {id: broken, expression: 1 / 0 == 1, message: a}";
     check(&bad(|_| {}), &around(|it| it.policy = broken), "fulfilled");
-    let shared = "name: strict\naction: quarantine\nchecks: [shared_volume]";
+    let shared = "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [shared_volume]";
     check(&bad(|_| {}), &around(|it| it.policy = shared), "fulfilled");
 }
 
@@ -288,10 +288,10 @@ fn the_first_rung_is_the_mildest_that_helps() {
     check(&bad(host), &around(|_| {}), "pause rule.privileged");
     let none = |found: &mut ContainerFacts| found.spec.network_mode = NetworkMode::None;
     check(&bad(none), &around(|_| {}), "pause rule.privileged");
-    let live = "name: strict\naction: remediate\nchecks: [restart_policy]";
+    let live = "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy]";
     let forever = container(|found| found.spec.restart = RestartPolicy::Always);
     check(&forever, &around(|it| it.policy = live), "update cis.5.15");
-    let both = "name: strict\naction: remediate\nchecks: [restart_policy, privileged]";
+    let both = "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy, privileged]";
     let found = bad(|found| found.spec.restart = RestartPolicy::Always);
     let Decision::Act { rung, changes, .. } = decided(&found, &around(|it| it.policy = both))
     else {
@@ -299,7 +299,7 @@ fn the_first_rung_is_the_mildest_that_helps() {
     };
     assert_eq!(rung, Rung::Recreate);
     assert!(!changes.spec.is_empty() && !changes.is_live_empty());
-    let hopeless = "name: strict\naction: remediate\nconditions:\n\
+    let hopeless = "name: strict\ntitle: t\nowner: o\naction: remediate\nconditions:\n\
         - {id: never, expression: 'false', message: it never holds}";
     check(&bad(|_| {}), &around(|it| it.policy = hopeless), "no_remedy");
 }

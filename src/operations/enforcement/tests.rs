@@ -20,7 +20,7 @@ pub(crate) fn policy(text: &str) -> PolicySet {
     compile(&[source]).unwrap_or_else(|found| panic!("{found}"))
 }
 
-const QUARANTINE: &str = "name: strict\naction: quarantine\nchecks: [privileged]";
+const QUARANTINE: &str = "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [privileged]";
 
 fn enforce_on(agent: &Agent, text: &str) {
     agent.rollout.policies.replace(policy(text));
@@ -213,7 +213,7 @@ async fn what_the_engine_ignores_leads_to_the_next_rung() {
 #[tokio::test(start_paused = true)]
 async fn live_settings_are_changed_and_changed_back() {
     let agent = Host::new().start().await;
-    enforce_on(&agent, "name: strict\naction: remediate\nchecks: [restart_policy]");
+    enforce_on(&agent, "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy]");
     let id = stranger(&agent, "clingy", |spec| spec.restart = RestartPolicy::Always).await;
     enforce(&agent, &id).await.assert(RunOutcome::Succeeded);
     let changed = found(&agent, &id).await.spec.restart;
@@ -239,7 +239,7 @@ async fn a_container_of_ours_is_made_anew_hardened() {
         .await
         .assert(RunOutcome::Succeeded);
     let before = agent.containers().await["shop-web-1"].clone();
-    enforce_on(&agent, "name: strict\naction: remediate\nchecks: [privileged]");
+    enforce_on(&agent, "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [privileged]");
     let ended = enforce(&agent, &before.id).await;
     ended.assert(RunOutcome::Succeeded);
     let after = agent.containers().await["shop-web-1"].clone();

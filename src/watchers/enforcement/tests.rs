@@ -14,7 +14,7 @@ use crate::world::docker::Engine as _;
 use crate::world::docker::NewContainer;
 use crate::world::tasks::Spawn as _;
 
-const POLICY: &str = "name: strict\naction: quarantine\nchecks: [privileged]";
+const POLICY: &str = "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [privileged]";
 
 async fn watched(actions_max: usize) -> Agent {
     let agent = Host::new().start().await;
