@@ -159,6 +159,7 @@ impl Agent {
         );
         let api = Api {
             schedules: schedules.clone(),
+            policies: policies.clone(),
             exec: Exec::new(
                 Arc::clone(&store),
                 Arc::clone(&engine),
