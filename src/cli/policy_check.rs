@@ -11,12 +11,15 @@ use super::policy_report::{Report, Row, Threshold, rows};
 use super::project_files::read_project_leniently;
 use crate::base::{Clock as _, Timestamp};
 use crate::domain::access::Stage;
-use crate::domain::compose::{Answer, Files, Inputs, Project, lower};
+use crate::domain::compose::{Answer, Files, Inputs, Project, lower_as_far_as_possible};
 use crate::domain::policy::{PolicySet, Question, Subject, VolumeOptions};
 use crate::facts::{ContainerFacts, HostFacts, ImageFacts, ProjectSpec, ServiceSpec, labels};
 use crate::operations::host_look::look_at_host;
 use crate::world::clock::SystemClock;
 use crate::world::docker::{ContainerFilter, DockerEngine, Engine, EngineAddress, EngineError};
+
+/// What a key is that says nothing to this agent.
+const NOT_HONOURED: &str = "compose.not_honoured";
 
 /// What is asked of the policies.
 struct Asked<'a> {
@@ -60,7 +63,13 @@ fn check_files<'a>(
     }
     stand_in(&project, &mut files);
     let inputs = Inputs { files, context_digests: BTreeMap::new() };
-    let spec = lower(&project, &inputs).map_err(wrong)?;
+    let (spec, problems) = lower_as_far_as_possible(&project, &inputs);
+    // What the agent does not deploy can be judged all the same.
+    let is_judged = problems.0.iter().all(|problem| problem.code == NOT_HONOURED);
+    if !is_judged {
+        return Err(wrong(problems));
+    }
+    let warnings = project.warnings.iter().cloned().chain(problems.0).collect();
     let mut found = Vec::new();
     for service in spec.services.keys() {
         found.extend(judge_declared(&project, &spec, service, asked));
@@ -71,7 +80,7 @@ fn check_files<'a>(
         set: asked.set,
         subjects: spec.services.len(),
         rows: found,
-        warnings: project.warnings.clone(),
+        warnings,
     })
 }
 
