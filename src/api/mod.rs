@@ -26,6 +26,7 @@ mod logs;
 mod members;
 pub mod metrics;
 mod platform;
+mod policies;
 pub mod problem;
 mod projects;
 mod queue;
@@ -60,6 +61,7 @@ use crate::operations::backups::Backups;
 use crate::operations::enforcement::Enforcement;
 use crate::operations::exec::Exec;
 use crate::operations::hosted::Hosted;
+use crate::operations::policies::PolicyKeeper;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::runbooks::Runbooks;
@@ -91,6 +93,8 @@ pub struct Api {
     pub exec: Exec,
     /// Where schedules are kept.
     pub schedules: Schedules,
+    /// What projects are held to.
+    pub policies: PolicyKeeper,
     /// Where the rules and receivers of alerts are kept.
     pub alerts: Alerts,
     /// Where the agent is logged in to registries of images.
@@ -180,6 +184,7 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
         (name = "alerts", description = "Who hears of what happens"),
         (name = "enforcement", description = "What is done about what runs, and what is not"),
         (name = "registries", description = "Where images come from, and as whom they are pulled"),
+        (name = "policies", description = "What projects and hosts are held to"),
         (name = "audit", description = "What happened, append-only"),
         (name = "access", description = "Who may do what"),
         (name = "platform", description = "What lies above workspaces"),
@@ -193,7 +198,7 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        EnforcementManage, EnforcementView, PlatformAudit, PlatformBreakGlass, PlatformRunbooks,
+        EnforcementManage, EnforcementView, FindingsView, PlatformAudit, PlatformBreakGlass, PlatformRunbooks,
         PlatformStore, PlatformUsers, PlatformWorkspaces, ProjectsDeploy, ProjectsExec,
         ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
         RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
@@ -280,6 +285,8 @@ fn documented_routes() -> Builder {
         .add(Whole(RegistriesView), SMALL, routes!(registries::list))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::put))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::remove))
+        .add(Whole(FindingsView), SMALL, routes!(policies::list))
+        .add(Whole(FindingsView), SMALL, routes!(policies::show))
         .add(Member(AuditView), SMALL, routes!(audit::list))
         .add(Member(AuditView), SMALL, routes!(audit::filters))
         .add(Member(AuditView), SMALL, routes!(audit::show))

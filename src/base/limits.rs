@@ -409,6 +409,18 @@ pub const POLICIES_MAX: usize = 200;
 pub const POLICIES_KEPT_BYTES_MAX: usize = 64 << 20;
 /// Characters of problems with policies that one audit event tells.
 pub const POLICY_PROBLEMS_CHARS_MAX: usize = 2_000;
+/// Bytes of the daemon's configuration.
+pub const DAEMON_FILE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the words of one process.
+pub const PROCESS_ARGUMENTS_BYTES_MAX: usize = 64 << 10;
+/// Processes that are looked through for the daemon's.
+pub const HOST_PROCESSES_MAX: usize = 100_000;
+/// Links that are followed on the way to one file, as the kernel does.
+pub const HOST_LINKS_MAX: usize = 40;
+/// Folders in one another below one that is listed.
+pub const HOST_FOLDER_DEPTH_MAX: usize = 4;
+/// Files and folders below one that is listed.
+pub const HOST_FOLDER_ENTRIES_MAX: usize = 2_000;
 /// Checks that one policy binds, entry by entry.
 pub const POLICY_CHECKS_MAX: usize = 200;
 /// Conditions of one policy.

@@ -176,6 +176,7 @@ impl Agent {
         let api = Api {
             enforcement: enforcing,
             schedules: schedules.clone(),
+            policies: policies.clone(),
             exec: Exec::new(
                 Arc::clone(&store),
                 Arc::clone(&engine),

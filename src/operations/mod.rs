@@ -18,6 +18,7 @@ pub mod exec;
 #[cfg(test)]
 pub(crate) mod harness;
 pub mod heal_instance;
+pub mod host_look;
 pub mod hosted;
 pub mod policies;
 pub mod projects;

@@ -444,3 +444,11 @@ fn in_short(problems: &Diagnostics) -> String {
     }
     text
 }
+
+/// The policies of these sources, put nowhere in force.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn compile_sources(sources: &PolicySources) -> Result<PolicySet, Diagnostics> {
+    read(sources)?.compile()
+}

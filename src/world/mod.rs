@@ -11,6 +11,7 @@ pub mod docker;
 pub mod groups;
 pub mod guarded_files;
 pub mod host;
+pub mod host_facts;
 pub mod host_paths;
 pub mod notify;
 pub mod policy_files;

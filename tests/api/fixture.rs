@@ -52,6 +52,13 @@ impl Fixture {
             policies: SharedPolicies::new(PolicySet::default()),
             enforcement: wharfinger::operations::enforcement::SharedEnforcement::off(),
         };
+        let policies = PolicyKeeper::new(
+            rollout.policies.clone(),
+            Arc::clone(&store),
+            ambient.clone(),
+            dir.path(),
+            Arc::new(|_, _| {}),
+        );
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();
         let spawn = Arc::new(supervisor.clone());
@@ -72,6 +79,7 @@ impl Fixture {
                 runner.door(),
                 ambient.clone(),
             ),
+            policies,
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),

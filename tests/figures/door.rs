@@ -23,7 +23,7 @@ use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::enforcement::SharedEnforcement;
 use wharfinger::operations::exec::Exec;
-use wharfinger::operations::policies::SharedPolicies;
+use wharfinger::operations::policies::{PolicyKeeper, SharedPolicies};
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::Rollout;
@@ -90,6 +90,13 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         policies: SharedPolicies::new(PolicySet::default()),
         enforcement: SharedEnforcement::off(),
     };
+    let policies = PolicyKeeper::new(
+        rollout.policies.clone(),
+        Arc::clone(&store),
+        ambient.clone(),
+        folder,
+        Arc::new(|_, _| {}),
+    );
     let supervisor = Supervisor::new();
     let runner = Runner::new(
         Arc::clone(&store),
@@ -112,6 +119,7 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
             runner.door(),
             ambient.clone(),
         ),
+        policies,
         projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
         schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
         runbooks: Runbooks::new(

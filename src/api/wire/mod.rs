@@ -13,6 +13,7 @@ mod images;
 mod instances;
 mod plans;
 mod platform;
+mod policies;
 mod projects;
 mod queue;
 mod registries;
@@ -53,6 +54,7 @@ pub use images::{Build, ImageCheck, ImageEnd, ImageView, Pull};
 pub use instances::{AddressView, EndpointsView, InstanceView, LimitsView, UsageView};
 pub use plans::{CauseView, ChangeView, FieldChangeView, NoticeView, PlanView, PlannedStep};
 pub use platform::{WorkspacePut, WorkspaceView};
+pub use policies::{PolicyExceptionView, PolicyList, PolicyRuleView, PolicyView};
 pub use projects::{
     Apply, ApplyOptions, ContainerView, ContextsMissing, ContextsWanted, DownOptions, LogRecord,
     ProjectDetail, ProjectView, RestartOptions, ServiceView, SourceView,

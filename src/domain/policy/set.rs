@@ -184,14 +184,16 @@ impl Rule<'_> {
         }
     }
 
-    fn severity(&self) -> Severity {
+    /// How bad a failure is.
+    pub fn severity(&self) -> Severity {
         match self {
             Self::Check(bound) => bound.severity,
             Self::Condition(bound) => bound.severity,
         }
     }
 
-    fn action(&self, policy: &Policy, stage: Stage) -> Action {
+    /// What is done about a failure.
+    pub fn action(&self, policy: &Policy, stage: Stage) -> Action {
         let own = match self {
             Self::Check(bound) => &bound.actions,
             Self::Condition(bound) => &bound.actions,
