@@ -13,6 +13,7 @@ mod description;
 mod enforcement;
 mod exec;
 mod extract;
+mod findings;
 mod follow;
 mod glass;
 mod health;
@@ -60,6 +61,7 @@ use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::enforcement::Enforcement;
 use crate::operations::exec::Exec;
+use crate::operations::findings::Findings;
 use crate::operations::hosted::Hosted;
 use crate::operations::policies::PolicyKeeper;
 use crate::operations::projects::Projects;
@@ -101,6 +103,8 @@ pub struct Api {
     pub registries: Registries,
     /// Where people speak with enforcement.
     pub enforcement: Enforcement,
+    /// Where findings are read and decided about.
+    pub findings: Findings,
     /// Where runbooks are looked at and started.
     pub runbooks: Runbooks,
     /// Where backups of the store are taken.
@@ -137,6 +141,7 @@ impl Api {
             alerts: self.alerts.within(within.clone()),
             registries: self.registries.within(within.clone()),
             enforcement: self.enforcement.within(within.clone()),
+            findings: self.findings.within(within.clone()),
             runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
             access: self.access.within(within.clone()),
@@ -198,11 +203,12 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        EnforcementManage, EnforcementView, FindingsView, PlatformAudit, PlatformBreakGlass, PlatformRunbooks,
-        PlatformStore, PlatformUsers, PlatformWorkspaces, ProjectsDeploy, ProjectsExec,
-        ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
-        RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
-        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
+        EnforcementManage, EnforcementView, FindingsAccept, FindingsManage, FindingsView,
+        PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
+        PlatformWorkspaces, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
+        ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
+        RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
+        SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -282,6 +288,14 @@ fn documented_routes() -> Builder {
         .add(Whole(EnforcementView), SMALL, routes!(enforcement::maintenance))
         .add(Whole(EnforcementManage), SMALL, routes!(enforcement::begin_maintenance))
         .add(Whole(EnforcementManage), SMALL, routes!(enforcement::end_maintenance))
+        .add(Member(FindingsView), SMALL, routes!(findings::list))
+        .add(Member(FindingsView), SMALL, routes!(findings::show))
+        .add(Member(FindingsManage), SMALL, routes!(findings::act))
+        .add(Member(FindingsManage), SMALL, routes!(findings::assign))
+        .add(Member(FindingsManage), SMALL, routes!(findings::ask))
+        .add(Member(FindingsAccept), SMALL, routes!(findings::decide))
+        .add(Member(FindingsManage), SMALL, routes!(findings::revoke))
+        .add(Member(FindingsView), SMALL, routes!(findings::compliance))
         .add(Whole(RegistriesView), SMALL, routes!(registries::list))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::put))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::remove))

@@ -5,6 +5,7 @@ mod access;
 mod alerts;
 mod audit;
 mod enforcement;
+mod findings;
 mod images;
 mod policies;
 mod registries;
@@ -26,6 +27,7 @@ pub(super) use access::{
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
 pub(super) use enforcement::{EnforcementVerb, MaintenanceVerb, QuarantineVerb};
+pub(super) use findings::{ComplianceShow, FindingLs, FindingNote, FindingVerb};
 pub(super) use images::{Build, Images, Pull, PullWhen};
 pub(super) use policies::{PolicyCheck, PolicyTest, PolicyVerb, PolicyWords};
 pub(super) use registries::{RegistryLogin, RegistryVerb};
@@ -140,6 +142,9 @@ pub(super) enum Verb {
     /// See and control what is asked for again and again
     #[command(subcommand)]
     Schedule(ScheduleVerb),
+    /// See what is not as policies say, and decide about it
+    #[command(subcommand)]
+    Findings(FindingVerb),
     /// See and control who hears of what happens
     #[command(subcommand)]
     Alert(AlertVerb),

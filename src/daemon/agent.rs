@@ -24,6 +24,7 @@ use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::enforcement::{DoneObserver, Enforcement, SharedEnforcement};
 use crate::operations::exec::Exec;
+use crate::operations::findings::Findings;
 use crate::operations::policies::{PolicyKeeper, PolicyObserver, SharedPolicies};
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
@@ -186,6 +187,7 @@ impl Agent {
             ),
             alerts,
             registries: Registries::new(Arc::clone(&store), Arc::clone(&engine), ambient.clone()),
+            findings: Findings::new(Arc::clone(&store), ambient.clone()),
             runbooks: Runbooks::new(
                 Arc::clone(&store),
                 runner.door(),

@@ -27,7 +27,7 @@ use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
 use crate::operations::Runner;
 use crate::store::{Store, StoreError};
-use crate::watchers::{glass, policies};
+use crate::watchers::{findings, glass, policies};
 use crate::world::docker::SharedEngine;
 use crate::world::tasks::TaskHandle;
 
@@ -141,6 +141,8 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
     agent.spawn_until_stop("broken glass", glass::watch(agent.api.access.clone()));
     agent.spawn_until_stop("policies", policies::watch(agent.policies.clone()));
+    let keep = config.findings.keep_finished;
+    agent.spawn_until_stop("findings", findings::watch(agent.api.findings.clone(), keep));
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {
         agent.spawn_until_stop(

@@ -15,6 +15,7 @@ mod door;
 pub mod enforcement;
 mod events;
 pub mod exec;
+pub mod findings;
 #[cfg(test)]
 pub(crate) mod harness;
 pub mod heal_instance;

@@ -5,6 +5,7 @@
 pub mod convergence;
 pub mod deliveries;
 pub mod enforcement;
+pub mod findings;
 pub mod glass;
 pub mod policies;
 pub mod schedules;

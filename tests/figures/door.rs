@@ -23,6 +23,7 @@ use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::enforcement::SharedEnforcement;
 use wharfinger::operations::exec::Exec;
+use wharfinger::operations::findings::Findings;
 use wharfinger::operations::policies::{PolicyKeeper, SharedPolicies};
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
@@ -138,6 +139,7 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
             supervisor.stop_token(),
         ),
         registries: Registries::new(Arc::clone(&store), engine.clone(), ambient.clone()),
+        findings: Findings::new(Arc::clone(&store), ambient.clone()),
         engine,
         ambient: ambient.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),

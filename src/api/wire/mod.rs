@@ -7,6 +7,7 @@ mod alerts;
 mod audit;
 mod enforcement;
 mod exec;
+mod findings;
 mod glass;
 mod hosted;
 mod images;
@@ -43,6 +44,11 @@ pub use enforcement::{
 };
 pub use exec::{
     EXEC_MEDIA_TYPE, ExecEnded, ExecNew, ExecSize, Frame, FrameError, FrameKind, Frames,
+};
+pub use findings::{
+    ComplianceCounts, ComplianceRow, ComplianceView, ExceptionAsk, ExceptionDecision,
+    ExceptionRevoke, ExceptionView, FindingAct, FindingAssign, FindingDetail, FindingView,
+    PersonView,
 };
 pub use glass::{CertificateNew, CertificateView, ElevationView, GlassBreak, GlassMend};
 pub use hosted::{

@@ -51,6 +51,10 @@ keyed! {
         EnforcementView = "enforcement.view",
         /// Shut containers off and release them, switch enforcement, begin and end maintenance.
         EnforcementManage = "enforcement.manage",
+        /// Triage, assign, resolve and close findings, and ask for a risk to be accepted.
+        FindingsManage = "findings.manage",
+        /// Accept the risk of a finding that somebody else asked about.
+        FindingsAccept = "findings.accept",
         /// See the catalog of runbooks, and what one would do.
         RunbooksView = "runbooks.view",
         /// Start a runbook.
@@ -187,10 +191,11 @@ impl BuiltInRole {
     pub const fn capabilities(self) -> CapabilitySet {
         use Capability::{
             AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-            EnforcementManage, EnforcementView, FindingsView, ProjectsDeploy, ProjectsExec,
-            ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
-            RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView,
-            RunsControl, RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
+            EnforcementManage, EnforcementView, FindingsAccept, FindingsManage, FindingsView,
+            ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove, ProjectsRestart,
+            ProjectsView, QueueControl, RegistriesManage, RegistriesView, RunbooksApprove,
+            RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
+            SchedulesManage, SchedulesView,
         };
         const VIEWER: CapabilitySet = CapabilitySet::of(&[
             RunsView,
@@ -218,13 +223,16 @@ impl BuiltInRole {
             AlertsManage,
             RegistriesManage,
             EnforcementManage,
+            FindingsManage,
             RunbooksRun,
             AuditView,
         ]));
         match self {
-            Self::Owner | Self::Administrator => {
-                OPERATOR.or(AUDITOR).or(CapabilitySet::of(&[RunbooksApprove, AccessManage]))
-            }
+            Self::Owner | Self::Administrator => OPERATOR.or(AUDITOR).or(CapabilitySet::of(&[
+                FindingsAccept,
+                RunbooksApprove,
+                AccessManage,
+            ])),
             Self::Operator => OPERATOR,
             Self::Worker => WORKER,
             Self::Viewer => VIEWER,

@@ -31,6 +31,8 @@ keyed! {
         EnforcementLimitReached = "enforcement.limit_reached",
         /// Policies were refused: the ones before stay in force.
         PolicyRefused = "policies.refused",
+        /// A finding was not dealt with in time.
+        FindingOverdue = "finding.overdue",
         /// Somebody tries a receiver out.
         Test = "alerts.test",
     }
@@ -59,6 +61,7 @@ impl EventKey {
             Self::RunFailed
             | Self::InstanceUnhealthy
             | Self::PolicyRefused
+            | Self::FindingOverdue
             | Self::EnforcementActed => Severity::High,
             Self::RunDeadLetter
             | Self::BreakGlassStarted
@@ -198,6 +201,26 @@ pub fn instance_event(
         about: about.to_owned(),
         workspace_id,
         tenant_id,
+        summary: SafeText::new(summary),
+        run: None,
+        occurred_at: at,
+    }
+}
+
+/// What is raised when a finding is overdue: as severe as the finding. `about` names it and its date.
+pub fn overdue_finding_event(
+    severity: Severity,
+    (workspace_id, tenant_id): (WorkspaceId, TenantId),
+    about: &str,
+    summary: &str,
+    at: Timestamp,
+) -> AlertEvent {
+    AlertEvent {
+        key: EventKey::FindingOverdue,
+        severity,
+        about: about.to_owned(),
+        workspace_id,
+        tenant_id: Some(tenant_id),
         summary: SafeText::new(summary),
         run: None,
         occurred_at: at,

@@ -168,7 +168,8 @@ fn what_policies_ask_for_is_done_to_what_runs_and_nothing_else() {
         ("remediate", "recreate rule.privileged"),
         ("quarantine", QUARANTINE),
     ] {
-        let text = format!("name: strict\ntitle: t\nowner: o\naction: {action}\nchecks: [privileged]");
+        let text =
+            format!("name: strict\ntitle: t\nowner: o\naction: {action}\nchecks: [privileged]");
         let policy: &'static str = text.leak();
         check(&bad(|_| {}), &around(|it| it.policy = policy), expect);
     }
@@ -291,7 +292,8 @@ fn the_first_rung_is_the_mildest_that_helps() {
     let live = "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy]";
     let forever = container(|found| found.spec.restart = RestartPolicy::Always);
     check(&forever, &around(|it| it.policy = live), "update cis.5.15");
-    let both = "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy, privileged]";
+    let both =
+        "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy, privileged]";
     let found = bad(|found| found.spec.restart = RestartPolicy::Always);
     let Decision::Act { rung, changes, .. } = decided(&found, &around(|it| it.policy = both))
     else {

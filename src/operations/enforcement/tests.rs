@@ -20,7 +20,8 @@ pub(crate) fn policy(text: &str) -> PolicySet {
     compile(&[source]).unwrap_or_else(|found| panic!("{found}"))
 }
 
-const QUARANTINE: &str = "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [privileged]";
+const QUARANTINE: &str =
+    "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [privileged]";
 
 fn enforce_on(agent: &Agent, text: &str) {
     agent.rollout.policies.replace(policy(text));
@@ -213,7 +214,10 @@ async fn what_the_engine_ignores_leads_to_the_next_rung() {
 #[tokio::test(start_paused = true)]
 async fn live_settings_are_changed_and_changed_back() {
     let agent = Host::new().start().await;
-    enforce_on(&agent, "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy]");
+    enforce_on(
+        &agent,
+        "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy]",
+    );
     let id = stranger(&agent, "clingy", |spec| spec.restart = RestartPolicy::Always).await;
     enforce(&agent, &id).await.assert(RunOutcome::Succeeded);
     let changed = found(&agent, &id).await.spec.restart;

@@ -15,6 +15,8 @@ mod columns;
 mod enforcement;
 mod export;
 mod fault;
+mod finding_reads;
+mod finding_statements;
 mod findings;
 mod flush;
 mod import;

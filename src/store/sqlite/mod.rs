@@ -13,6 +13,7 @@ mod deliveries;
 mod enforcement;
 mod export;
 mod fault;
+mod finding_reads;
 mod findings;
 mod flush;
 mod import;
