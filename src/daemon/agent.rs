@@ -152,7 +152,8 @@ impl Agent {
         let healer = Healer::new(rollout.clone(), runner.door(), ambient.clone());
         let (watch_options, options) = watch::channel(policy_watch_options(config));
         let watcher = PolicyWatcher::new(rollout.clone(), runner.door(), ambient.clone(), options)
-            .observed(watch_observer(&metrics));
+            .observed(watch_observer(&metrics))
+            .keeping(Findings::new(Arc::clone(&store), ambient.clone()));
         let enforcing = Enforcement::new(rollout.clone(), runner.door(), ambient.clone());
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let schedules = Schedules::new(Arc::clone(&store), runner.door(), ambient.clone());

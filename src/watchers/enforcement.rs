@@ -27,11 +27,13 @@ use crate::domain::enforcement::{Decision, Leave, Rung};
 use crate::domain::policy::VolumeOptions;
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{EnforcePolicy, Inputs, Source};
-use crate::facts::{ContainerFacts, ServiceSpec};
+use crate::facts::ContainerFacts;
 use crate::operations::enforcement::{Look, LookError, Neighbours, Round, alert, project_of};
+use crate::operations::findings::Findings;
+use crate::operations::host_look::look_at_host;
 use crate::operations::rollout::Rollout;
 use crate::operations::{Admitted, Door, Request, SubmitError};
-use crate::store::{EnforcementWrite, StoreError, Write};
+use crate::store::{EnforcementWrite, Write};
 use crate::world::docker::{ContainerFilter, EngineError, EngineEvent, NETWORK_JOINED};
 
 /// First pause before the engine's events are followed again; doubles up to the last.
@@ -68,25 +70,6 @@ pub enum Watched {
 /// Hears what the watcher does.
 pub type WatchObserver = Arc<dyn Fn(Watched) + Send + Sync>;
 
-/// What all containers were found to be, in one look: heard by whoever keeps findings.
-pub struct Swept<'a> {
-    /// When.
-    pub at: Timestamp,
-    /// All containers, with what policies say of each.
-    pub looks: &'a [(ContainerFacts, Look)],
-    /// Whether all that there are were looked at.
-    pub is_whole: bool,
-}
-
-/// Keeps what was found. Called with what one look covered.
-pub trait KeepFindings: Send + Sync {
-    /// Keeps it.
-    fn keep<'a>(
-        &'a self,
-        swept: &'a Swept<'a>,
-    ) -> futures_util::future::BoxFuture<'a, Result<(), StoreError>>;
-}
-
 /// Watches the containers of an engine.
 pub struct PolicyWatcher {
     rollout: Rollout,
@@ -94,7 +77,7 @@ pub struct PolicyWatcher {
     ambient: Ambient,
     options: watch::Receiver<PolicyWatchOptions>,
     observer: WatchObserver,
-    findings: Option<Arc<dyn KeepFindings>>,
+    findings: Option<Findings>,
     /// Containers that something happened to, in the order in which it did, and when it did.
     waiting: VecDeque<String>,
     since: BTreeMap<String, Timestamp>,
@@ -133,7 +116,7 @@ impl PolicyWatcher {
 
     /// The same, with somebody who keeps what is found.
     #[must_use]
-    pub fn keeping(self, findings: Arc<dyn KeepFindings>) -> Self {
+    pub fn keeping(self, findings: Findings) -> Self {
         Self { findings: Some(findings), ..self }
     }
 
@@ -238,8 +221,7 @@ impl PolicyWatcher {
         let mut round = round.map_err(LookError::Store)?;
         let look = self.rollout.look_at(&mut round, &container, None).await?;
         self.follow_up(&mut round, &container, &look, since).await;
-        let looks = [(container, look)];
-        self.keep(&Swept { at: round.now, looks: &looks, is_whole: false }).await;
+        self.keep(&mut round, false).await;
         Ok(())
     }
 
@@ -273,28 +255,27 @@ impl PolicyWatcher {
         let round = self.rollout.enforcement_round(self.ambient.now(), None).await;
         let mut round = round.map_err(LookError::Store)?;
         self.forget_gone(&round, &containers).await?;
-        let mut looks = Vec::with_capacity(containers.len());
-        {
-            let peers: Vec<(&str, &ServiceSpec)> = containers.iter().flat_map(names).collect();
-            let neighbours = Neighbours { peers: &peers, volumes: &volumes };
-            for container in &containers {
-                let look = self.rollout.look_at(&mut round, container, Some(&neighbours)).await?;
-                self.follow_up(&mut round, container, &look, None).await;
-                looks.push(look);
-                // Judging takes a while when there are many, and others have work too.
-                tokio::task::yield_now().await;
-            }
+        let host = look_at_host(&*engine, true).await.map_err(LookError::Engine)?;
+        self.rollout.look_at_host_facts(&mut round, &host).await.map_err(LookError::Store)?;
+        let neighbours = Neighbours { containers: &containers, volumes: &volumes, host: &host };
+        for container in &containers {
+            let look = self.rollout.look_at(&mut round, container, Some(&neighbours)).await?;
+            self.follow_up(&mut round, container, &look, None).await;
+            // Judging takes a while when there are many, and others have work too.
+            tokio::task::yield_now().await;
         }
-        let looks: Vec<(ContainerFacts, Look)> = containers.into_iter().zip(looks).collect();
-        self.keep(&Swept { at: round.now, looks: &looks, is_whole: true }).await;
+        self.keep(&mut round, true).await;
         Ok(())
     }
 
-    async fn keep(&self, swept: &Swept<'_>) {
+    /// Keeps what was found.
+    async fn keep(&self, round: &mut Round, is_whole: bool) {
         let Some(findings) = &self.findings else { return };
-        if let Err(error) = findings.keep(swept).await {
-            (self.observer)(Watched::Failed);
-            warn!(error = %chain(&error), "what was found is not kept");
+        for seen in round.take_seen(is_whole) {
+            if let Err(error) = findings.record(seen).await {
+                (self.observer)(Watched::Failed);
+                warn!(error = %chain(&error), "what was found is not kept");
+            }
         }
     }
 
@@ -424,13 +405,6 @@ impl PolicyWatcher {
             occurred_at: self.ambient.now(),
         }
     }
-}
-
-/// Every name by which others refer to a container.
-fn names(container: &ContainerFacts) -> impl Iterator<Item = (&str, &ServiceSpec)> {
-    let service = container.instance.as_ref().map(|instance| instance.service.as_str());
-    let names = [Some(container.name.as_str()), Some(container.id.as_str()), service];
-    names.into_iter().flatten().map(|name| (name, &container.spec))
 }
 
 fn ended() -> EngineError {

@@ -7,6 +7,8 @@
 mod bad_input;
 mod crash;
 mod desired_state;
+
+mod enforcement;
 mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;

@@ -10,12 +10,16 @@ use crate::base::time::between;
 use crate::domain::enforcement::{
     Decision, Enforced, Keeper, Settings, Situation, Wrong, decide, wrongs,
 };
+use crate::domain::findings::Look as Seen;
 use crate::domain::policy::{Finding, Subject, Verdict, VolumeOptions};
 use crate::domain::runs::{CountKey, Inputs, RunType};
-use crate::facts::{ContainerFacts, ServiceSpec, labels};
+use crate::facts::{ContainerFacts, HostFacts, ServiceSpec, labels};
 use crate::operations::rollout::{Gate, Rollout};
 use crate::store::{PageRequest, RunFilter, StoreError};
 use crate::world::docker::EngineError;
+
+/// The host, among the subjects of findings.
+const HOST_SUBJECT: &str = "host";
 
 /// Why a container was not judged.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,22 @@ pub struct Round {
     /// Ids of containers that were taken over, and the projects that were asked for them.
     adopted: BTreeSet<String>,
     asked: BTreeSet<String>,
+    /// What was seen, by tenant, for whoever keeps findings.
+    seen: BTreeMap<TenantId, Seen>,
+}
+
+impl Round {
+    /// What was seen since the round began, by tenant. When everything was looked at, all policies in
+    /// force were judged by, also those that are about nothing that is there.
+    pub fn take_seen(&mut self, is_whole: bool) -> Vec<Seen> {
+        let mut all: Vec<Seen> = std::mem::take(&mut self.seen).into_values().collect();
+        for seen in all.iter_mut().filter(|_| is_whole) {
+            let gates = self.gates.values().flatten();
+            seen.policies.extend(gates.flat_map(Gate::names));
+            seen.is_whole = true;
+        }
+        all
+    }
 }
 
 /// What policies say of one container, and what is done about it.
@@ -62,12 +82,33 @@ pub struct Look {
     pub decision: Decision,
 }
 
-/// The other containers and the volumes of an engine, when all of them were looked at.
+/// What else an engine holds, when all of it was looked at.
 pub struct Neighbours<'a> {
-    /// All containers, by each name under which one may be meant.
-    pub peers: &'a [(&'a str, &'a ServiceSpec)],
+    /// All containers.
+    pub containers: &'a [ContainerFacts],
     /// Options of volumes.
     pub volumes: &'a VolumeOptions,
+    /// Its host.
+    pub host: &'a HostFacts,
+}
+
+impl Neighbours<'_> {
+    /// The others, by each name under which one may be meant: its name, its id, and within a project
+    /// its service.
+    fn peers_of(&self, container: &ContainerFacts) -> Vec<(&str, &ServiceSpec)> {
+        let project =
+            |it: &ContainerFacts| it.instance.as_ref().map(|instance| instance.project.clone());
+        let own = project(container);
+        let others = self.containers.iter().filter(|other| other.id != container.id);
+        let names = others.flat_map(|other| {
+            let is_sibling = own.is_some() && project(other) == own;
+            let service = other.instance.as_ref().filter(|_| is_sibling);
+            let service = service.map(|instance| instance.service.as_str());
+            let names = [Some(other.name.as_str()), Some(other.id.as_str()), service];
+            names.into_iter().flatten().map(|name| (name, &other.spec))
+        });
+        names.collect()
+    }
 }
 
 impl Rollout {
@@ -112,6 +153,7 @@ impl Rollout {
             gates: BTreeMap::new(),
             adopted: BTreeSet::new(),
             asked: BTreeSet::new(),
+            seen: BTreeMap::new(),
         })
     }
 
@@ -135,17 +177,14 @@ impl Rollout {
         let image = self.enforcement.image(&*self.engine, &container.image_id).await;
         let image = image.map_err(LookError::Engine)?;
         let service = container.instance.as_ref().map(|instance| instance.service.as_str());
-        let peers: Option<Vec<(&str, &ServiceSpec)>> = neighbours.map(|all| {
-            let is_other =
-                |(_, spec): &&(&str, &ServiceSpec)| !std::ptr::eq(*spec, &raw const container.spec);
-            all.peers.iter().filter(is_other).copied().collect()
-        });
+        let peers = neighbours.map(|all| all.peers_of(container));
         let subject = Subject {
             project,
             image: image.as_deref(),
             container: Some(container),
             peers: peers.as_deref(),
             volumes: neighbours.map(|all| all.volumes),
+            host: neighbours.map(|all| all.host),
             now: Some(round.now),
             ..Subject::new(service.unwrap_or(&container.name), &container.spec)
         };
@@ -153,6 +192,10 @@ impl Rollout {
         let findings = gate.map(|gate| gate.judge(&subject)).unwrap_or_default();
         let found = wrongs(&findings, &subject, None);
         let opted_in = wrongs(&findings, &subject, Some(&round.settings.unmanaged));
+        let home = tenant.unwrap_or(self.store.scope().tenant_id);
+        let seen = round.seen.entry(home).or_insert_with(|| Seen::new(home, round.now, None));
+        let name = container.instance.as_ref().map(ToString::to_string);
+        seen.take(name.as_deref().unwrap_or(&container.name), project, &findings);
         let decision = decide(&Situation {
             container,
             keeper: &keeper,
@@ -169,6 +212,23 @@ impl Rollout {
             |finding: &&Finding<'_>| matches!(finding.verdict, Verdict::Unknown { .. });
         let unknown = findings.iter().filter(is_unknown).map(Finding::code).collect();
         Ok(Look { keeper, tenant, wrongs: found, unknown, decision })
+    }
+
+    /// Judges the host for its own tenant. Nothing is done about a host: what is wrong is told.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn look_at_host_facts(
+        &self,
+        round: &mut Round,
+        host: &HostFacts,
+    ) -> Result<(), StoreError> {
+        let home = self.store.scope().tenant_id;
+        let gate = self.gate(Some(home), round.now).await?;
+        let findings = gate.as_ref().map(|gate| gate.judge_host(host)).unwrap_or_default();
+        let seen = round.seen.entry(home).or_insert_with(|| Seen::new(home, round.now, None));
+        seen.take(HOST_SUBJECT, None, &findings);
+        Ok(())
     }
 
     /// Whose a container is.

@@ -13,7 +13,7 @@ use crate::domain::policy::{
 };
 use crate::domain::rollout::{Notice, Observed, PlanOptions, image_reference, plan};
 use crate::domain::runs::{Failure, ReasonCode};
-use crate::facts::ServiceSpec;
+use crate::facts::{HostFacts, ServiceSpec};
 use crate::store::{Scope, StoreError};
 
 /// The name of what the configuration says; its rules are known by their ids alone.
@@ -101,6 +101,16 @@ impl Rollout {
 }
 
 impl Gate {
+    /// The names of the policies.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        self.policies.policies().iter().map(|policy| policy.name.to_string())
+    }
+
+    /// What the policies find in the host.
+    pub fn judge_host(&self, host: &HostFacts) -> Vec<Finding<'_>> {
+        self.policies.judge_host(host, self.stage, self.tenant.as_deref(), self.now)
+    }
+
     /// What the policies find in a service or container.
     pub fn judge<'a>(&'a self, subject: &Subject<'_>) -> Vec<Finding<'a>> {
         let tenant = self.tenant.as_deref();

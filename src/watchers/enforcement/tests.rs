@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::domain::enforcement::Settings;
 use crate::domain::policy::{Source as PolicySource, compile};
-use crate::facts::{NetworkMode, labels};
+use crate::facts::{NetworkMode, ServiceSpec, labels};
 use crate::operations::harness::{Agent, Host, image};
 use crate::store::{AuditFilter, PageRequest};
 use crate::world::docker::Engine as _;
