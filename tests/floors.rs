@@ -35,6 +35,8 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("audit", "runbooks"),
     ("audit", "runs"),
     ("compose", "redaction"),
+    ("enforcement", "alerts"),
+    ("enforcement", "policy"),
     ("findings", "access"),
     ("findings", "alerts"),
     ("policy", "access"),

@@ -2,6 +2,7 @@
 //! input: every label's values come from an enum or from the names of kept projects, registered
 //! types and policies, so the number of series stays bounded.
 
+mod enforcement;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::domain::findings::{Standing, Tally};
 use crate::facts::{ContainerFacts, ContainerState, ContainerUsage, Health};
 use crate::store::FindingCount;
 
+use enforcement::EnforcementSeries;
 pub use names::Metric;
 
 /// Seconds; an engine call takes milliseconds, a pull minutes.
@@ -58,6 +60,7 @@ pub struct Metrics {
     pub(super) oldest_run_age: IntGaugeVec,
     convergence_sweeps: IntCounter,
     convergence_looks: IntCounterVec,
+    enforcement: EnforcementSeries,
     /// Queued and running runs by type.
     pub(super) queue_runs: IntGaugeVec,
     /// Age of the oldest queued run by type.
@@ -79,6 +82,9 @@ pub struct Metrics {
     alert_deliveries: IntCounterVec,
     alert_delivery_duration: HistogramVec,
     api_requests: IntCounterVec,
+    policies: IntGauge,
+    policy_loads_failed: IntCounter,
+    policies_loaded_at: IntGauge,
 }
 
 impl Metrics {
@@ -110,6 +116,7 @@ impl Metrics {
             queue_waits_over: counter(&registry, Metric::QueueWaitsOver)?,
             convergence_sweeps: counter(&registry, Metric::ConvergenceSweeps)?,
             convergence_looks: counters(&registry, Metric::ConvergenceLooks)?,
+            enforcement: EnforcementSeries::new(&registry)?,
             runs_completed: counters(&registry, Metric::RunsCompleted)?,
             run_duration: histograms(&registry, Metric::RunDuration, RUN_BUCKETS)?,
             engine_calls: counters(&registry, Metric::EngineCalls)?,
@@ -131,6 +138,9 @@ impl Metrics {
                 CALL_BUCKETS,
             )?,
             api_requests: counters(&registry, Metric::ApiRequests)?,
+            policies: gauge(&registry, Metric::Policies)?,
+            policy_loads_failed: counter(&registry, Metric::PolicyLoadFailures)?,
+            policies_loaded_at: gauge(&registry, Metric::PoliciesLoaded)?,
             registry,
         })
     }
@@ -162,6 +172,26 @@ impl Metrics {
         self.convergence_looks.with_label_values(&[outcome]).inc();
     }
 
+    /// A container was judged, so long after the event that told of it.
+    pub fn enforcement_judged(&self, outcome: &str, delay: Option<Duration>) {
+        self.enforcement.judged(outcome, delay);
+    }
+
+    /// A container was dealt with, so long after the event that told of it.
+    pub fn enforcement_acted(&self, rung: &str, delay: Option<Duration>) {
+        self.enforcement.acted(rung, delay);
+    }
+
+    /// Something stood against what policies ask for.
+    pub fn enforcement_refused(&self, reason: &str) {
+        self.enforcement.refused(reason);
+    }
+
+    /// Everything that runs was judged.
+    pub fn enforcement_swept(&self, took: Duration) {
+        self.enforcement.swept(took);
+    }
+
     /// An audit event was recorded.
     pub fn audit_event(&self, event_type: &str, outcome: &str) {
         self.audit_events.with_label_values(&[event_type, outcome]).inc();
@@ -173,6 +203,13 @@ impl Metrics {
         self.audit_anchor_tries.with_label_values(&[anchor, outcome]).inc();
         let lag = i64::try_from(lag).unwrap_or(i64::MAX);
         self.audit_anchor_lag.with_label_values(&[anchor]).set(lag);
+    }
+
+    /// So many policies are in force since then, and so many tries to change them failed.
+    pub fn policies(&self, count: usize, loaded_at: Option<i64>, failures: u64) {
+        self.policies.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.policies_loaded_at.set(loaded_at.unwrap_or_default());
+        self.policy_loads_failed.inc_by(failures.saturating_sub(self.policy_loads_failed.get()));
     }
 
     /// A run ended.

@@ -10,6 +10,7 @@ mod backup;
 mod claims;
 mod contexts;
 mod description;
+mod enforcement;
 mod exec;
 mod extract;
 mod findings;
@@ -26,6 +27,7 @@ mod logs;
 mod members;
 pub mod metrics;
 mod platform;
+mod policies;
 pub mod problem;
 mod projects;
 mod queue;
@@ -57,9 +59,11 @@ use crate::domain::access::{Capability, Need};
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
+use crate::operations::enforcement::Enforcement;
 use crate::operations::exec::Exec;
 use crate::operations::findings::Findings;
 use crate::operations::hosted::Hosted;
+use crate::operations::policies::PolicyKeeper;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::runbooks::Runbooks;
@@ -91,10 +95,14 @@ pub struct Api {
     pub exec: Exec,
     /// Where schedules are kept.
     pub schedules: Schedules,
+    /// What projects are held to.
+    pub policies: PolicyKeeper,
     /// Where the rules and receivers of alerts are kept.
     pub alerts: Alerts,
     /// Where the agent is logged in to registries of images.
     pub registries: Registries,
+    /// Where people speak with enforcement.
+    pub enforcement: Enforcement,
     /// Where findings are read and decided about.
     pub findings: Findings,
     /// Where runbooks are looked at and started.
@@ -132,6 +140,7 @@ impl Api {
             schedules: self.schedules.within(within.clone()),
             alerts: self.alerts.within(within.clone()),
             registries: self.registries.within(within.clone()),
+            enforcement: self.enforcement.within(within.clone()),
             findings: self.findings.within(within.clone()),
             runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
@@ -178,7 +187,9 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
         (name = "schedules", description = "What is asked for again and again"),
         (name = "runbooks", description = "What an operator starts after a look at it"),
         (name = "alerts", description = "Who hears of what happens"),
+        (name = "enforcement", description = "What is done about what runs, and what is not"),
         (name = "registries", description = "Where images come from, and as whom they are pulled"),
+        (name = "policies", description = "What projects and hosts are held to"),
         (name = "audit", description = "What happened, append-only"),
         (name = "access", description = "Who may do what"),
         (name = "platform", description = "What lies above workspaces"),
@@ -192,11 +203,12 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        FindingsAccept, FindingsManage, FindingsView, PlatformAudit, PlatformBreakGlass,
-        PlatformRunbooks, PlatformStore, PlatformUsers, PlatformWorkspaces, ProjectsDeploy,
-        ProjectsExec, ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
-        RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
-        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
+        EnforcementManage, EnforcementView, FindingsAccept, FindingsManage, FindingsView,
+        PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
+        PlatformWorkspaces, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
+        ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
+        RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
+        SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -267,6 +279,15 @@ fn documented_routes() -> Builder {
         .add(Whole(AlertsView), SMALL, routes!(alerts::deliveries))
         .add(Whole(AlertsView), SMALL, routes!(alerts::delivery))
         .add(Whole(AlertsManage), SMALL, routes!(alerts::retry))
+        .add(Whole(EnforcementView), SMALL, routes!(enforcement::show))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::switch))
+        .add(Whole(EnforcementView), SMALL, routes!(enforcement::plan))
+        .add(Whole(EnforcementView), SMALL, routes!(enforcement::containers))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::quarantine))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::release))
+        .add(Whole(EnforcementView), SMALL, routes!(enforcement::maintenance))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::begin_maintenance))
+        .add(Whole(EnforcementManage), SMALL, routes!(enforcement::end_maintenance))
         .add(Member(FindingsView), SMALL, routes!(findings::list))
         .add(Member(FindingsView), SMALL, routes!(findings::show))
         .add(Member(FindingsManage), SMALL, routes!(findings::act))
@@ -278,6 +299,8 @@ fn documented_routes() -> Builder {
         .add(Whole(RegistriesView), SMALL, routes!(registries::list))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::put))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::remove))
+        .add(Whole(FindingsView), SMALL, routes!(policies::list))
+        .add(Whole(FindingsView), SMALL, routes!(policies::show))
         .add(Member(AuditView), SMALL, routes!(audit::list))
         .add(Member(AuditView), SMALL, routes!(audit::filters))
         .add(Member(AuditView), SMALL, routes!(audit::show))

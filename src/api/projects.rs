@@ -84,7 +84,12 @@ pub(super) async fn show(
         None if containers.is_empty() => return Err(Problem::not_found("project", &name)),
         None => ProjectView::unknown(&name),
     };
-    Ok(axum::Json(ProjectDetail::of(project, &containers, &api.projects.agent_id())))
+    let mut detail = ProjectDetail::of(project, &containers, &api.projects.agent_id());
+    let held = api.projects.held_back().await?;
+    for container in &mut detail.containers {
+        container.held_back = held.get(&container.id).cloned();
+    }
+    Ok(axum::Json(detail))
 }
 
 /// All containers that carry the project's name, by service and number.

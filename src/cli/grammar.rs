@@ -4,8 +4,10 @@
 mod access;
 mod alerts;
 mod audit;
+mod enforcement;
 mod findings;
 mod images;
+mod policies;
 mod registries;
 mod runbooks;
 mod schedules;
@@ -24,8 +26,10 @@ pub(super) use access::{
 };
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
+pub(super) use enforcement::{EnforcementVerb, MaintenanceVerb, QuarantineVerb};
 pub(super) use findings::{ComplianceShow, FindingLs, FindingNote, FindingVerb};
 pub(super) use images::{Build, Images, Pull, PullWhen};
+pub(super) use policies::{PolicyCheck, PolicyTest, PolicyVerb, PolicyWords};
 pub(super) use registries::{RegistryLogin, RegistryVerb};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
@@ -147,9 +151,21 @@ pub(super) enum Verb {
     /// See and change which registries images are pulled from, and as whom
     #[command(subcommand)]
     Registry(RegistryVerb),
+    /// See whether policies are enforced on what runs, and switch it
+    #[command(subcommand)]
+    Enforcement(EnforcementVerb),
+    /// See which containers were dealt with, shut one off, or release it
+    #[command(subcommand)]
+    Quarantine(QuarantineVerb),
+    /// Let nothing be enforced on a project or the host for a while
+    #[command(subcommand)]
+    Maintenance(MaintenanceVerb),
     /// See the run queue, and pause or limit parts of it
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Judge compose files and what runs by policies, and see which ones there are
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// See and change who may do what
     #[command(subcommand)]
     Access(AccessVerb),

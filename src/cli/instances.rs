@@ -56,8 +56,14 @@ pub(super) async fn instances(
 }
 
 fn state(instance: &InstanceView) -> String {
-    let words = state_words(instance.state, instance.health, instance.exit_code);
-    if instance.oom_killed { format!("{words}, out of memory") } else { words }
+    let mut words = state_words(instance.state, instance.health, instance.exit_code);
+    if instance.oom_killed {
+        words.push_str(", out of memory");
+    }
+    if instance.held_back.is_some() {
+        words.push_str(", held back");
+    }
+    words
 }
 
 fn restarts(instance: &InstanceView) -> String {

@@ -266,12 +266,23 @@ pub(super) async fn ps(
             container.name.clone(),
             container.service.clone(),
             container.image.clone(),
-            state_words(container.state, container.health, container.exit_code),
+            match &container.held_back {
+                Some(_) => format!(
+                    "{}, held back",
+                    state_words(container.state, container.health, container.exit_code)
+                ),
+                None => state_words(container.state, container.health, container.exit_code),
+            },
             ago(since, now),
             container.ports.join(", "),
         ]);
     }
     output.text(&table.render())?;
+    for container in &detail.containers {
+        if let Some(what) = &container.held_back {
+            output.note(format!("{} is {what}", container.name));
+        }
+    }
     match detail.project.desired.as_deref() {
         None => output.note(format!("{name} is not kept by this agent; `wharf up` takes it over")),
         Some("paused") => output.note(format!("{name} is paused; `wharf resume` keeps it again")),

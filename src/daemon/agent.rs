@@ -17,15 +17,18 @@ use crate::api::metrics::Metrics;
 use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
 use crate::domain::alerts::DeliveryStatus;
+use crate::domain::policy::PolicySet;
 use crate::domain::rollout::HostPathPolicy;
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
+use crate::operations::enforcement::{DoneObserver, Enforcement, SharedEnforcement};
 use crate::operations::exec::Exec;
 use crate::operations::findings::Findings;
+use crate::operations::policies::{PolicyKeeper, PolicyObserver, SharedPolicies};
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
-use crate::operations::rollout::{Rollout, SharedRules};
+use crate::operations::rollout::Rollout;
 use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions, Within};
@@ -36,6 +39,7 @@ use crate::store::sqlite::{self, Mode, Opening};
 use crate::store::{CommitObserver, host as host_id, postgres};
 use crate::watchers::convergence::{Convergence, ConvergenceOptions, Noticed, Observer};
 use crate::watchers::deliveries::{Deliveries, DeliveryObserver};
+use crate::watchers::enforcement::{PolicyWatchOptions, PolicyWatcher, WatchObserver, Watched};
 use crate::watchers::schedules::Scheduler;
 use crate::watchers::sealing::{self, AnchorObserver, Commits, Sealing};
 use crate::watchers::unhealthy::Healer;
@@ -65,10 +69,18 @@ pub(super) struct Agent {
     pub(super) convergence: Option<Convergence>,
     /// Deals with unhealthy containers; taken when it starts.
     pub(super) healer: Option<Healer>,
+    /// Judges what runs; taken when it starts.
+    pub(super) watcher: Option<PolicyWatcher>,
+    /// Changes how policies are enforced.
+    pub(super) enforcement: SharedEnforcement,
+    /// Changes how what runs is watched.
+    pub(super) watch_options: watch::Sender<PolicyWatchOptions>,
     /// Lets schedules fire; taken when it starts.
     pub(super) scheduler: Option<Scheduler>,
     /// Sends alerts; taken when it starts.
     pub(super) deliveries: Option<Deliveries>,
+    /// Puts policies in force.
+    pub(super) policies: PolicyKeeper,
     /// Seals the audit log; taken when it starts.
     pub(super) sealing: Option<Sealing>,
     /// What other agents on the same database tell; none when there can be none.
@@ -103,13 +115,26 @@ impl Agent {
             hostname: host::hostname(),
             ..RunnerOptions::new(instance(&ambient)?)
         };
+        let policies = PolicyKeeper::new(
+            SharedPolicies::new(PolicySet::default()).with_rules(config.rules.clone()),
+            Arc::clone(&store),
+            ambient.clone(),
+            &config.state_dir,
+            policy_observer(&metrics),
+        );
+        // Before anything is deployed.
+        policies.load(config.policies.clone()).await;
+        let enforcement =
+            SharedEnforcement::new(config.enforcement.settings.clone(), host::own_container())
+                .observed(enforcement_observer(&metrics));
         let rollout = Rollout {
             engine: Arc::clone(&engine),
             store: Arc::clone(&store),
             key: keys.hash_key().clone(),
             files: Arc::new(FilesOnDisk::below(&config.state_dir)),
             contexts: Arc::clone(&contexts),
-            rules: SharedRules::new(config.rules.clone()),
+            policies: policies.policies().clone(),
+            enforcement: enforcement.clone(),
         };
         let runner = Runner::new(
             Arc::clone(&store),
@@ -125,6 +150,11 @@ impl Agent {
         let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options)
             .observed(convergence_observer(&metrics));
         let healer = Healer::new(rollout.clone(), runner.door(), ambient.clone());
+        let (watch_options, options) = watch::channel(policy_watch_options(config));
+        let watcher = PolicyWatcher::new(rollout.clone(), runner.door(), ambient.clone(), options)
+            .observed(watch_observer(&metrics))
+            .keeping(Findings::new(Arc::clone(&store), ambient.clone()));
+        let enforcing = Enforcement::new(rollout.clone(), runner.door(), ambient.clone());
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let schedules = Schedules::new(Arc::clone(&store), runner.door(), ambient.clone());
         let alerts = Alerts::new(Arc::clone(&store), ambient.clone());
@@ -146,7 +176,9 @@ impl Agent {
             anchor_observer(&metrics),
         );
         let api = Api {
+            enforcement: enforcing,
             schedules: schedules.clone(),
+            policies: policies.clone(),
             exec: Exec::new(
                 Arc::clone(&store),
                 Arc::clone(&engine),
@@ -198,8 +230,12 @@ impl Agent {
             news,
             convergence: Some(convergence),
             healer: Some(healer),
+            watcher: Some(watcher),
+            enforcement,
+            watch_options,
             scheduler: Some(Scheduler::new(schedules)),
             deliveries: Some(deliveries),
+            policies,
             sealing: Some(sealing),
             convergence_options,
         };
@@ -241,6 +277,38 @@ fn delivery_observer(metrics: &Arc<Metrics>) -> DeliveryObserver {
         };
         metrics.alert_delivery(outcome, took);
     })
+}
+
+fn policy_observer(metrics: &Arc<Metrics>) -> PolicyObserver {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |loading, count| {
+        let at = loading.loaded_at.map(|at| at.as_second());
+        metrics.policies(count, at, loading.failures);
+    })
+}
+
+fn enforcement_observer(metrics: &Arc<Metrics>) -> DoneObserver {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |rung, took| metrics.enforcement_acted(rung.key(), took))
+}
+
+fn watch_observer(metrics: &Arc<Metrics>) -> WatchObserver {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |what| match what {
+        Watched::Judged(after) => metrics.enforcement_judged("judged", after),
+        Watched::Failed => metrics.enforcement_judged("failed", None),
+        Watched::Asked(_, _) => metrics.enforcement_judged("asked", None),
+        Watched::Refused(leave) => metrics.enforcement_refused(leave.key()),
+        Watched::Swept(took) => metrics.enforcement_swept(took),
+    })
+}
+
+/// How what runs is watched.
+pub(super) fn policy_watch_options(config: &Config) -> PolicyWatchOptions {
+    PolicyWatchOptions {
+        is_enabled: config.enforcement.settings.is_enabled,
+        sweep_interval: config.enforcement.sweep_interval,
+    }
 }
 
 fn anchor_observer(metrics: &Arc<Metrics>) -> AnchorObserver {

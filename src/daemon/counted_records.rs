@@ -8,13 +8,14 @@ use crate::base::ids::{DeliveryId, FindingId, LoginId, ReceiverId, TenantId, Wor
 use crate::base::{Digest, Timestamp};
 use crate::domain::access::Directory;
 use crate::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
+use crate::domain::enforcement::Enforced;
 use crate::domain::findings::{Finding, FindingException, PolicyStanding};
 use crate::domain::registries::{Credentials, Login};
 use crate::domain::schedules::Schedule;
 use crate::store::{
     Answer, DeliveryFilter, FindingCount, FindingFilter, FindingTotals, Outbox, Page, PageRequest,
-    ReadAccess, ReadAlerts, ReadFindings, ReadRegistries, ReadSchedules, StandingCount,
-    TakeDeliveries,
+    ReadAccess, ReadAlerts, ReadEnforcement, ReadFindings, ReadRegistries, ReadSchedules,
+    StandingCount, TakeDeliveries,
 };
 
 impl ReadSchedules for CountedStore {
@@ -151,6 +152,12 @@ impl ReadRegistries for CountedStore {
 
     fn registry_credentials(&self, id: LoginId) -> Answer<'_, Option<Credentials>> {
         self.inner.registry_credentials(id)
+    }
+}
+
+impl ReadEnforcement for CountedStore {
+    fn enforced(&self, workspace: WorkspaceId) -> Answer<'_, Enforced> {
+        self.inner.enforced(workspace)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
 use crate::operations::Runner;
 use crate::store::{Store, StoreError};
-use crate::watchers::{findings, glass};
+use crate::watchers::{findings, glass, policies};
 use crate::world::docker::SharedEngine;
 use crate::world::tasks::TaskHandle;
 
@@ -126,6 +126,9 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     if let Some(healer) = agent.healer.take() {
         agent.spawn("health", healer.watch(agent.supervisor.stop_token()));
     }
+    if let Some(watcher) = agent.watcher.take() {
+        agent.spawn("enforcement", watcher.watch(agent.supervisor.stop_token()));
+    }
     if let Some(scheduler) = agent.scheduler.take() {
         agent.spawn("schedules", scheduler.watch(agent.supervisor.stop_token()));
     }
@@ -137,6 +140,7 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     }
     agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
     agent.spawn_until_stop("broken glass", glass::watch(agent.api.access.clone()));
+    agent.spawn_until_stop("policies", policies::watch(agent.policies.clone()));
     let keep = config.findings.keep_finished;
     agent.spawn_until_stop("findings", findings::watch(agent.api.findings.clone(), keep));
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
@@ -204,7 +208,10 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
             logs.set_level(new.log_level);
             agent.contexts.set_bytes_max(new.contexts_bytes_max);
             agent.api.projects.set_host_paths(agent::host_path_policy(&new));
-            agent.api.projects.rules().set(new.rules.clone());
+            agent.api.projects.policies().set_rules(new.rules.clone());
+            agent.policies.load(new.policies.clone()).await;
+            agent.enforcement.set(new.enforcement.settings.clone());
+            agent.watch_options.send_replace(agent::policy_watch_options(&new));
             agent.convergence_options.send_replace(agent::convergence_options(&new));
             tracing::info!(
                 applied = changes.applied.join(","),

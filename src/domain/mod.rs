@@ -5,6 +5,7 @@ pub mod access;
 pub mod alerts;
 pub mod audit;
 pub mod compose;
+pub mod enforcement;
 pub mod findings;
 pub mod healing;
 pub mod images;

@@ -37,6 +37,8 @@ pub const CONTRACT: &str = "wharfinger.contract";
 pub const PROJECT: &str = "wharfinger.project";
 /// The agent that made the object, by its id: agents on one engine leave each other's alone.
 pub const OWNER: &str = "wharfinger.owner";
+/// What the agent itself consists of, such as its engine's proxy: enforcement never touches it.
+pub const PART: &str = "wharfinger.part";
 /// The run that made the object.
 pub const RUN: &str = "wharfinger.run";
 

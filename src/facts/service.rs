@@ -246,7 +246,7 @@ impl Default for NetworkMode {
 }
 
 /// A membership in one network.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Names under which the container is found there.
     pub aliases: BTreeSet<String>,
@@ -400,7 +400,7 @@ pub struct DeviceRequest {
 }
 
 /// Where a container's output goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logging {
     /// Name of the driver; `None` is the engine's default with other options.
     pub driver: Option<String>,

@@ -70,7 +70,10 @@ pub(super) fn describe(run: &OperationRun) -> String {
             hosted.identity.as_deref().or(hosted.subject.as_ref().map(|subject| subject.as_str()))
         }
         Inputs::RunRunbook(start) => Some(start.runbook.key.key()),
-        inputs => inputs.project(),
+        inputs => match inputs.container() {
+            Some((_, name)) => Some(name),
+            None => inputs.project(),
+        },
     };
     match about {
         Some(about) => format!("{} {about}", run_type.label()),

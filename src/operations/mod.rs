@@ -12,13 +12,16 @@ mod context;
 mod definitions;
 pub mod deploy_project;
 mod door;
+pub mod enforcement;
 mod events;
 pub mod exec;
 pub mod findings;
 #[cfg(test)]
 pub(crate) mod harness;
 pub mod heal_instance;
+pub mod host_look;
 pub mod hosted;
+pub mod policies;
 pub mod projects;
 pub mod pull_images;
 pub mod registries;
@@ -43,6 +46,7 @@ use crate::store::{NewJob, StoreError, Write};
 use build_images::BuildImages;
 use check_images::CheckImages;
 use deploy_project::DeployProject;
+use enforcement::{EnforcePolicy, ReleaseContainer};
 use heal_instance::HealInstance;
 use pull_images::PullImages;
 use remove_project::RemoveProject;
@@ -86,6 +90,8 @@ impl Operations {
             .with(RunType::BuildImages, Arc::new(BuildImages::new(rollout.clone())))
             .with(RunType::CheckImages, Arc::new(CheckImages::new(rollout.clone())))
             .with(RunType::HealInstance, Arc::new(HealInstance::new(rollout.clone())))
+            .with(RunType::EnforcePolicy, Arc::new(EnforcePolicy::new(rollout.clone())))
+            .with(RunType::ReleaseContainer, Arc::new(ReleaseContainer::new(rollout.clone())))
             .with(RunType::RunRunbook, Arc::new(RunRunbook::new(rollout.clone())))
     }
 }

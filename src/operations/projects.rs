@@ -6,6 +6,7 @@ mod images;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,7 +15,8 @@ use bytes::Bytes;
 
 use self::images::check_services;
 use super::deploy_project::options_of;
-use super::rollout::{Declared, Preview, PreviewError, Rollout, SharedRules};
+use super::policies::SharedPolicies;
+use super::rollout::{Declared, Preview, PreviewError, Rollout};
 use super::{Admitted, Door, Request, SubmitError, Within};
 use crate::base::ids::{EventId, RevisionId, UserId};
 use crate::base::limits::DOOR_RETRIES_MAX;
@@ -24,6 +26,7 @@ use crate::domain::audit::{
     Actor, ActorType, AuditEvent, EventContext, EventType, Outcome, Target,
 };
 use crate::domain::compose::{Bundle, is_project_name};
+use crate::domain::enforcement::Treated;
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{Caller, HostPathPolicy, HostPathRefusal, host_paths};
 use crate::domain::runs::{
@@ -198,9 +201,9 @@ impl Projects {
         *self.host_paths.write().unwrap_or_else(PoisonError::into_inner) = policy;
     }
 
-    /// What is done about declarations that break a rule.
-    pub fn rules(&self) -> &SharedRules {
-        &self.rollout.rules
+    /// What projects are held to.
+    pub fn policies(&self) -> &SharedPolicies {
+        &self.rollout.policies
     }
 
     /// What applying these files would do. Changes nothing.
@@ -225,7 +228,7 @@ impl Projects {
         let (workspace, now) = (scope.workspace_id, self.ambient.now());
         let noted = self.rollout.note_pulls(workspace, &declared.spec, (&mut options, now)).await;
         noted.map_err(ProjectError::Store)?;
-        let preview = self.rollout.preview_judged(&scope, &declared, &options).await;
+        let preview = self.rollout.preview_judged(&scope, &declared, (&options, now)).await;
         preview.map_err(ProjectError::Preview)
     }
 
@@ -357,6 +360,16 @@ impl Projects {
         let project = name.to_owned();
         let inputs = Inputs::RestartProject(RestartProject { project, services });
         Ok(asker.request(&scope, inputs))
+    }
+
+    /// Containers that enforcement holds back, by id, and what it did.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn held_back(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        let enforced = self.rollout.store.enforced(self.within.workspace()).await?;
+        let held = enforced.treated.into_values().filter(Treated::holds_back);
+        Ok(held.map(|it| (it.container_id.clone(), it.told())).collect())
     }
 
     /// Leaves a project alone from now on.

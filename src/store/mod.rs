@@ -8,6 +8,7 @@ mod alerts;
 mod audit;
 mod audit_columns;
 mod company;
+mod enforcement;
 mod error;
 mod filter;
 mod findings;
@@ -41,6 +42,7 @@ use crate::domain::runs::{
 pub use access::{AccessWrite, ReadAccess};
 pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries};
 pub use audit::{AuditPage, AuditWrite, Erasure, KeepAudit};
+pub use enforcement::{EnforcementWrite, ReadEnforcement, RecordKind};
 pub use error::{Conflict, StoreError};
 use findings::severity_rank;
 pub use findings::{
@@ -77,6 +79,7 @@ pub trait Store:
     + ReadFindings
     + ReadAccess
     + ReadRegistries
+    + ReadEnforcement
     + Outbox
     + KeepAudit
     + Snapshot

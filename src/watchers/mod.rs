@@ -4,8 +4,10 @@
 
 pub mod convergence;
 pub mod deliveries;
+pub mod enforcement;
 pub mod findings;
 pub mod glass;
+pub mod policies;
 pub mod schedules;
 pub mod sealing;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::domain::alerts::{EventKey, instance_event};
 use crate::domain::audit::{
     Actor, AuditEvent, AuditEvents, EventContext, EventType, Outcome, Target,
 };
+use crate::domain::enforcement::Treated;
 use crate::domain::healing::{Decision, Found, decide};
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{HealInstance, Inputs, RunType, Source, Status, Subject};
@@ -137,6 +138,15 @@ impl Healer {
             return Ok(SWEEP);
         }
         let workspace = self.rollout.store.scope().workspace_id;
+        // What lost its network on purpose is not healed.
+        let enforced = self.rollout.store.enforced(workspace).await.map_err(LookError::Store)?;
+        let is_held = |container: &ContainerFacts| {
+            enforced.treated.get(&container.id).is_some_and(Treated::holds_back)
+        };
+        for containers in sick.values_mut() {
+            containers.retain(|container| !is_held(container));
+        }
+        sick.retain(|_, containers| !containers.is_empty());
         let projects = self.rollout.store.projects(workspace).await.map_err(LookError::Store)?;
         let mut pause = SWEEP;
         for project in projects.iter().filter(|project| project.desired == Desired::Running) {

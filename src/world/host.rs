@@ -31,6 +31,24 @@ pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
+/// The id of the container that this process runs in; none outside of one, or where the kernel does
+/// not tell.
+pub fn own_container() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    container_of(&text)
+}
+
+/// The container whose files an engine mounts into it, such as `…/containers/ID/hostname`.
+fn container_of(mountinfo: &str) -> Option<String> {
+    let ids = mountinfo.lines().filter_map(|line| {
+        let path = line.split(' ').nth(3)?.strip_suffix("/hostname")?;
+        let (parents, id) = path.rsplit_once('/')?;
+        let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (parents.ends_with("/containers") && is_id).then(|| id.to_owned())
+    });
+    ids.last()
+}
+
 /// The machine's name.
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -49,8 +49,16 @@ impl Fixture {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
-            rules: SharedRules::new(Rules::off()),
+            policies: SharedPolicies::new(PolicySet::default()),
+            enforcement: wharfinger::operations::enforcement::SharedEnforcement::off(),
         };
+        let policies = PolicyKeeper::new(
+            rollout.policies.clone(),
+            Arc::clone(&store),
+            ambient.clone(),
+            dir.path(),
+            Arc::new(|_, _| {}),
+        );
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();
         let spawn = Arc::new(supervisor.clone());
@@ -66,6 +74,12 @@ impl Fixture {
             store: Arc::clone(&store),
             door: runner.door(),
             hosted: runner.hosted(),
+            enforcement: wharfinger::operations::enforcement::Enforcement::new(
+                rollout.clone(),
+                runner.door(),
+                ambient.clone(),
+            ),
+            policies,
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),

@@ -7,6 +7,8 @@
 mod bad_input;
 mod crash;
 mod desired_state;
+
+mod enforcement;
 mod engine;
 #[path = "../engine_suite/mod.rs"]
 mod engine_suite;
@@ -14,6 +16,7 @@ mod exec;
 mod hooks;
 mod in_place;
 mod openapi;
+mod policies;
 mod registries;
 mod replacing;
 mod round_trip;

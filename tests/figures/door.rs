@@ -16,16 +16,18 @@ use wharfinger::api::listen::{self, SocketOptions};
 use wharfinger::api::metrics::Metrics;
 use wharfinger::api::{self, About, Api};
 use wharfinger::base::Ambient;
-use wharfinger::domain::policy::Rules;
+use wharfinger::domain::policy::PolicySet;
 use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
+use wharfinger::operations::enforcement::SharedEnforcement;
 use wharfinger::operations::exec::Exec;
 use wharfinger::operations::findings::Findings;
+use wharfinger::operations::policies::{PolicyKeeper, SharedPolicies};
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
-use wharfinger::operations::rollout::{Rollout, SharedRules};
+use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;
 use wharfinger::operations::{Operations, Runner, RunnerOptions, Within};
@@ -86,8 +88,16 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         key: keys.hash_key().clone(),
         files: Arc::new(FilesInMemory::default()),
         contexts: Arc::new(Contexts::open(folder, 1 << 20).unwrap()),
-        rules: SharedRules::new(Rules::off()),
+        policies: SharedPolicies::new(PolicySet::default()),
+        enforcement: SharedEnforcement::off(),
     };
+    let policies = PolicyKeeper::new(
+        rollout.policies.clone(),
+        Arc::clone(&store),
+        ambient.clone(),
+        folder,
+        Arc::new(|_, _| {}),
+    );
     let supervisor = Supervisor::new();
     let runner = Runner::new(
         Arc::clone(&store),
@@ -105,6 +115,12 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         store: Arc::clone(&store),
         door: runner.door(),
         hosted: runner.hosted(),
+        enforcement: wharfinger::operations::enforcement::Enforcement::new(
+            rollout.clone(),
+            runner.door(),
+            ambient.clone(),
+        ),
+        policies,
         projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
         schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
         runbooks: Runbooks::new(

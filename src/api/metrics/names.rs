@@ -24,6 +24,19 @@ keyed! {
         ConvergenceSweeps = "wharf_convergence_sweeps_total",
         /// Looks at one kept project; label `outcome`: `settled`, `asked`, `failed`.
         ConvergenceLooks = "wharf_convergence_looks_total",
+        /// Looks at one container by the policies in force; label `outcome`: `judged`, `asked` (a run
+        /// was asked for), `failed`.
+        EnforcementLooks = "wharf_enforcement_looks_total",
+        /// From an event of the engine to the verdict about its container.
+        EnforcementVerdictDelay = "wharf_enforcement_verdict_delay_seconds",
+        /// Containers that were dealt with; label `rung`.
+        EnforcementActions = "wharf_enforcement_actions_total",
+        /// From an event of the engine until its container was dealt with; label `rung`.
+        EnforcementActionDelay = "wharf_enforcement_action_delay_seconds",
+        /// What policies asked for and something stood against; label `reason`.
+        EnforcementRefusals = "wharf_enforcement_refusals_total",
+        /// How long judging everything that runs took.
+        EnforcementSweepDuration = "wharf_enforcement_sweep_duration_seconds",
         /// Calls of the engine; labels `method`, `outcome`.
         EngineCalls = "wharf_engine_calls_total",
         /// Time until the engine's answer; label `method`.
@@ -92,6 +105,12 @@ keyed! {
         QueueWaitsOver = "wharf_queue_waits_over_total",
         /// Requests of the API; labels `method`, `status`.
         ApiRequests = "wharf_api_requests_total",
+        /// Policies in force, what the configuration says among them.
+        Policies = "wharf_policies",
+        /// Tries to put other policies in force that were refused.
+        PolicyLoadFailures = "wharf_policy_load_failures_total",
+        /// When those in force were put in force.
+        PoliciesLoaded = "wharf_policies_loaded_time_seconds",
     }
 }
 
@@ -107,6 +126,18 @@ impl Metric {
             Self::OldestRunAge => "Time since the oldest run that is not completed was accepted.",
             Self::ConvergenceSweeps => "Looks at every kept project, whatever happened.",
             Self::ConvergenceLooks => "Looks at one kept project.",
+            Self::EnforcementLooks => "Looks at one container by the policies in force.",
+            Self::EnforcementVerdictDelay => {
+                "Time from an event of the engine to the verdict about its container."
+            }
+            Self::EnforcementActions => "Containers that were dealt with.",
+            Self::EnforcementActionDelay => {
+                "Time from an event of the engine until its container was dealt with."
+            }
+            Self::EnforcementRefusals => {
+                "What policies asked for about a container and something stood against."
+            }
+            Self::EnforcementSweepDuration => "Time that judging everything that runs took.",
             Self::EngineCalls => "Calls of the Docker Engine.",
             Self::EngineCallDuration => "Time until the engine's answer.",
             Self::StoreCommits => "Transactions of the database.",
@@ -142,6 +173,9 @@ impl Metric {
             Self::QueueClaims => "Runs and jobs that hosted workers took.",
             Self::QueueWaitsOver => "Waits of hosted workers that ended without work.",
             Self::ApiRequests => "Requests of the API.",
+            Self::Policies => "Policies in force.",
+            Self::PolicyLoadFailures => "Tries to put policies in force that were refused.",
+            Self::PoliciesLoaded => "When the policies in force were read, in seconds since 1970.",
         }
     }
 }
@@ -159,8 +193,11 @@ impl Metric {
             Self::EngineCallDuration => &["method"],
             Self::StoreCommits
             | Self::ConvergenceLooks
+            | Self::EnforcementLooks
             | Self::AlertDeliveries
             | Self::AlertDeliveryDuration => &["outcome"],
+            Self::EnforcementActions | Self::EnforcementActionDelay => &["rung"],
+            Self::EnforcementRefusals => &["reason"],
             Self::AuditEvents => &["event_type", "outcome"],
             Self::AuditAnchorTries => &["anchor", "outcome"],
             Self::AuditAnchorLag => &["anchor"],
@@ -182,12 +219,17 @@ impl Metric {
             | Self::InstancePids => &["project", "service", "number"],
             Self::StoreUp
             | Self::EngineUp
+            | Self::Policies
+            | Self::PolicyLoadFailures
+            | Self::PoliciesLoaded
             | Self::StoreCommitDuration
             | Self::StoreCommitWrites
             | Self::QueueWaiting
             | Self::QueueWaitsOver
             | Self::InstancesLeftOut
             | Self::ExecSessions
+            | Self::EnforcementVerdictDelay
+            | Self::EnforcementSweepDuration
             | Self::ConvergenceSweeps => &[],
         }
     }

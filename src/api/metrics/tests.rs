@@ -63,6 +63,10 @@ fn filled() -> Metrics {
     metrics.store_commit("ok", Duration::from_millis(1));
     metrics.store_batch(3);
     metrics.convergence_swept();
+    metrics.enforcement_judged("judged", Some(Duration::from_millis(200)));
+    metrics.enforcement_acted("quarantine", Some(Duration::from_millis(900)));
+    metrics.enforcement_refused("switched_off");
+    metrics.enforcement_swept(Duration::from_millis(300));
     metrics.convergence_looked("settled");
     metrics.runs.with_label_values(&["queued"]).set(1);
     metrics.oldest_run_age.with_label_values(&["queued"]).set(1);

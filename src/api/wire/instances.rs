@@ -60,6 +60,9 @@ pub struct InstanceView {
     pub usage: Option<UsageView>,
     /// The driver that takes its output; absent for the engine's own choice.
     pub log_driver: Option<String>,
+    /// What enforcement did to it; absent when it runs as it was declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
 }
 
 /// Where an instance is reached.
@@ -166,6 +169,7 @@ impl InstanceView {
             limits: limits(container),
             usage: usage.map(UsageView::from),
             log_driver: spec.logging.as_ref().and_then(|logging| logging.driver.clone()),
+            held_back: None,
         })
     }
 }

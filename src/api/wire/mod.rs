@@ -5,6 +5,7 @@ mod access;
 mod agent;
 mod alerts;
 mod audit;
+mod enforcement;
 mod exec;
 mod findings;
 mod glass;
@@ -13,6 +14,7 @@ mod images;
 mod instances;
 mod plans;
 mod platform;
+mod policies;
 mod projects;
 mod queue;
 mod registries;
@@ -35,6 +37,11 @@ pub use audit::{
     ActorView, AuditDetail, AuditErase, AuditErased, AuditFilters, AuditKey, AuditPurge,
     AuditPurged, AuditRow, AuditTenant, ContextItemView, TargetView, Viewer, cloud_event,
 };
+pub use enforcement::{
+    EnforcementPlanView, EnforcementStepView, EnforcementView, MaintenanceBegin, MaintenanceEnd,
+    MaintenanceView, QuarantineAsk, ReleaseAsk, SwitchPut, SwitchView, TreatedView, WrongView,
+    place_of,
+};
 pub use exec::{
     EXEC_MEDIA_TYPE, ExecEnded, ExecNew, ExecSize, Frame, FrameError, FrameKind, Frames,
 };
@@ -53,6 +60,7 @@ pub use images::{Build, ImageCheck, ImageEnd, ImageView, Pull};
 pub use instances::{AddressView, EndpointsView, InstanceView, LimitsView, UsageView};
 pub use plans::{CauseView, ChangeView, FieldChangeView, NoticeView, PlanView, PlannedStep};
 pub use platform::{WorkspacePut, WorkspaceView};
+pub use policies::{PolicyExceptionView, PolicyList, PolicyRuleView, PolicyView};
 pub use projects::{
     Apply, ApplyOptions, ContainerView, ContextsMissing, ContextsWanted, DownOptions, LogRecord,
     ProjectDetail, ProjectView, RestartOptions, ServiceView, SourceView,

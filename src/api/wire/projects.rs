@@ -127,6 +127,9 @@ pub struct ContainerView {
     /// Last end.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
+    /// What enforcement did to it; absent when it runs as it was declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
 }
 
 impl ContainerView {
@@ -154,6 +157,7 @@ impl ContainerView {
             created_at: container.created_at,
             started_at: container.started_at,
             finished_at: container.finished_at,
+            held_back: None,
         })
     }
 }

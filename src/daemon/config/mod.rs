@@ -4,9 +4,12 @@
 
 mod access;
 mod audit;
+mod convergence;
+mod enforcement;
 mod findings;
 mod listen;
 mod manual;
+mod policies;
 mod rules;
 mod schema;
 #[cfg(test)]
@@ -25,9 +28,12 @@ use crate::base::{Diagnostic, Diagnostics};
 use crate::domain::policy::Rules;
 use crate::domain::redaction::Known;
 use crate::domain::runs::Tenants;
+use crate::operations::policies::PolicySources;
 
 pub use access::Access;
 pub use audit::{AnchorPlace, Audit};
+pub use convergence::Convergence;
+pub use enforcement::Enforcement;
 pub use findings::Findings;
 pub use manual::manual;
 pub use schema::{KEYS, Key, Reload};
@@ -64,6 +70,8 @@ pub struct Config {
     pub shutdown_deadline: Duration,
     /// How applied projects are kept.
     pub convergence: Convergence,
+    /// How policies are enforced on what runs.
+    pub enforcement: Enforcement,
     /// Folders of this host that projects of users other than root may mount.
     pub host_path_roots: Vec<PathBuf>,
     /// Where a person sees the run that an alert is about.
@@ -76,6 +84,8 @@ pub struct Config {
     pub runbooks: Option<PathBuf>,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
+    /// Where policies come from.
+    pub policies: PolicySources,
     /// What is done about declarations that break a rule.
     pub rules: Rules,
 }
@@ -115,17 +125,6 @@ pub struct Socket {
     pub mode: u32,
     /// The group that may use it, by name or number; none is the agent's own.
     pub group: Option<String>,
-}
-
-/// How applied projects are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Convergence {
-    /// Whether they are.
-    pub enabled: bool,
-    /// How often every project is looked at.
-    pub sweep_interval: Duration,
-    /// How long the agent waits for further events.
-    pub debounce: Duration,
 }
 
 /// How log lines are written.
@@ -197,13 +196,8 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         let deadline = deadline.unwrap_or(Duration::from_secs(20));
         (workers.unwrap_or(RUN_WORKERS_MAX), read_tenants(f), deadline)
     });
-    let convergence = section(&root, "convergence", &mut problems, |f| Convergence {
-        enabled: f.boolean("enabled").unwrap_or(true),
-        sweep_interval: bounded(f, "sweep_interval", SECOND, DURATION_MAX)
-            .unwrap_or(Duration::from_secs(60)),
-        debounce: bounded(f, "debounce", Duration::ZERO, Duration::from_secs(600))
-            .unwrap_or(Duration::from_secs(2)),
-    });
+    let convergence = section(&root, "convergence", &mut problems, Convergence::read);
+    let enforcement = section(&root, "enforcement", &mut problems, Enforcement::read);
     let host_path_roots = section(&root, "host_paths", &mut problems, read_roots);
     let alerts_run_url = section(&root, "alerts", &mut problems, read_run_url);
     let audit = section(&root, "audit", &mut problems, Audit::read);
@@ -215,6 +209,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     let contexts_bytes_max = section(&root, "contexts", &mut problems, |f| {
         bounded_size(f, "size_max", 1 << 20, 1 << 40).unwrap_or(2 << 30)
     });
+    let policies = section(&root, "policies", &mut problems, policies::read);
     let rules = rules::read(&root, &mut problems);
     problems.splice(0..0, top.into_problems());
     if !problems.is_empty() {
@@ -234,12 +229,14 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         tenants: runs.1,
         shutdown_deadline: runs.2,
         convergence,
+        enforcement,
         host_path_roots,
         alerts_run_url,
         audit,
         findings,
         runbooks,
         contexts_bytes_max,
+        policies,
         rules,
     })
 }
@@ -458,7 +455,6 @@ fn report_at(fields: &mut Fields<'_>, key: &str, message: String) {
 impl Config {
     /// Every key's value in effect, as it would be written.
     pub fn values(&self) -> BTreeMap<&'static str, String> {
-        let word = |on: bool| if on { "true" } else { "false" }.to_owned();
         let roots: Vec<_> = self.host_path_roots.iter().map(|p| p.display().to_string()).collect();
         let postgres = match &self.store {
             StorePlace::Postgres(postgres) => Some(postgres),
@@ -488,9 +484,6 @@ impl Config {
             ("runs.workers", self.workers.to_string()),
             ("runs.tenants", tenants),
             ("runs.shutdown_deadline", format_duration(self.shutdown_deadline)),
-            ("convergence.enabled", word(self.convergence.enabled)),
-            ("convergence.sweep_interval", format_duration(self.convergence.sweep_interval)),
-            ("convergence.debounce", format_duration(self.convergence.debounce)),
             ("host_paths.roots", format!("[{}]", roots.join(", "))),
             ("alerts.run_url", self.alerts_run_url.clone()),
             ("audit.anchors", self.audit.anchors_text()),
@@ -503,6 +496,9 @@ impl Config {
         ]);
         values.extend(listen::values(self.tcp.as_ref()));
         values.extend(self.access.values());
+        values.extend(policies::values(&self.policies));
+        values.extend(self.convergence.values());
+        values.extend(self.enforcement.values());
         values.extend(self.findings.values());
         values.extend(rules::values(&self.rules));
         values

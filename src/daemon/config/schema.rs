@@ -257,6 +257,43 @@ pub const KEYS: &[Key] = &[
         "How long the agent waits after an event of the engine for further ones, before it looks.",
     ),
     key(
+        "enforcement.enabled",
+        "`true` or `false`",
+        "true",
+        Reload::Live,
+        "Judge what runs by the policies in force, and do what they ask for about it: see \
+         enforcement.md.",
+    ),
+    key(
+        "enforcement.unmanaged",
+        "list of names of policies",
+        "[]",
+        Reload::Live,
+        "Policies that are enforced on containers that nobody manages, too. Without any, such a \
+         container is never touched.",
+    ),
+    key(
+        "enforcement.actions_max",
+        "number, 1 to 500",
+        "20",
+        Reload::Live,
+        "Most containers that are dealt with within `enforcement.window`; what is beyond is told.",
+    ),
+    key(
+        "enforcement.window",
+        "duration, 1s to 24h",
+        "10m",
+        Reload::Live,
+        "How long an action counts.",
+    ),
+    key(
+        "enforcement.sweep_interval",
+        "duration, 1s to 24h",
+        "5m",
+        Reload::Live,
+        "How often everything that runs is judged even though the engine reported nothing.",
+    ),
+    key(
         "host_paths.roots",
         "list of absolute paths",
         "[]",
@@ -313,6 +350,23 @@ pub const KEYS: &[Key] = &[
         Reload::Live,
         "Space for build contexts that clients sent. Those that no project needs go first; a new \
          one that finds no room is refused.",
+    ),
+    key(
+        "policies.directory",
+        "absolute path",
+        "(none)",
+        Reload::Live,
+        "Folder with policies of your own and their tests, one per `*.yaml`: see policies.md. Neither \
+         it nor a file of it may be changed by others than root and the agent's user. The agent \
+         reads it again at every reload, and some seconds after it changed.",
+    ),
+    key(
+        "policies.shipped",
+        "list of `NAME`, or `NAME: ACTION`",
+        "[]",
+        Reload::Live,
+        "Policies that come with the program and are in force, such as `[baseline, {restricted: \
+         warn}]`: an action stands for what all rules of the policy do.",
     ),
     rule(
         "rules.development.health_check",

@@ -47,6 +47,10 @@ keyed! {
         RegistriesManage = "registries.manage",
         /// See findings.
         FindingsView = "findings.view",
+        /// See what is enforced, and what would be.
+        EnforcementView = "enforcement.view",
+        /// Shut containers off and release them, switch enforcement, begin and end maintenance.
+        EnforcementManage = "enforcement.manage",
         /// Triage, assign, resolve and close findings, and ask for a risk to be accepted.
         FindingsManage = "findings.manage",
         /// Accept the risk of a finding that somebody else asked about.
@@ -187,10 +191,11 @@ impl BuiltInRole {
     pub const fn capabilities(self) -> CapabilitySet {
         use Capability::{
             AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-            FindingsAccept, FindingsManage, FindingsView, ProjectsDeploy, ProjectsExec,
-            ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
-            RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView,
-            RunsControl, RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
+            EnforcementManage, EnforcementView, FindingsAccept, FindingsManage, FindingsView,
+            ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove, ProjectsRestart,
+            ProjectsView, QueueControl, RegistriesManage, RegistriesView, RunbooksApprove,
+            RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
+            SchedulesManage, SchedulesView,
         };
         const VIEWER: CapabilitySet = CapabilitySet::of(&[
             RunsView,
@@ -200,6 +205,7 @@ impl BuiltInRole {
             AlertsView,
             RegistriesView,
             FindingsView,
+            EnforcementView,
             RunbooksView,
             AgentView,
         ]);
@@ -216,6 +222,7 @@ impl BuiltInRole {
             SchedulesManage,
             AlertsManage,
             RegistriesManage,
+            EnforcementManage,
             FindingsManage,
             RunbooksRun,
             AuditView,

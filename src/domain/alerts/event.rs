@@ -23,6 +23,14 @@ keyed! {
         InstanceUnhealthy = "instances.unhealthy",
         /// The health check of a container fails, and restarts did not help.
         InstanceNotHealed = "instances.not_healed",
+        /// Something was done about a container that policies do not let be.
+        EnforcementActed = "enforcement.acted",
+        /// What policies ask for about a container was tried in vain.
+        EnforcementFailed = "enforcement.failed",
+        /// Policies ask for more than may be done in a while.
+        EnforcementLimitReached = "enforcement.limit_reached",
+        /// Policies were refused: the ones before stay in force.
+        PolicyRefused = "policies.refused",
         /// A finding was not dealt with in time.
         FindingOverdue = "finding.overdue",
         /// Somebody tries a receiver out.
@@ -50,10 +58,16 @@ impl EventKey {
     /// How much an event of this kind matters.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::RunFailed | Self::InstanceUnhealthy | Self::FindingOverdue => Severity::High,
-            Self::RunDeadLetter | Self::BreakGlassStarted | Self::InstanceNotHealed => {
-                Severity::Critical
-            }
+            Self::RunFailed
+            | Self::InstanceUnhealthy
+            | Self::PolicyRefused
+            | Self::FindingOverdue
+            | Self::EnforcementActed => Severity::High,
+            Self::RunDeadLetter
+            | Self::BreakGlassStarted
+            | Self::InstanceNotHealed
+            | Self::EnforcementFailed
+            | Self::EnforcementLimitReached => Severity::Critical,
             Self::Test => Severity::Info,
         }
     }
@@ -150,6 +164,24 @@ pub fn broken_glass_event(
         workspace_id,
         tenant_id: None,
         summary,
+        run: None,
+        occurred_at: at,
+    }
+}
+
+/// What is raised when policies could not be put in force.
+pub fn policies_refused_event(
+    (workspace_id, tenant_id): (WorkspaceId, TenantId),
+    summary: &str,
+    at: Timestamp,
+) -> AlertEvent {
+    AlertEvent {
+        key: EventKey::PolicyRefused,
+        severity: EventKey::PolicyRefused.severity(),
+        about: at.to_string(),
+        workspace_id,
+        tenant_id: Some(tenant_id),
+        summary: SafeText::new(summary),
         run: None,
         occurred_at: at,
     }

@@ -195,8 +195,8 @@ pub struct AuditRecord {
 /// The type of the event that tells how a run of this type ended.
 pub fn ended(run_type: runs::RunType, end: End) -> EventType {
     use runs::RunType::{
-        BuildImages, CheckImages, DeployProject, HealInstance, Hosted, PullImages, RemoveProject,
-        RestartProject, RunRunbook,
+        BuildImages, CheckImages, DeployProject, EnforcePolicy, HealInstance, Hosted, PullImages,
+        ReleaseContainer, RemoveProject, RestartProject, RunRunbook,
     };
     let went_well = matches!(end, End::Succeeded | End::PartiallySucceeded);
     match (run_type, end) {
@@ -218,8 +218,9 @@ pub fn ended(run_type: runs::RunType, end: End) -> EventType {
         (CheckImages, _) => EventType::ImagesCheckFailed,
         (HealInstance, _) if went_well => EventType::InstanceHealed,
         (HealInstance, _) => EventType::InstanceHealFailed,
-        (Hosted(_), _) if went_well => EventType::RunCompleted,
-        (Hosted(_), _) => EventType::RunFailed,
+        // What came of them is recorded beside, by what it was.
+        (Hosted(_) | EnforcePolicy | ReleaseContainer, _) if went_well => EventType::RunCompleted,
+        (Hosted(_) | EnforcePolicy | ReleaseContainer, _) => EventType::RunFailed,
     }
 }
 
@@ -234,6 +235,9 @@ pub fn started(run_type: runs::RunType) -> EventType {
         runs::RunType::CheckImages => EventType::ImagesCheckStarted,
         runs::RunType::HealInstance => EventType::InstanceHealStarted,
         // That a runbook starts is recorded with its acceptance, by whoever started it.
-        runs::RunType::RunRunbook | runs::RunType::Hosted(_) => EventType::RunStarted,
+        runs::RunType::RunRunbook
+        | runs::RunType::EnforcePolicy
+        | runs::RunType::ReleaseContainer
+        | runs::RunType::Hosted(_) => EventType::RunStarted,
     }
 }

@@ -41,6 +41,11 @@ keyed! {
         /// A run was refused.
         RunBlocked = "operation_run.blocked",
 
+        /// Other policies are in force.
+        PolicyChanged = "policy.changed",
+        /// Policies could not be put in force; the ones before stay.
+        PolicyRefused = "policy.refused",
+
         /// A deployment is about to act.
         DeploymentStarted = "deployment.started",
         /// A deployment was done, wholly or in part.
@@ -165,6 +170,25 @@ keyed! {
         RegistryLoginRemoved = "registry_login.removed",
         /// A run logged in to a registry.
         RegistryLoginUsed = "registry_login.used",
+
+        /// A container is about to be dealt with, and what undoes it is kept.
+        EnforcementBegun = "enforcement.begun",
+        /// A container is as policies, or somebody, wanted it.
+        EnforcementActed = "enforcement.acted",
+        /// What is asked for about a container was tried in vain.
+        EnforcementGivenUp = "enforcement.given_up",
+        /// Policies ask for more than may be done in a while.
+        EnforcementLimitReached = "enforcement.limit_reached",
+        /// What was done about a container is about to be taken back.
+        EnforcementReleased = "enforcement.released",
+        /// A container that was dealt with is gone, or runs as its project was applied.
+        EnforcementForgotten = "enforcement.forgotten",
+        /// Somebody switched enforcement off or on.
+        EnforcementSwitched = "enforcement.switched",
+        /// Nothing is enforced on a host or project for a while.
+        MaintenanceBegun = "maintenance.begun",
+        /// Policies are enforced there again.
+        MaintenanceEnded = "maintenance.ended",
 
         /// Findings of an old form were made, for a proof or a demonstration.
         FindingsPlanted = "findings.planted",

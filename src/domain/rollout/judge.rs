@@ -126,6 +126,10 @@ impl<'a> Judge<'a> {
             return Judged { instance, name, verdict, update, left, leftovers };
         };
         leftovers.extend(rest);
+        if self.is_held_back(first) {
+            let (verdict, update, left) = (Verdict::Leave(first), Vec::new(), Vec::new());
+            return Judged { instance, name, verdict, update, left, leftovers: Vec::new() };
+        }
         let cause = causes.get(first.id.as_str()).cloned().flatten();
         let verdict = match (self.contract_in_force(first), cause) {
             (None, _) if !self.may_take(first) => Verdict::Leave(first),
@@ -198,6 +202,12 @@ impl<'a> Judge<'a> {
             return Vec::new();
         }
         differing.into_iter().map(|found| found.field).collect()
+    }
+
+    /// Does enforcement keep it as it is, and nobody asked for the project?
+    pub(super) fn is_held_back(&self, container: &ContainerFacts) -> bool {
+        self.options.trigger == Trigger::Convergence
+            && self.observed.held_back.contains_key(&container.id)
     }
 
     fn has_other_instance(&self, instance: &Instance) -> bool {

@@ -37,6 +37,9 @@ pub struct Observed {
     pub exits: BTreeMap<String, Exit>,
     /// Services whose mounted files are not all on the host.
     pub files_missing: BTreeSet<String>,
+    /// Containers that enforcement keeps from running as declared, by id, and what it did. The agent
+    /// leaves them so by itself; whoever asks for the project lifts it.
+    pub held_back: BTreeMap<String, String>,
 }
 
 keyed! {

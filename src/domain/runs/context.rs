@@ -44,6 +44,10 @@ pub enum Inputs {
     CheckImages(CheckImages),
     /// Restart an unhealthy container.
     HealInstance(HealInstance),
+    /// Do what policies ask for about a container.
+    EnforcePolicy(EnforcePolicy),
+    /// Take back what was done about a container.
+    ReleaseContainer(ReleaseContainer),
     /// Do what a runbook says.
     RunRunbook(Box<Start>),
     /// What a user's program does.
@@ -153,6 +157,43 @@ pub struct HealInstance {
     pub grace_seconds: Option<u64>,
 }
 
+/// Does what policies ask for about one container that runs. What that is, is decided when it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnforcePolicy {
+    /// The engine's id of the container.
+    pub container_id: String,
+    /// Its name.
+    pub name: String,
+    /// The project as a part of which this agent keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Codes of the rules that asked for it; none when somebody did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
+    /// Why somebody wants it shut off, whatever policies say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<String>,
+    /// When what made it worth a look happened; none for a sweep. Another time asks for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noticed_at: Option<Timestamp>,
+}
+
+/// Takes back what was done about a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseContainer {
+    /// The engine's id of the container.
+    pub container_id: String,
+    /// Its name.
+    pub name: String,
+    /// The project as a part of which this agent keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// How long policies leave it alone afterwards.
+    pub grace_seconds: u64,
+}
+
 impl Inputs {
     /// The type of run that these inputs ask for.
     pub const fn run_type(&self) -> RunType {
@@ -164,6 +205,8 @@ impl Inputs {
             Self::BuildImages(_) => RunType::BuildImages,
             Self::CheckImages(_) => RunType::CheckImages,
             Self::HealInstance(_) => RunType::HealInstance,
+            Self::EnforcePolicy(_) => RunType::EnforcePolicy,
+            Self::ReleaseContainer(_) => RunType::ReleaseContainer,
             Self::RunRunbook(_) => RunType::RunRunbook,
             Self::Hosted(inputs) => RunType::Hosted(inputs.run_type),
         }
@@ -182,7 +225,18 @@ impl Inputs {
                 [project] => Some(project),
                 _ => None,
             },
+            Self::EnforcePolicy(inputs) => inputs.project.as_deref(),
+            Self::ReleaseContainer(inputs) => inputs.project.as_deref(),
             Self::RunRunbook(_) | Self::Hosted(_) => None,
+        }
+    }
+
+    /// The container that these inputs speak of, by id and name.
+    pub fn container(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::EnforcePolicy(inputs) => Some((&inputs.container_id, &inputs.name)),
+            Self::ReleaseContainer(inputs) => Some((&inputs.container_id, &inputs.name)),
+            _ => None,
         }
     }
 
@@ -226,7 +280,11 @@ impl Inputs {
             }
             // It only looks: whoever deploys meanwhile need not wait for a slow registry.
             Self::CheckImages(_) => None,
-            _ => self.project().map(Subject::project),
+            _ => match (self.project(), self.container()) {
+                (Some(project), _) => Some(Subject::project(project)),
+                (None, Some((id, _))) => Some(Subject::container(id)),
+                (None, None) => None,
+            },
         }
     }
 }

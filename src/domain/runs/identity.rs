@@ -79,6 +79,12 @@ fn normalised(inputs: &Inputs) -> Value {
             "container": heal.container_id,
             "try": heal.number_of_try,
         }),
+        Inputs::EnforcePolicy(enforce) => json!({
+            "container": enforce.container_id,
+            "codes": sorted(&enforce.codes),
+            "is_by_hand": enforce.by_hand.is_some(),
+        }),
+        Inputs::ReleaseContainer(release) => json!({ "container": release.container_id }),
         // What was found and why it is done do not change what is asked for.
         Inputs::RunRunbook(start) if start.file.is_none() => json!({ "runbook": start.runbook }),
         // What another content of the file asks for is something else.
@@ -156,6 +162,11 @@ impl Subject {
         Self(format!("project:{name}"))
     }
 
+    /// A container that is a part of no project of ours, by the engine's id.
+    pub fn container(id: &str) -> Self {
+        Self(format!("container:{id}"))
+    }
+
     /// Something that a user's program names: `app:<key>`.
     pub fn app(key: &str) -> Self {
         Self(format!("app:{key}"))
@@ -186,7 +197,7 @@ impl Subject {
             _ => Err(UnknownKey {
                 noun: "kind of subject",
                 key: text.to_owned(),
-                known: "project:<name>, app:<key>, what a runbook locks: findings:<tenant>"
+                known: "project:<name>, container:<id>, app:<key>, what a runbook locks: findings:<tenant>"
                     .to_owned(),
             }),
         }
@@ -199,7 +210,7 @@ impl Subject {
 }
 
 fn is_kind(kind: &str) -> bool {
-    matches!(kind, "project" | "app") || kind.parse::<Locks>().is_ok()
+    matches!(kind, "project" | "container" | "app") || kind.parse::<Locks>().is_ok()
 }
 
 impl TryFrom<String> for Subject {

@@ -23,8 +23,8 @@ use crate::base::{Digest, Timestamp};
 use crate::domain::redaction::SafeText;
 
 pub use context::{
-    Context, DeployCause, DeployChoices, DeployProject, Details, HealInstance, Inputs,
-    RemoveProject, RestartProject, ServiceDetail, SourceTree,
+    Context, DeployCause, DeployChoices, DeployProject, Details, EnforcePolicy, HealInstance,
+    Inputs, ReleaseContainer, RemoveProject, RestartProject, ServiceDetail, SourceTree,
 };
 pub use definition::{
     AfterFailure, Definition, DefinitionError, Priority, Retry, Unregistered, after_failure,

@@ -23,6 +23,10 @@ keyed! {
         CheckImages = "check_images",
         /// Restarts one container whose health check fails.
         HealInstance = "heal_instance",
+        /// Does what policies ask for about one container that runs.
+        EnforcePolicy = "enforce_policy",
+        /// Takes back what was done about a container.
+        ReleaseContainer = "release_container",
         /// Does what a runbook of the catalog says.
         RunRunbook = "run_runbook",
     }
@@ -184,6 +188,9 @@ mod built_in {
 
     const HEAL: &[CountKey] = &[Skipped, Failed, Started];
 
+    const ENFORCE: &[CountKey] = &[Total, Updated, Skipped, Failed, Recreated, Stopped];
+    const RELEASE: &[CountKey] = &[Total, Updated, Skipped, Failed, Started];
+
     const RUNBOOK: &[CountKey] = &[Total, Processed, Updated, Skipped, Failed, Tenants];
 
     /// A runbook that fails is a dead letter: somebody looks at it before it is tried again.
@@ -203,6 +210,10 @@ mod built_in {
         Definition::built_in("Check images", Capability::ProjectsDeploy, CHECK);
     pub(super) static HEAL_INSTANCE: Definition =
         Definition::built_in("Heal instance", Capability::ProjectsRestart, HEAL);
+    pub(super) static ENFORCE_POLICY: Definition =
+        Definition::built_in("Enforce policy", Capability::EnforcementManage, ENFORCE);
+    pub(super) static RELEASE_CONTAINER: Definition =
+        Definition::built_in("Release container", Capability::EnforcementManage, RELEASE);
     pub(super) static RUN_RUNBOOK: Definition =
         Definition::built_in("Run runbook", Capability::RunbooksRun, RUNBOOK)
             .tried_again(RUNBOOK_RETRY);
@@ -219,6 +230,8 @@ impl RunType {
             Self::BuildImages => Some(&built_in::BUILD_IMAGES),
             Self::CheckImages => Some(&built_in::CHECK_IMAGES),
             Self::HealInstance => Some(&built_in::HEAL_INSTANCE),
+            Self::EnforcePolicy => Some(&built_in::ENFORCE_POLICY),
+            Self::ReleaseContainer => Some(&built_in::RELEASE_CONTAINER),
             Self::RunRunbook => Some(&built_in::RUN_RUNBOOK),
             Self::Hosted(_) => None,
         }

@@ -11,6 +11,7 @@ use super::{PreviewError, Rollout};
 use crate::base::ids::WorkspaceId;
 use crate::base::limits::DEPLOY_PARALLEL_CALLS_MAX;
 use crate::base::time::after;
+use crate::domain::enforcement::Treated;
 use crate::domain::rollout::{Contract, Exit, Observed, container_name, image_reference};
 use crate::facts::{
     ContainerFacts, ImageFacts, Instance, MountKind, NetworkFacts, NetworkMode, ProjectSpec,
@@ -33,10 +34,11 @@ impl Rollout {
         spec: &ProjectSpec,
     ) -> Result<Observed, PreviewError> {
         let project = spec.name.clone();
-        let (adoptions, exits, doomed) = futures_util::future::try_join3(
+        let (adoptions, exits, doomed, enforced) = futures_util::future::try_join4(
             self.store.adoptions(workspace, project.clone()),
             self.store.exits(workspace, project.clone()),
             self.store.doomed_volumes(workspace, project),
+            self.store.enforced(workspace),
         )
         .await
         .map_err(PreviewError::Store)?;
@@ -52,6 +54,8 @@ impl Rollout {
             .collect();
         observed.exits = known_exits(&observed, &exits);
         observed.files_missing = self.files_missing(spec);
+        let held = enforced.treated.into_values().filter(Treated::holds_back);
+        observed.held_back = held.map(|it| (it.container_id.clone(), it.told())).collect();
         Ok(observed)
     }
 

@@ -23,6 +23,16 @@ macro_rules! access_statements {
             /// One login of a host.
             LoginById = "SELECT id, workspace_id, registry, username, created_at, updated_at, sealed
                 FROM registry_logins WHERE host_id = $1 AND id = $2";
+            /// Inserts or replaces a record of enforcement.
+            PutEnforcement = "INSERT INTO enforcement (host_id, workspace_id, kind, key, body)
+                VALUES ($1, $2, $3, $4, $5) ON CONFLICT (host_id, workspace_id, kind, key)
+                DO UPDATE SET body = excluded.body";
+            /// Forgets a record of enforcement.
+            DropEnforcement = "DELETE FROM enforcement
+                WHERE host_id = $1 AND workspace_id = $2 AND kind = $3 AND key = $4";
+            /// What stands of enforcement on a host.
+            Enforcement = "SELECT kind, body FROM enforcement
+                WHERE host_id = $1 AND workspace_id = $2 ORDER BY kind COLLATE \"C\", key";
             /// Everything that decides who may do what, each record as its kind and a list of columns.
             Access = access!();
             /// How many records of each kind there are.

@@ -8,6 +8,7 @@ use super::audit::{Entries, Head};
 use super::audit_keeping::{self, Keeping};
 use super::cache::Cache;
 use super::claims;
+use super::enforcement;
 use super::fault::Fault;
 use super::findings;
 use super::flush::{Calls, Pending};
@@ -111,7 +112,7 @@ impl Work {
 
 /// Whether a write is done at once, with statements of its own.
 fn has_own_statements(write: &Write) -> bool {
-    use Write::{Access, Alert, Audit, DropHostedType, Finding, Registry, Schedule};
+    use Write::{Access, Alert, Audit, DropHostedType, Enforcement, Finding, Registry, Schedule};
     matches!(
         write,
         Schedule(_)
@@ -120,6 +121,7 @@ fn has_own_statements(write: &Write) -> bool {
             | Audit(_)
             | Access(_)
             | Registry(_)
+            | Enforcement(_)
             | DropHostedType { .. }
     )
 }
@@ -460,6 +462,7 @@ async fn apply(
             Write::Audit(write) => audit_keeping::write(session, host, write).await?,
             Write::Access(write) => access::write(session, write).await?,
             Write::Registry(write) => registries::write(session, host, write).await?,
+            Write::Enforcement(write) => enforcement::write(session, host, write).await?,
             Write::DropHostedType { workspace_id, name } => {
                 drop_hosted_type(session, *workspace_id, *name).await?;
             }

@@ -12,6 +12,7 @@ mod batch;
 mod cache;
 mod claims;
 mod columns;
+mod enforcement;
 mod export;
 mod fault;
 mod finding_reads;

@@ -37,6 +37,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 10, sql: include_str!("../sql/sqlite/0010_access.sql") },
     Migration { number: 11, sql: include_str!("../sql/sqlite/0011_registries.sql") },
     Migration { number: 12, sql: include_str!("../sql/sqlite/0012_lifecycle_of_findings.sql") },
+    Migration { number: 13, sql: include_str!("../sql/sqlite/0013_enforcement.sql") },
 ];
 
 /// The form that first told hosts apart.

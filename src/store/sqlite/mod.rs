@@ -10,6 +10,7 @@ mod audit_keeping;
 mod claims;
 mod damage;
 mod deliveries;
+mod enforcement;
 mod export;
 mod fault;
 mod finding_reads;

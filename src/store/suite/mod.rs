@@ -5,6 +5,7 @@
 pub(crate) mod access;
 pub(crate) mod alerts;
 pub(crate) mod auditing;
+pub(crate) mod enforcement;
 pub(crate) mod findings;
 pub(crate) mod jobs;
 pub(crate) mod leases;
@@ -160,6 +161,10 @@ macro_rules! conformance {
             registries {
                 logins_read_back_and_passwords_never_lie_open
                 a_registry_has_one_login_which_can_be_changed_and_forgotten
+            }
+            enforcement {
+                what_was_done_to_a_container_is_kept_until_it_is_forgotten
+                the_switch_and_what_is_worked_on_are_kept
             }
             access {
                 the_first_start_makes_an_owner_and_a_platform_user

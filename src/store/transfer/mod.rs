@@ -116,6 +116,7 @@ pub const FORMS: &[Form] = &[
     Form { number: 4, sqlite: 10, postgres: 4 },
     Form { number: 5, sqlite: 11, postgres: 5 },
     Form { number: 6, sqlite: 12, postgres: 6 },
+    Form { number: 7, sqlite: 13, postgres: 7 },
 ];
 
 /// The form that this program writes.
@@ -181,6 +182,7 @@ pub(super) const TABLES: &[Table] = &[
     shared("access_certificates", "id"),
     shared("elevations", "id"),
     of_host("registry_logins", "workspace_id, registry"),
+    of_host("enforcement", "workspace_id, kind, key"),
 ];
 
 const AUDIT_EVENTS: &str = "audit_events";

@@ -2,7 +2,7 @@
 //! for stands with its noun. Never connects before the first call, so that the agent starts without
 //! its engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -108,6 +108,10 @@ impl Engine for DockerEngine {
         containers::restart(&self.connection, id, grace).boxed()
     }
 
+    fn pause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        containers::pause(&self.connection, id).boxed()
+    }
+
     fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         containers::unpause(&self.connection, id).boxed()
     }
@@ -131,6 +135,16 @@ impl Engine for DockerEngine {
         attachment: &'a Attachment,
     ) -> Answer<'a, ()> {
         containers::connect(&self.connection, network, container, attachment).boxed()
+    }
+
+    fn rejoin_network<'a>(
+        &'a self,
+        network: &'a str,
+        container: &'a str,
+        attachment: &'a Attachment,
+        links: &'a BTreeSet<String>,
+    ) -> Answer<'a, ()> {
+        containers::rejoin(&self.connection, network, container, (attachment, links)).boxed()
     }
 
     fn disconnect_network<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {

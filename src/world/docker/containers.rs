@@ -2,7 +2,7 @@
 //! joins its networks. Face: one function per call. Never leaves a half-connected container behind
 //! knowingly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +16,16 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::failure::absent;
 use super::request::{label_filters, segment};
 use super::session::{Connection, Session};
+use super::version::ApiVersion;
 use super::{
     ContainerFilter, EngineError, EngineErrorKind, NewContainer, RemoveContainer, create, read,
     volumes,
 };
 use crate::base::limits::{ENGINE_CALL_TIMEOUT, ENGINE_PARALLEL_READS_MAX};
 use crate::facts::{Attachment, ContainerFacts, LiveSettings, STOP_GRACE_PERIOD_DEFAULT};
+
+/// The engine's network for containers that name none.
+const DEFAULT_NETWORK: &str = "bridge";
 
 pub(super) async fn list(
     connection: &Connection,
@@ -109,6 +113,33 @@ pub(super) async fn connect(
     join(connection, network, container, endpoint).await
 }
 
+/// The engine's own network takes neither names nor addresses nor links; links to it are kept with
+/// the container. An older engine chooses hardware addresses itself.
+pub(super) async fn rejoin(
+    connection: &Connection,
+    network: &str,
+    container: &str,
+    (attachment, links): (&Attachment, &BTreeSet<String>),
+) -> Result<(), EngineError> {
+    let attempt = format!("connect container {container} to network {network}");
+    let session = connection.session(&attempt).await?;
+    let refuse = |why: String| EngineError::new(EngineErrorKind::Invalid, &attempt, why);
+    let mut attachment = attachment.clone();
+    if network == DEFAULT_NETWORK {
+        attachment = Attachment::default();
+    }
+    if session.api < ApiVersion::MANY_ENDPOINTS {
+        attachment.mac_address = None;
+    }
+    let mut endpoint = create::endpoint(network, &attachment, session.api).map_err(refuse)?;
+    if network == DEFAULT_NETWORK {
+        endpoint.aliases = None;
+    } else if !links.is_empty() {
+        endpoint.links = Some(links.iter().cloned().collect());
+    }
+    join(connection, network, container, endpoint).await
+}
+
 async fn join(
     connection: &Connection,
     network: &str,
@@ -175,6 +206,14 @@ pub(super) async fn restart(
     let call = connection.once(&attempt, limit, |session| async move {
         session.docker.restart_container(id, Some(options)).await
     });
+    call.await
+}
+
+pub(super) async fn pause(connection: &Connection, id: &str) -> Result<(), EngineError> {
+    let attempt = format!("pause container {id}");
+    let id = segment(&attempt, id)?;
+    let call = connection
+        .write(&attempt, |session| async move { session.docker.pause_container(id).await });
     call.await
 }
 

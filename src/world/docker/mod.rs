@@ -2,7 +2,7 @@
 //! Face: `Engine` in the words of `facts`. Never decides what to change and never retries a call
 //! that changes something.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,9 @@ pub use client::DockerEngine;
 pub use error::{EngineError, EngineErrorKind};
 pub use exec::{ExecOutput, ExecSession};
 pub use observed::{CallObserver, FinishedCall, ObservedEngine};
+
+/// What happened when a container joined a network; nothing but its id is told then.
+pub const NETWORK_JOINED: &str = "connect_network";
 
 /// What an engine call answers.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
@@ -91,6 +94,8 @@ pub trait Engine: Send + Sync {
     fn stop_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
     /// Stops and starts it.
     fn restart_container<'a>(&'a self, id: &'a str, grace: Option<Duration>) -> Answer<'a, ()>;
+    /// Freezes a running container.
+    fn pause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
     /// Lets a frozen container go on; it is no error for one that is not frozen.
     fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
     /// Changes its limits and its restart policy, running or not. Settings that are not given stay
@@ -107,6 +112,14 @@ pub trait Engine: Send + Sync {
         network: &'a str,
         container: &'a str,
         attachment: &'a crate::facts::Attachment,
+    ) -> Answer<'a, ()>;
+    /// Joins a network that it was a member of, with the links that it had there.
+    fn rejoin_network<'a>(
+        &'a self,
+        network: &'a str,
+        container: &'a str,
+        attachment: &'a crate::facts::Attachment,
+        links: &'a BTreeSet<String>,
     ) -> Answer<'a, ()>;
     /// Leaves a network.
     fn disconnect_network<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()>;
@@ -286,7 +299,7 @@ pub struct LogLine {
 pub struct EngineEvent {
     /// When.
     pub at: Timestamp,
-    /// `create`, `start`, `kill`, `die`, `stop`, `destroy`, `oom`, `health_status: unhealthy`, …
+    /// `create`, `start`, `connect_network` ([`NETWORK_JOINED`]), `kill`, `die`, `stop`, `destroy`, `oom`, `health_status: unhealthy`, …
     pub action: String,
     /// The engine's id of the container.
     pub container_id: String,

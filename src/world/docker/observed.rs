@@ -2,7 +2,7 @@
 //! how long it took. Owns `ObservedEngine`. Face: it is an `Engine` itself. Never changes a call
 //! or its answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,6 +172,10 @@ impl Engine for ObservedEngine {
         self.watch(writing!("restart_container"), id, self.inner.restart_container(id, grace))
     }
 
+    fn pause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        self.watch(writing!("pause_container"), id, self.inner.pause_container(id))
+    }
+
     fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         self.watch(writing!("unpause_container"), id, self.inner.unpause_container(id))
     }
@@ -197,6 +201,17 @@ impl Engine for ObservedEngine {
     ) -> Answer<'a, ()> {
         let call = self.inner.connect_network(network, container, attachment);
         self.watch(writing!("connect_network"), network, call)
+    }
+
+    fn rejoin_network<'a>(
+        &'a self,
+        network: &'a str,
+        container: &'a str,
+        attachment: &'a Attachment,
+        links: &'a BTreeSet<String>,
+    ) -> Answer<'a, ()> {
+        let call = self.inner.rejoin_network(network, container, attachment, links);
+        self.watch(writing!("rejoin_network"), network, call)
     }
 
     fn disconnect_network<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {

@@ -1,24 +1,24 @@
 //! Follows what a container writes and what happens on the engine. Owns the cutting of output into
 //! lines. Face: `logs`, `events`. Never ends without an error when an event stream breaks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::models::EventMessage;
+use bollard::models::{EventMessage, EventMessageTypeEnum};
 use bollard::query_parameters::{EventsOptions, LogsOptions};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::session::Connection;
-use super::{EngineError, EngineErrorKind, EngineEvent, LogLine, LogOptions};
+use super::{EngineError, EngineErrorKind, EngineEvent, LogLine, LogOptions, NETWORK_JOINED};
 use crate::base::Timestamp;
 use crate::base::limits::{ENGINE_CALL_TIMEOUT, LOG_LINE_BYTES_MAX};
 
 /// What is reported of containers. Left out are `exec_…`, which every health check causes by the
 /// dozen, and `attach`, `resize`, `top` and other looks at a container.
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 15] = [
     "create",
     "start",
     "restart",
@@ -33,6 +33,7 @@ const ACTIONS: [&str; 14] = [
     "update",
     "health_status",
     "prune",
+    "connect",
 ];
 
 /// Lines of a container. Without `follow`, each must come within the limit of an ordinary call.
@@ -148,7 +149,7 @@ pub(super) fn events(
         since: since.map(|since| format!("{}.{:09}", since.as_second(), since.subsec_nanosecond())),
         until: None,
         filters: Some(HashMap::from([
-            ("type".to_owned(), vec!["container".to_owned()]),
+            ("type".to_owned(), vec!["container".to_owned(), "network".to_owned()]),
             ("event".to_owned(), actions),
         ])),
     };
@@ -161,18 +162,34 @@ pub(super) fn events(
         let end = Error::from(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
         Err(connection.failed(attempt, &end))
     });
-    heard.try_flatten().map_ok(event).chain(ended).boxed()
+    let heard = heard.try_flatten();
+    heard.try_filter_map(|message| async move { Ok(event(message)) }).chain(ended).boxed()
 }
 
-fn event(message: EventMessage) -> EngineEvent {
+/// What happens to a network is told when a container joined one.
+fn event(message: EventMessage) -> Option<EngineEvent> {
     let actor = message.actor.unwrap_or_default();
-    let nanos = i128::from(message.time_nano.unwrap_or_default());
-    EngineEvent {
-        at: Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::UNIX_EPOCH),
+    if message.typ == Some(EventMessageTypeEnum::NETWORK) {
+        let container = actor.attributes?.remove("container")?;
+        let is_joined = message.action.as_deref() == Some("connect");
+        return is_joined.then(|| EngineEvent {
+            at: time(message.time_nano),
+            action: NETWORK_JOINED.to_owned(),
+            container_id: container,
+            attributes: BTreeMap::new(),
+        });
+    }
+    Some(EngineEvent {
+        at: time(message.time_nano),
         action: message.action.unwrap_or_default(),
         container_id: actor.id.unwrap_or_default(),
         attributes: actor.attributes.unwrap_or_default().into_iter().collect(),
-    }
+    })
+}
+
+fn time(nanos: Option<i64>) -> Timestamp {
+    let nanos = i128::from(nanos.unwrap_or_default());
+    Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 #[cfg(test)]

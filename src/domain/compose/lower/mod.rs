@@ -36,6 +36,14 @@ pub struct Inputs {
 /// # Errors
 /// Every key that cannot be honoured, and every config or secret without content.
 pub fn lower(project: &Project, inputs: &Inputs) -> Result<ProjectSpec, Diagnostics> {
+    match lower_as_far_as_possible(project, inputs) {
+        (spec, problems) if problems.0.is_empty() => Ok(spec),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// The same without what cannot be honoured, for whoever only looks at the project.
+pub fn lower_as_far_as_possible(project: &Project, inputs: &Inputs) -> (ProjectSpec, Diagnostics) {
     let problems = Problems::default();
     let mut spec = ProjectSpec { name: project.name.clone(), ..ProjectSpec::default() };
     let names = Names::of(project);
@@ -58,10 +66,7 @@ pub fn lower(project: &Project, inputs: &Inputs) -> Result<ProjectSpec, Diagnost
     }
     let mut problems = problems.into_inner();
     problems.extend(project.elsewhere.iter().cloned());
-    match problems.is_empty() {
-        true => Ok(spec),
-        false => Err(project.secrets.in_diagnostics(Diagnostics(problems))),
-    }
+    (spec, project.secrets.in_diagnostics(Diagnostics(problems)))
 }
 
 /// Names on the engine, by the key in the compose file.

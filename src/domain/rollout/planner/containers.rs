@@ -36,6 +36,15 @@ impl<'a> Planner<'a> {
         let (first, rest): (Vec<_>, Vec<_>) = self.judged(service).iter().partition(is_in_between);
         for judged in first.into_iter().chain(rest) {
             match &judged.verdict {
+                Verdict::Leave(container) if self.judge.is_held_back(container) => {
+                    let what = self.observed().held_back.get(&container.id);
+                    let what = what.map_or("enforcement holds it back", String::as_str);
+                    let message = format!(
+                        "{what}; left so until `wharf quarantine release`, or `wharf up` with files that \
+                         policies let pass"
+                    );
+                    self.draft.notice("held_back", &container.name, message);
+                }
                 Verdict::Leave(container) => {
                     let message = "made by somebody else; left alone until it is adopted";
                     self.draft.notice("not_adopted", &container.name, message);

@@ -1,7 +1,7 @@
 //! The engine in memory as an `Engine`. Owns the mapping of each call to one effect on `State`.
 //! Face: the trait. Never answers before latency, faults and strictness had their say.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,11 +84,23 @@ impl Engine for FakeEngine {
     }
 
     fn stop_container<'a>(&'a self, id: &'a str, _grace: Option<Duration>) -> Answer<'a, ()> {
-        self.write("stop_container", id, move |state, now| state.stop(id, now))
+        self.write("stop_container", id, move |state, now| match state.ignored("stop_container") {
+            true => Ok(()),
+            false => state.stop(id, now),
+        })
     }
 
     fn restart_container<'a>(&'a self, id: &'a str, _grace: Option<Duration>) -> Answer<'a, ()> {
         self.write("restart_container", id, move |state, now| state.restart_one(id, now))
+    }
+
+    fn pause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        self.write("pause_container", id, move |state, now| {
+            match state.ignored("pause_container") {
+                true => Ok(()),
+                false => state.pause(id, now),
+            }
+        })
     }
 
     fn unpause_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
@@ -118,9 +130,26 @@ impl Engine for FakeEngine {
         })
     }
 
+    fn rejoin_network<'a>(
+        &'a self,
+        network: &'a str,
+        container: &'a str,
+        attachment: &'a Attachment,
+        links: &'a BTreeSet<String>,
+    ) -> Answer<'a, ()> {
+        self.write("rejoin_network", network, move |state, _| {
+            state.connect(network, container, attachment)?;
+            state.container_mut(container)?.spec.external_links.extend(links.iter().cloned());
+            Ok(())
+        })
+    }
+
     fn disconnect_network<'a>(&'a self, network: &'a str, container: &'a str) -> Answer<'a, ()> {
         self.write("disconnect_network", network, move |state, _| {
-            state.disconnect(network, container)
+            match state.ignored("disconnect_network") {
+                true => Ok(()),
+                false => state.disconnect(network, container),
+            }
         })
     }
 

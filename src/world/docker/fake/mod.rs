@@ -169,6 +169,20 @@ impl FakeEngine {
         self.lock().state.ignores_updates = ignores_updates;
     }
 
+    /// Calls of this method are answered well and change nothing: `disconnect_network`,
+    /// `pause_container` or `stop_container`.
+    pub fn ignore(&self, method: &'static str) {
+        self.lock().state.ignored.insert(method);
+    }
+
+    /// Somebody lets a container join a network past the agent.
+    ///
+    /// # Panics
+    /// When there is no such container or network.
+    pub fn connect_behind(&self, network: &str, name: &str) {
+        self.behind_the_back(|state, _| state.connect(network, name, &Default::default()));
+    }
+
     /// Somebody changes a container's limits past the agent.
     ///
     /// # Panics

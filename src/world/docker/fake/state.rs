@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) events: Vec<EngineEvent>,
     /// Says yes to updates and keeps what was, as an engine does that cannot enforce a limit.
     pub(super) ignores_updates: bool,
+    /// Methods that are answered well and change nothing.
+    pub(super) ignored: BTreeSet<&'static str>,
     /// Changes when streams break.
     pub(super) epoch: u64,
     /// Every name and id that there ever was.
@@ -53,6 +55,7 @@ impl Default for State {
             occupied_ports: BTreeSet::new(),
             events: Vec::new(),
             ignores_updates: false,
+            ignored: BTreeSet::new(),
             epoch: 0,
             known: BTreeSet::new(),
             exec_exit_codes: BTreeMap::new(),
@@ -72,6 +75,10 @@ impl State {
     /// Was there ever something of this name or id?
     pub(super) fn knew(&self, subject: &str) -> bool {
         self.known.contains(subject)
+    }
+
+    pub(super) fn ignored(&self, method: &str) -> bool {
+        self.ignored.contains(method)
     }
 
     pub(super) fn know(&mut self, names: &[&str]) {
