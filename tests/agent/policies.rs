@@ -56,8 +56,12 @@ fn codes_tell_clean_files_from_findings_and_from_what_cannot_be_judged() {
     put(path, "broken.yaml", "services: {web: {imag: x}}\n");
     put(path, "models.yaml", "services: {web: {image: 'web:1', credential_spec: {file: x}}}\n");
     put(path, "own.yaml", OWN);
-    put(path, "own.test.yaml", "policy: own\ntests:\n  - {name: t, compose: {services: {web: \
-                                {image: 'r.example/web:1'}}}, expect: {registry: pass}}\n");
+    put(
+        path,
+        "own.test.yaml",
+        "policy: own\ntests:\n  - {name: t, compose: {services: {web: \
+                                {image: 'r.example/web:1'}}}, expect: {registry: pass}}\n",
+    );
     put(path, "bad.yaml", "name: bad\ntitle: t\nowner: o\nchecks: [privileeged]\n");
     let check = |args: &[&str], code: i32, word: &str| {
         let output = wharf(path, args);
@@ -76,7 +80,11 @@ fn codes_tell_clean_files_from_findings_and_from_what_cannot_be_judged() {
     check(&["check", "--engine"], 2, "/nonexistent/engine.sock");
     check(&["check", "--policy", "own.yaml", "--fail-on", "quarantine"], 0, "own: deny");
     check(&["check", "--policy", "own.yaml", "--fail-on", "deny"], 1, "own: deny");
-    check(&["check", "--policy", "own.yaml", "--stage", "staging", "--fail-on", "warn"], 0, "audit");
+    check(
+        &["check", "--policy", "own.yaml", "--stage", "staging", "--fail-on", "warn"],
+        0,
+        "audit",
+    );
     check(&["check", "--fail-on", "hihg"], 64, "did you mean `high`?");
     check(&["test", "own.yaml"], 0, "own: 1 tests, 0 failed");
     check(&["test", "own.test.yaml"], 0, "own: 1 tests, 0 failed");

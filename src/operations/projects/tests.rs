@@ -8,8 +8,8 @@ use crate::domain::audit::AuditEvents;
 use crate::domain::policy::{Action, CheckId, PolicySet, Rules, Source, compile};
 use crate::domain::runs::{OperationRun, RunState, SourceTree, Status};
 use crate::operations::harness::{Agent, Host, PROJECT, asker, bundle};
-use crate::world::docker::{ContainerFilter, Engine as _};
 use crate::store::{AuditFilter, PageRequest};
+use crate::world::docker::{ContainerFilter, Engine as _};
 
 const WEB: &str = "services: {web: {image: 'app:1'}}";
 const OTHER: &str = "services: {web: {image: 'app:2'}}";
