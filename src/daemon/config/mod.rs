@@ -3,6 +3,7 @@
 //! an unknown key or a wrong value is an error, and all of them are reported at once.
 
 mod access;
+mod audit;
 mod listen;
 mod manual;
 mod policies;
@@ -17,10 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::tls::TcpOptions;
-use crate::base::limits::{AUDIT_ANCHORS_MAX, RUN_WORKERS_MAX, STORE_READERS_MAX};
+use crate::base::limits::{RUN_WORKERS_MAX, STORE_READERS_MAX};
 use crate::base::units::format_duration;
 use crate::base::yaml::{self, Fields, Node, Value};
-use crate::base::{Diagnostic, Diagnostics, Digest, Secret};
+use crate::base::{Diagnostic, Diagnostics, Secret};
 use crate::domain::policy::Rules;
 use crate::domain::redaction::Known;
 use crate::domain::runs::Tenants;
@@ -222,7 +223,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     });
     let host_path_roots = section(&root, "host_paths", &mut problems, read_roots);
     let alerts_run_url = section(&root, "alerts", &mut problems, read_run_url);
-    let audit = section(&root, "audit", &mut problems, read_audit);
+    let audit = section(&root, "audit", &mut problems, audit::read);
     let runbooks = section(&root, "runbooks", &mut problems, |f| match f.node("directory") {
         Some(node) => absolute_path(f, "directory", node),
         None => None,
@@ -407,41 +408,6 @@ fn read_run_url(fields: &mut Fields<'_>) -> String {
     given
 }
 
-fn read_audit(fields: &mut Fields<'_>) -> Audit {
-    let retention_days = fields.integer("retention_days", 1..=36_500);
-    let retention_days = retention_days.and_then(|days| u32::try_from(days).ok());
-    let nodes = fields.items("anchors");
-    if nodes.len() > AUDIT_ANCHORS_MAX {
-        report_at(fields, "anchors", format!("`anchors` lists more than {AUDIT_ANCHORS_MAX}"));
-    }
-    let anchors = nodes.iter().filter_map(|node| read_anchor(fields, node)).collect();
-    Audit { anchors, retention_days }
-}
-
-fn read_anchor(fields: &mut Fields<'_>, node: &Node) -> Option<AnchorPlace> {
-    let mut own = Fields::of(node, CODE, &["file", "webhook"]);
-    let (file, webhook) = (own.node("file"), own.string("webhook"));
-    let place = match (file, webhook) {
-        (Some(file), None) => absolute_path(&mut own, "file", file).map(AnchorPlace::File),
-        (None, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => {
-            Some(AnchorPlace::Webhook(url.into()))
-        }
-        (None, Some(_)) => {
-            report_at(&mut own, "webhook", "`webhook` must be an http or https address".to_owned());
-            None
-        }
-        _ => {
-            let message = "an anchor is either `file` or `webhook`".to_owned();
-            own.report(node.problem(CODE, message).help("write `- file: /mnt/anchors/host-1`"));
-            None
-        }
-    };
-    for problem in own.into_problems() {
-        fields.report(problem);
-    }
-    place
-}
-
 fn absolute_path(fields: &mut Fields<'_>, key: &str, node: &Node) -> Option<PathBuf> {
     let path = node.as_scalar().map(|scalar| PathBuf::from(&scalar.text));
     match path {
@@ -557,24 +523,6 @@ impl Config {
         values.extend(policies::values(&self.policies));
         values.extend(rules::values(&self.rules));
         values
-    }
-}
-
-impl Audit {
-    /// The places, without the addresses: they may hold a secret.
-    fn anchors_text(&self) -> String {
-        let place = |anchor: &AnchorPlace| match anchor {
-            AnchorPlace::File(path) => format!("file: {}", path.display()),
-            AnchorPlace::Webhook(url) => {
-                format!("webhook: [{}]", Digest::of(url.expose().as_bytes()).short())
-            }
-        };
-        let places: Vec<String> = self.anchors.iter().map(place).collect();
-        format!("[{}]", places.join(", "))
-    }
-
-    fn retention_text(&self) -> String {
-        self.retention_days.map(|days| days.to_string()).unwrap_or_default()
     }
 }
 

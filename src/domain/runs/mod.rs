@@ -24,7 +24,7 @@ use crate::domain::redaction::SafeText;
 
 pub use context::{
     Context, DeployCause, DeployChoices, DeployProject, Details, HealInstance, Inputs,
-    RemoveProject, RestartProject, ServiceDetail, SourceTree,
+    PolicyDetail, RemoveProject, RestartProject, ServiceDetail, SourceTree,
 };
 pub use definition::{
     AfterFailure, Definition, DefinitionError, Priority, Retry, Unregistered, after_failure,
