@@ -464,6 +464,8 @@ pub const CONDITION_ITEMS_MAX: usize = 10_000;
 pub const CONDITION_STEPS_MAX: u64 = 100_000;
 /// Steps of all conditions that one service is judged by.
 pub const CONDITION_STEPS_ALL_MAX: u64 = 1_000_000;
+/// What policies found in one deployment, as the run keeps it.
+pub const RUN_POLICY_LINES_MAX: usize = 200;
 /// Rounds in which remedies are applied to one service: one may bring another failure to light.
 pub const HARDEN_ROUNDS_MAX: usize = 8;
 /// Rounds in which the compose file of a policy's test may ask for files, which are not there.

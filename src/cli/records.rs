@@ -199,6 +199,9 @@ fn run_text(detail: &RunDetail, now: Timestamp) -> String {
     for image in &run.images {
         text.push_str(&format!("{}\n", image_line(image)));
     }
+    for line in &run.policies {
+        text.push_str(&format!("  policy: {} {}\n", line.service, line.message));
+    }
     for failure in failure_lines(run) {
         text.push_str(&format!("{failure}\n"));
     }
@@ -396,6 +399,7 @@ mod tests {
                 reason: Some("port 80 is in use".to_owned()),
             }],
             images: Vec::new(),
+            policies: Vec::new(),
             plan_digest: None,
             configuration: None,
             cancel_requested_at: None,

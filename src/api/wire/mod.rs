@@ -74,8 +74,8 @@ pub use runbooks::{
     RunbookAsk, RunbookList, RunbookOfRun, RunbookStart, RunbookStep, RunbookView, StepOfRunbook,
 };
 pub use runs::{
-    AttemptView, ConfigurationView, FailureView, RunAccepted, RunDetail, RunEvent, RunView,
-    ServiceEnd, StepView, WaitingView,
+    AttemptView, ConfigurationView, FailureView, PolicyLine, RunAccepted, RunDetail, RunEvent,
+    RunView, ServiceEnd, StepView, WaitingView,
 };
 pub use schedules::{FiringView, SchedulePut, ScheduleView, TaskView};
 

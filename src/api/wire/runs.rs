@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use super::{ImageEnd, RunbookOfRun, SourceView};
 use crate::base::Timestamp;
 use crate::domain::runs::{
-    Attempt, Failure, Inputs, JobCounts, OperationRun, Outcome, RunType, ServiceDetail, Source,
-    Status, StepRecord, StepStatus, Waiting, WaitsFor,
+    Attempt, Failure, Inputs, JobCounts, OperationRun, Outcome, PolicyDetail, RunType,
+    ServiceDetail, Source, Status, StepRecord, StepStatus, Waiting, WaitsFor,
 };
 use crate::operations::Admitted;
 
@@ -88,6 +88,9 @@ pub struct RunView {
     /// What the names of images led to before the run, and what they lead to now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageEnd>,
+    /// What policies found in what was deployed all the same, and what was put right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyLine>,
     /// The digest of the plan that was executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<String>,
@@ -156,6 +159,7 @@ impl From<&OperationRun> for RunView {
             failure_summary: run.failure_summary.iter().map(FailureView::from).collect(),
             services: details.services.iter().map(ServiceEnd::from).collect(),
             images: details.images.iter().map(ImageEnd::from).collect(),
+            policies: details.policies.iter().map(PolicyLine::from).collect(),
             plan_digest: details.plan_digest.map(|digest| digest.to_string()),
             configuration: ConfigurationView::of(&run.context.inputs),
             cancel_requested_at: run.cancel_requested_at,
@@ -250,6 +254,34 @@ impl From<&ServiceDetail> for ServiceEnd {
             service: detail.service.clone(),
             state: detail.state.clone(),
             reason: detail.reason.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// What a rule of policies found in a service that was deployed all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyLine {
+    /// The service.
+    pub service: String,
+    /// The rule.
+    #[schema(example = "rule.read_only_root")]
+    pub rule: String,
+    /// What is done about it: `audit`, `warn`, `remediate`, `deny` or `quarantine`.
+    pub action: String,
+    /// It was put right before the service was planned.
+    pub is_hardened: bool,
+    /// What was found, and what to do or was done.
+    pub message: String,
+}
+
+impl From<&PolicyDetail> for PolicyLine {
+    fn from(detail: &PolicyDetail) -> Self {
+        Self {
+            service: detail.service.clone(),
+            rule: detail.rule.clone(),
+            action: detail.action.clone(),
+            is_hardened: detail.is_hardened,
+            message: detail.message.to_string(),
         }
     }
 }

@@ -321,6 +321,24 @@ pub struct Details {
     /// What registries said of the names of images.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checked: Vec<CheckedImage>,
+    /// What policies found in what was to be deployed, as far as it is not a failure of the run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyDetail>,
+}
+
+/// What a rule of policies found in a service that was deployed all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyDetail {
+    /// The service.
+    pub service: String,
+    /// The rule, by its id among rules of all kinds.
+    pub rule: String,
+    /// What the policies ask for: `audit`, `warn`, …
+    pub action: String,
+    /// It was put right before it was planned.
+    pub is_hardened: bool,
+    /// The sentence.
+    pub message: SafeText,
 }
 
 impl Details {

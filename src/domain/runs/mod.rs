@@ -24,7 +24,8 @@ use crate::domain::redaction::SafeText;
 
 pub use context::{
     Context, DeployCause, DeployChoices, DeployProject, Details, EnforcePolicy, HealInstance,
-    Inputs, ReleaseContainer, RemoveProject, RestartProject, ServiceDetail, SourceTree,
+    Inputs, PolicyDetail, ReleaseContainer, RemoveProject, RestartProject, ServiceDetail,
+    SourceTree,
 };
 pub use definition::{
     AfterFailure, Definition, DefinitionError, Priority, Retry, Unregistered, after_failure,

@@ -10,13 +10,14 @@ use super::gate::Passage;
 use super::report::ActError;
 use super::wait::{WaitError, last_words};
 use super::{Declared, Gate, Preview, PreviewError, Rollout, failures_of};
-use crate::base::limits::{DEPLOY_REFUSALS_MAX, DEPLOY_ROUNDS_MAX};
+use crate::base::limits::{DEPLOY_REFUSALS_MAX, DEPLOY_ROUNDS_MAX, RUN_POLICY_LINES_MAX};
 use crate::domain::policy::Action as PolicyAction;
+use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{
     Action, Contract, Observed, Plan, PlanErrors, PlanOptions, Step, Target, failed_by_itself,
     image_reference,
 };
-use crate::domain::runs::{CountKey, Details, Failure, ReasonCode};
+use crate::domain::runs::{CountKey, Details, Failure, PolicyDetail, ReasonCode};
 use crate::facts::{ContainerFacts, ContainerState, ProjectSpec, labels};
 use crate::operations::{RunContext, Stop, store_failure};
 use crate::store::StoreError;
@@ -272,6 +273,16 @@ impl Rounds<'_> {
         for line in passage.hardened.iter().chain(told) {
             self.run.log(format!("{}: {}", line.told.service, line.sentence()));
         }
+        let lines = passage.hardened.iter().chain(&passage.left).take(RUN_POLICY_LINES_MAX);
+        let lines = lines.map(|line| PolicyDetail {
+            service: line.told.service.clone(),
+            rule: line.told.code.clone(),
+            action: line.told.action.to_string(),
+            is_hardened: line.remedy.is_some(),
+            message: SafeText::new(line.sentence()),
+        });
+        let lines: Vec<PolicyDetail> = lines.collect();
+        self.run.describe(|told| told.policies = lines);
     }
 
     /// Remembers the anonymous volumes that the plan removes: when the agent dies between a
