@@ -446,3 +446,13 @@ pub const CONDITION_STEPS_MAX: u64 = 100_000;
 pub const CONDITION_STEPS_ALL_MAX: u64 = 1_000_000;
 /// Rounds in which the compose file of a policy's test may ask for files, which are not there.
 pub const TRIAL_ROUNDS_MAX: usize = 8;
+/// Packages of one image that are listed.
+pub const SBOM_PACKAGES_MAX: usize = 50_000;
+/// What could not be read of one image, note by note.
+pub const SBOM_NOTES_MAX: usize = 200;
+/// Bytes of the name or the version of a package.
+pub const SBOM_TEXT_BYTES_MAX: usize = 1_000;
+/// Versions, events or packages of one advisory.
+pub const ADVISORY_ITEMS_MAX: usize = 20_000;
+/// Characters of an advisory's summary that are kept.
+pub const ADVISORY_TEXT_CHARS_MAX: usize = 200;

@@ -2,6 +2,7 @@
 //! noun. Never does I/O, reads a clock or draws a random number: all of it comes in as arguments.
 
 pub mod access;
+pub mod advisories;
 pub mod alerts;
 pub mod audit;
 pub mod compose;
@@ -14,4 +15,5 @@ pub mod registries;
 pub mod rollout;
 pub mod runbooks;
 pub mod runs;
+pub mod sbom;
 pub mod schedules;
