@@ -456,3 +456,39 @@ pub const SBOM_TEXT_BYTES_MAX: usize = 1_000;
 pub const ADVISORY_ITEMS_MAX: usize = 20_000;
 /// Characters of an advisory's summary that are kept.
 pub const ADVISORY_TEXT_CHARS_MAX: usize = 200;
+/// Bytes of a saved image, and of all its layers unpacked.
+pub const IMAGE_ARCHIVE_BYTES_MAX: u64 = 64 << 30;
+/// Files, folders and links in all layers of an image.
+pub const IMAGE_ARCHIVE_ENTRIES_MAX: usize = 4_000_000;
+/// Parts of a saved image that wait for who unpacks them.
+pub const IMAGE_ARCHIVE_PARTS_MAX: usize = 16;
+/// Longest time that the engine may take to save an image.
+pub const IMAGE_ARCHIVE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Layers of an image; the engine itself takes 127.
+pub const IMAGE_LAYERS_MAX: usize = 500;
+/// Bytes of a path in an image, as the system has it.
+pub const IMAGE_PATH_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a manifest or a configuration of an image.
+pub const IMAGE_JSON_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of a file that tells of packages: dpkg's `status` of a desktop has some 5 MiB.
+pub const IMAGE_FILE_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of all such files of an image, in all its layers.
+pub const IMAGE_FILES_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of one advisory: the largest of public lists have some hundred kilobytes.
+pub const ADVISORY_BYTES_MAX: u64 = 8 << 20;
+/// Files of a folder of advisories.
+pub const ADVISORY_FILES_MAX: usize = 1_000_000;
+/// Folders within folders of advisories.
+pub const ADVISORY_FOLDERS_DEPTH_MAX: usize = 8;
+/// Files of an archive of advisories.
+pub const ADVISORY_ARCHIVE_ENTRIES_MAX: usize = 2_000_000;
+/// Advisories that are in force together.
+pub const ADVISORIES_MAX: u64 = 1_000_000;
+/// Bytes of the advisories in force, compiled.
+pub const ADVISORIES_BYTES_MAX: u64 = 1 << 30;
+/// Bytes that an archive of advisories may unpack to.
+pub const ADVISORIES_UNPACKED_BYTES_MAX: u64 = 16 << 30;
+/// Bytes of a list of advisories that is fetched.
+pub const ADVISORIES_DOWNLOAD_BYTES_MAX: u64 = 2 << 30;
+/// How long fetching one may take.
+pub const ADVISORIES_DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(1800);

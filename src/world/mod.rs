@@ -2,6 +2,7 @@
 //! engine and the content files, has a fake. Face: the traits. Never decides anything: what to do
 //! comes from above, what is there is reported in the words of `facts`.
 
+pub mod advisories;
 pub mod anchors;
 pub mod clock;
 pub mod content_files;
@@ -11,6 +12,7 @@ pub mod docker;
 pub mod groups;
 pub mod host;
 pub mod host_paths;
+pub mod image_archive;
 pub mod notify;
 pub mod runbook_files;
 pub mod tasks;
