@@ -492,3 +492,17 @@ pub const ADVISORIES_UNPACKED_BYTES_MAX: u64 = 16 << 30;
 pub const ADVISORIES_DOWNLOAD_BYTES_MAX: u64 = 2 << 30;
 /// How long fetching one may take.
 pub const ADVISORIES_DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Bytes of an image's packages, and of its vulnerabilities, as they are stored.
+pub const SCAN_PACKED_BYTES_MAX: usize = 4 << 20;
+/// Bytes of the same, unpacked.
+pub const SCAN_UNPACKED_BYTES_MAX: usize = 64 << 20;
+/// Vulnerabilities that are kept of one image; all are counted.
+pub const VULNERABILITIES_MAX: usize = 10_000;
+/// Images that one run scans; the rest is left to the next one.
+pub const IMAGES_SCANNED_MAX: usize = 200;
+/// Names of images that one request may ask to be scanned.
+pub const IMAGES_NAMED_MAX: usize = 50;
+/// Scans of images that are listed of a workspace.
+pub const IMAGE_SCANS_MAX: usize = 2_000;
+/// Bytes of what one run that scans images keeps of them; the rest is left to the next one.
+pub const SCAN_RUN_BYTES_MAX: usize = 64 << 20;

@@ -8,10 +8,11 @@ use crate::domain::access::Directory;
 use crate::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
 use crate::domain::findings::{Finding, FindingException};
 use crate::domain::registries::{Credentials, Login};
+use crate::domain::scans::ImageScan;
 use crate::domain::schedules::Schedule;
 use crate::store::{
     Answer, DeliveryFilter, FindingTotals, Outbox, Page, PageRequest, ReadAccess, ReadAlerts,
-    ReadFindings, ReadRegistries, ReadSchedules, TakeDeliveries,
+    ReadFindings, ReadRegistries, ReadScans, ReadSchedules, ScanRow, TakeDeliveries,
 };
 
 impl ReadSchedules for CountedStore {
@@ -95,6 +96,20 @@ impl ReadRegistries for CountedStore {
 
     fn registry_credentials(&self, id: LoginId) -> Answer<'_, Option<Credentials>> {
         self.inner.registry_credentials(id)
+    }
+}
+
+impl ReadScans for CountedStore {
+    fn image_scans(&self, workspace: WorkspaceId) -> Answer<'_, Vec<ScanRow>> {
+        self.inner.image_scans(workspace)
+    }
+
+    fn image_scan(
+        &self,
+        workspace: WorkspaceId,
+        image_id: String,
+    ) -> Answer<'_, Option<ImageScan>> {
+        self.inner.image_scan(workspace, image_id)
     }
 }
 

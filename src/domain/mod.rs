@@ -16,4 +16,5 @@ pub mod rollout;
 pub mod runbooks;
 pub mod runs;
 pub mod sbom;
+pub mod scans;
 pub mod schedules;

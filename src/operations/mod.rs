@@ -26,6 +26,8 @@ pub mod restart_project;
 pub mod rollout;
 pub mod runbooks;
 mod runner;
+pub mod scan_images;
+pub mod scans;
 pub mod schedules;
 mod signals;
 mod within;
@@ -38,6 +40,7 @@ use crate::base::chain;
 use crate::domain::audit::AuditEvent;
 use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, RunType, Waiting};
 use crate::store::{NewJob, StoreError, Write};
+use crate::world::advisories::Advisories;
 
 use build_images::BuildImages;
 use check_images::CheckImages;
@@ -48,6 +51,7 @@ use remove_project::RemoveProject;
 use restart_project::RestartProject;
 use rollout::Rollout;
 use runbooks::RunRunbook;
+use scan_images::{ScanImages, UpdateAdvisories};
 
 pub use context::{Purpose, RunContext, Step, StepError, Stop};
 pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitError, Word};
@@ -86,6 +90,15 @@ impl Operations {
             .with(RunType::CheckImages, Arc::new(CheckImages::new(rollout.clone())))
             .with(RunType::HealInstance, Arc::new(HealInstance::new(rollout.clone())))
             .with(RunType::RunRunbook, Arc::new(RunRunbook::new(rollout.clone())))
+    }
+
+    /// The same, and what it can do with these advisories.
+    #[must_use]
+    pub fn and_scans(self, rollout: &Rollout, advisories: &Arc<Advisories>) -> Self {
+        let scan = ScanImages::new(rollout.clone(), Arc::clone(advisories));
+        let update = UpdateAdvisories::new(Arc::clone(advisories));
+        self.with(RunType::ScanImages, Arc::new(scan))
+            .with(RunType::UpdateAdvisories, Arc::new(update))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod postgres;
 mod query;
 mod records;
 mod registries;
+mod scans;
 mod schedules;
 pub mod sqlite;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use records::{
     Revision, Scope,
 };
 pub use registries::{ReadRegistries, RegistryWrite};
+pub use scans::{ReadScans, ScanRow, ScanWrite};
 pub use schedules::{Advance, ReadSchedules, ScheduleWrite};
 pub use work::{
     Accepted, Admission, AttemptRef, Change, Claim, Claimant, Claimed, Heard, JobFilter, Lost,
@@ -73,6 +75,7 @@ pub trait Store:
     + ReadFindings
     + ReadAccess
     + ReadRegistries
+    + ReadScans
     + Outbox
     + KeepAudit
     + Snapshot

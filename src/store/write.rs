@@ -10,7 +10,7 @@ use crate::domain::runs::{
 
 use super::{
     AccessWrite, Adoption, AlertWrite, AttemptRef, AuditWrite, Desired, FindingWrite,
-    RegistryWrite, ScheduleWrite,
+    RegistryWrite, ScanWrite, ScheduleWrite,
 };
 
 /// One change of records, or a condition: what must hold for the others of the transaction.
@@ -238,6 +238,8 @@ pub enum Write {
     Access(AccessWrite),
     /// A change of the logins to registries.
     Registry(RegistryWrite),
+    /// A change of the scans of images.
+    Scan(ScanWrite),
     /// Remembers a container that was taken over.
     PutAdoption(Adoption),
     /// Forgets the containers of a project that were taken over.

@@ -63,6 +63,19 @@ impl ImagesFound {
         worth.map(|container| container.spec.image.clone()).collect()
     }
 
+    /// The images that instances run, by the engine's id, each with the names that it is declared by.
+    pub fn running(&self) -> BTreeMap<String, (BTreeSet<String>, Option<&ImageFacts>)> {
+        let mut running: BTreeMap<String, (BTreeSet<String>, Option<&ImageFacts>)> =
+            BTreeMap::new();
+        for container in &self.instances {
+            let facts = self.images.get(&container.image_id);
+            let known = running.entry(container.image_id.clone()).or_default();
+            known.0.insert(container.spec.image.clone());
+            known.1 = facts;
+        }
+        running
+    }
+
     /// How each image stands, by instance.
     pub fn rows(&self, answers: &Answers) -> Vec<ImageRow> {
         self.instances.iter().filter_map(|container| self.row(container, answers)).collect()

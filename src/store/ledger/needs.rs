@@ -156,6 +156,7 @@ impl Ledger {
             | Write::Audit(_)
             | Write::Access(_)
             | Write::Registry(_)
+            | Write::Scan(_)
             | Write::ExpectProject { .. }
             | Write::ExpectNoProject { .. }
             | Write::ApplyProject { .. }

@@ -15,6 +15,7 @@ use super::news::{Topic, Topics};
 use super::projects::{self, SealedRevision};
 use super::registries::{self, SealedLogin};
 use super::rows::{digest, unsigned};
+use super::scans;
 use super::schedules;
 use super::server::Session;
 use super::statements::Sql;
@@ -111,7 +112,7 @@ impl Work {
 
 /// Whether a write is done at once, with statements of its own.
 fn has_own_statements(write: &Write) -> bool {
-    use Write::{Access, Alert, Audit, DropHostedType, Finding, Registry, Schedule};
+    use Write::{Access, Alert, Audit, DropHostedType, Finding, Registry, Scan, Schedule};
     matches!(
         write,
         Schedule(_)
@@ -120,6 +121,7 @@ fn has_own_statements(write: &Write) -> bool {
             | Audit(_)
             | Access(_)
             | Registry(_)
+            | Scan(_)
             | DropHostedType { .. }
     )
 }
@@ -460,6 +462,7 @@ async fn apply(
             Write::Audit(write) => audit_keeping::write(session, host, write).await?,
             Write::Access(write) => access::write(session, write).await?,
             Write::Registry(write) => registries::write(session, host, write).await?,
+            Write::Scan(write) => scans::write(session, host, write).await?,
             Write::DropHostedType { workspace_id, name } => {
                 drop_hosted_type(session, *workspace_id, *name).await?;
             }

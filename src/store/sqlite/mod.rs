@@ -24,6 +24,7 @@ mod registries;
 mod rows;
 mod run_reads;
 mod runs;
+mod scans;
 mod schedules;
 mod serve;
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(crate) mod queue;
 pub(crate) mod registries;
 pub(crate) mod routing;
 pub(crate) mod runs;
+pub(crate) mod scans;
 pub(crate) mod schedules;
 pub(crate) mod sealing;
 
@@ -152,6 +153,9 @@ macro_rules! conformance {
             registries {
                 logins_read_back_and_passwords_never_lie_open
                 a_registry_has_one_login_which_can_be_changed_and_forgotten
+            }
+            scans {
+                a_scan_reads_back_until_another_one_or_none_is_there
             }
             access {
                 the_first_start_makes_an_owner_and_a_platform_user

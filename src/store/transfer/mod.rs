@@ -115,6 +115,7 @@ pub const FORMS: &[Form] = &[
     Form { number: 3, sqlite: 9, postgres: 3 },
     Form { number: 4, sqlite: 10, postgres: 4 },
     Form { number: 5, sqlite: 11, postgres: 5 },
+    Form { number: 6, sqlite: 12, postgres: 6 },
 ];
 
 /// The form that this program writes.
@@ -179,6 +180,7 @@ pub(super) const TABLES: &[Table] = &[
     shared("access_certificates", "id"),
     shared("elevations", "id"),
     of_host("registry_logins", "workspace_id, registry"),
+    of_host("image_scans", "workspace_id, image_id"),
 ];
 
 const AUDIT_EVENTS: &str = "audit_events";

@@ -21,7 +21,6 @@ use crate::base::limits::{ADVISORIES_BYTES_MAX, ADVISORY_BYTES_MAX};
 use crate::base::{Digest, Timestamp};
 use crate::domain::advisories::Entry;
 
-
 /// Where advisories come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
