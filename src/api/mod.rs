@@ -33,6 +33,7 @@ mod registries;
 mod routes;
 mod runbooks;
 mod runs;
+mod scans;
 mod schedules;
 pub mod tls;
 pub mod wire;
@@ -61,6 +62,7 @@ use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::runbooks::Runbooks;
+use crate::operations::scans::Scans;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Door, Within};
 use crate::store::Store;
@@ -93,6 +95,8 @@ pub struct Api {
     pub alerts: Alerts,
     /// Where the agent is logged in to registries of images.
     pub registries: Registries,
+    /// Where images are scanned, and what was found in them.
+    pub scans: Scans,
     /// Where runbooks are looked at and started.
     pub runbooks: Runbooks,
     /// Where backups of the store are taken.
@@ -128,6 +132,7 @@ impl Api {
             schedules: self.schedules.within(within.clone()),
             alerts: self.alerts.within(within.clone()),
             registries: self.registries.within(within.clone()),
+            scans: self.scans.within(within.clone()),
             runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
             access: self.access.within(within.clone()),
@@ -207,6 +212,12 @@ fn documented_routes() -> Builder {
         .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::build))
         .add(Member(ProjectsView), SMALL, routes!(images::list))
         .add(Member(ProjectsDeploy), SMALL, routes!(images::check))
+        .add(Member(ProjectsDeploy), SMALL, routes!(scans::scan))
+        .add(Member(ProjectsView), SMALL, routes!(scans::list))
+        .add(Member(ProjectsView), SMALL, routes!(scans::vulnerabilities))
+        .add(Member(ProjectsView), SMALL, routes!(scans::sbom))
+        .add(Member(ProjectsView), SMALL, routes!(scans::advisories))
+        .add(Whole(ProjectsDeploy), SMALL, routes!(scans::update))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::pause))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::resume))
         .add(Member(ProjectsLogs), SMALL, routes!(logs::stream))

@@ -23,7 +23,9 @@ pub(super) use access::{
 };
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
-pub(super) use images::{Build, Images, Pull, PullWhen};
+pub(super) use images::{
+    Build, Images, ImagesScan, ImagesVerb, Pull, PullWhen, Severity, Vulnerabilities,
+};
 pub(super) use registries::{RegistryLogin, RegistryVerb};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};

@@ -18,6 +18,7 @@ use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
 use crate::domain::alerts::DeliveryStatus;
 use crate::domain::rollout::HostPathPolicy;
+use crate::domain::schedules::Calendar;
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
@@ -26,6 +27,7 @@ use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::rollout::{Rollout, SharedRules};
 use crate::operations::runbooks::Runbooks;
+use crate::operations::scans::Scans;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions, Within};
 use crate::store::Store;
@@ -38,6 +40,7 @@ use crate::watchers::deliveries::{Deliveries, DeliveryObserver};
 use crate::watchers::schedules::Scheduler;
 use crate::watchers::sealing::{self, AnchorObserver, Commits, Sealing};
 use crate::watchers::unhealthy::Healer;
+use crate::world::advisories::Advisories;
 use crate::world::anchors::{Anchor, FileAnchor, WebhookAnchor};
 use crate::world::clock::SystemClock;
 use crate::world::content_files::FilesOnDisk;
@@ -72,6 +75,8 @@ pub(super) struct Agent {
     pub(super) sealing: Option<Sealing>,
     /// What other agents on the same database tell; none when there can be none.
     pub(super) news: Option<watch::Receiver<News>>,
+    /// Changes when images are scanned.
+    pub(super) scan_calendar: watch::Sender<Option<Calendar>>,
     /// Changes how projects are kept.
     pub(super) convergence_options: watch::Sender<ConvergenceOptions>,
 }
@@ -110,10 +115,11 @@ impl Agent {
             contexts: Arc::clone(&contexts),
             rules: SharedRules::new(config.rules.clone()),
         };
+        let advisories = Advisories::below(&config.state_dir, config.images.advisories.clone());
         let runner = Runner::new(
             Arc::clone(&store),
             ambient.clone(),
-            Operations::on_projects(&rollout),
+            Operations::on_projects(&rollout).and_scans(&rollout, &advisories),
             Arc::new(supervisor.clone()),
             options,
         );
@@ -124,6 +130,8 @@ impl Agent {
         let convergence = Convergence::new(rollout.clone(), runner.door(), clock, options)
             .observed(convergence_observer(&metrics));
         let healer = Healer::new(rollout.clone(), runner.door(), ambient.clone());
+        let (scan_calendar, _) = watch::channel(config.images.scan_schedule.clone());
+        let scans = Scans::new(rollout.clone(), runner.door(), advisories, ambient.clone());
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let schedules = Schedules::new(Arc::clone(&store), runner.door(), ambient.clone());
         let alerts = Alerts::new(Arc::clone(&store), ambient.clone());
@@ -155,6 +163,7 @@ impl Agent {
             ),
             alerts,
             registries: Registries::new(Arc::clone(&store), Arc::clone(&engine), ambient.clone()),
+            scans,
             runbooks: Runbooks::new(
                 Arc::clone(&store),
                 runner.door(),
@@ -200,6 +209,7 @@ impl Agent {
             deliveries: Some(deliveries),
             sealing: Some(sealing),
             convergence_options,
+            scan_calendar,
         };
         Ok((agent, listener))
     }

@@ -66,6 +66,14 @@ keyed! {
         /// Instances whose registry has another image under the name of theirs, as far as one was
         /// asked; label `project`.
         ImagesOutdated = "wharf_images_outdated",
+        /// Vulnerabilities of the images that were scanned; label `severity`.
+        ImageVulnerabilities = "wharf_image_vulnerabilities",
+        /// Images that were scanned.
+        ImagesScanned = "wharf_images_scanned",
+        /// Time since the source of advisories was looked at; -1 without advisories.
+        AdvisoriesAge = "wharf_advisories_age_seconds",
+        /// Advisories in force.
+        Advisories = "wharf_advisories",
         /// Commands that are executed in containers.
         ExecSessions = "wharf_exec_sessions",
         /// Tries to deliver an alert; label `outcome`.
@@ -121,6 +129,12 @@ impl Metric {
             Self::InstancePids => "Processes and threads of a running instance.",
             Self::InstancesLeftOut => "Instances beyond the 500 that are told one by one.",
             Self::ImagesOutdated => "Instances whose registry has a newer image, when last asked.",
+            Self::ImageVulnerabilities => "Vulnerabilities of the images that were scanned.",
+            Self::ImagesScanned => "Images whose packages are known.",
+            Self::AdvisoriesAge => {
+                "Seconds since the source of advisories was looked at; -1 without advisories."
+            }
+            Self::Advisories => "Advisories that images are matched with.",
             Self::ExecSessions => "Commands that are executed in containers now.",
             Self::AlertDeliveries => "Tries to deliver an alert.",
             Self::AlertDeliveryDuration => "Time until the answer of an alert's receiver.",
@@ -153,6 +167,7 @@ impl Metric {
             Self::AuditAnchorTries => &["anchor", "outcome"],
             Self::AuditAnchorLag => &["anchor"],
             Self::ImagesOutdated => &["project"],
+            Self::ImageVulnerabilities => &["severity"],
             Self::Projects => &["desired"],
             Self::Containers => &["project", "state", "health"],
             Self::ApiRequests => &["method", "status"],
@@ -172,6 +187,9 @@ impl Metric {
             | Self::QueueWaitsOver
             | Self::InstancesLeftOut
             | Self::ExecSessions
+            | Self::ImagesScanned
+            | Self::AdvisoriesAge
+            | Self::Advisories
             | Self::ConvergenceSweeps => &[],
         }
     }

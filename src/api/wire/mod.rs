@@ -17,6 +17,7 @@ mod queue;
 mod registries;
 mod runbooks;
 mod runs;
+mod scans;
 mod schedules;
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,9 @@ pub use runbooks::{
 pub use runs::{
     AttemptView, ConfigurationView, FailureView, RunAccepted, RunDetail, RunEvent, RunView,
     ServiceEnd, StepView, WaitingView,
+};
+pub use scans::{
+    AdvisoriesView, ImageScanRequest, ImageScanView, ImageVulnerabilities, VulnerabilityView,
 };
 pub use schedules::{FiringView, SchedulePut, ScheduleView, TaskView};
 

@@ -3,6 +3,7 @@
 //! an unknown key or a wrong value is an error, and all of them are reported at once.
 
 mod access;
+mod images;
 mod listen;
 mod manual;
 mod rules;
@@ -25,6 +26,7 @@ use crate::domain::redaction::Known;
 use crate::domain::runs::Tenants;
 
 pub use access::Access;
+pub use images::Images;
 pub use manual::manual;
 pub use schema::{KEYS, Key, Reload};
 
@@ -68,6 +70,8 @@ pub struct Config {
     pub audit: Audit,
     /// The folder of runbooks.
     pub runbooks: Option<PathBuf>,
+    /// How images are scanned.
+    pub images: Images,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
     /// What is done about declarations that break a rule.
@@ -223,6 +227,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         Some(node) => absolute_path(f, "directory", node),
         None => None,
     });
+    let images = section(&root, "images", &mut problems, Images::read);
     let contexts_bytes_max = section(&root, "contexts", &mut problems, |f| {
         bounded_size(f, "size_max", 1 << 20, 1 << 40).unwrap_or(2 << 30)
     });
@@ -249,6 +254,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         alerts_run_url,
         audit,
         runbooks,
+        images,
         contexts_bytes_max,
         rules,
     })
@@ -548,6 +554,7 @@ impl Config {
         ]);
         values.extend(listen::values(self.tcp.as_ref()));
         values.extend(self.access.values());
+        values.extend(self.images.values());
         values.extend(rules::values(&self.rules));
         values
     }
