@@ -41,6 +41,7 @@ use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::exec::Exec;
+use wharfinger::operations::findings::Findings;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::{Rollout, SharedRules};

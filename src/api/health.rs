@@ -1,6 +1,8 @@
 //! The routes that tell how the agent is. Owns `/healthz`, `/readyz`, `/metrics` and the API's own
 //! description. Face: the handlers. Never waits longer than `HEALTH_TIMEOUT` for an answer.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +17,7 @@ use super::wire::AgentView;
 use crate::base::chain;
 use crate::base::limits::HEALTH_TIMEOUT;
 use crate::base::time::between;
+use crate::domain::findings::Tally;
 use crate::domain::runs::Status;
 use crate::facts::{ContainerFacts, labels};
 use crate::world::docker::{ContainerFilter, Reading};
@@ -104,6 +107,7 @@ pub(super) async fn metrics(Inside(api): Inside) -> Result<Response, Problem> {
         count_runs(&api).await?;
         count_projects(&api, found.engine == "ok").await?;
         count_queue(&api).await?;
+        count_findings(&api).await?;
         count_scans(&api).await?;
     }
     let text = api.metrics.render().map_err(|error| {
@@ -208,6 +212,17 @@ async fn count_queue(api: &Api) -> Result<(), Problem> {
     }
     let waiting = api.hosted.waiting();
     api.metrics.queue_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// Findings of all workspaces, and compliance by policy.
+async fn count_findings(api: &Api) -> Result<(), Problem> {
+    let findings = api.store.finding_counts(api.ambient.now()).await?;
+    let mut policies: BTreeMap<String, Tally> = BTreeMap::new();
+    for count in api.store.standing_counts(None).await? {
+        policies.entry(count.policy).or_default().add(count.standing, count.subjects);
+    }
+    api.metrics.findings.set(&findings, &policies);
     Ok(())
 }
 

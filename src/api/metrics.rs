@@ -1,21 +1,25 @@
 //! Counts what the agent does. Owns the registry. Face: `Metric`, `Metrics`. Never takes a label from
-//! input: every label's values come from an enum or from the names of kept projects and registered
-//! types, so the number of series stays bounded.
+//! input: every label's values come from an enum or from the names of kept projects, registered
+//! types and policies, so the number of series stays bounded.
 
 mod names;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::base::limits::INSTANCE_SERIES_MAX;
+use crate::domain::alerts::Severity;
+use crate::domain::findings::{Standing, Tally};
 use crate::facts::{ContainerFacts, ContainerState, ContainerUsage, Health};
+use crate::store::FindingCount;
 
 pub use names::Metric;
 
@@ -44,6 +48,8 @@ pub struct Metrics {
     pub(super) instances: InstanceSeries,
     /// Commands that are executed now.
     pub(super) exec_sessions: IntGauge,
+    /// What is told of findings and compliance.
+    pub(super) findings: FindingSeries,
     /// Instances with an outdated image by project.
     pub(super) images_outdated: IntGaugeVec,
     /// Vulnerabilities by severity.
@@ -101,6 +107,7 @@ impl Metrics {
             containers: gauges(&registry, Metric::Containers)?,
             instances: InstanceSeries::new(&registry)?,
             exec_sessions: gauge(&registry, Metric::ExecSessions)?,
+            findings: FindingSeries::new(&registry)?,
             images_outdated: gauges(&registry, Metric::ImagesOutdated)?,
             image_vulnerabilities: gauges(&registry, Metric::ImageVulnerabilities)?,
             images_scanned: gauge(&registry, Metric::ImagesScanned)?,
@@ -213,6 +220,60 @@ impl Metrics {
     /// When a series cannot be written as text.
     pub(super) fn render(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// The series of findings and compliance. Each look at all of them replaces what the last one told.
+#[derive(Debug)]
+pub(super) struct FindingSeries {
+    open: IntGaugeVec,
+    overdue: IntGaugeVec,
+    subjects: IntGaugeVec,
+    compliance: GaugeVec,
+}
+
+impl FindingSeries {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let compliance = Metric::PolicyCompliance;
+        let compliance = GaugeVec::new(options(compliance), compliance.labels())?;
+        Ok(Self {
+            open: gauges(registry, Metric::FindingsOpen)?,
+            overdue: gauges(registry, Metric::FindingsOverdue)?,
+            subjects: gauges(registry, Metric::PolicySubjects)?,
+            compliance: registered(registry, compliance)?,
+        })
+    }
+
+    /// Forgets what was told, and tells this. Every severity has a number of what is overdue.
+    pub(super) fn set(&self, findings: &[FindingCount], policies: &BTreeMap<String, Tally>) {
+        self.open.reset();
+        self.subjects.reset();
+        self.compliance.reset();
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        for severity in Severity::ALL {
+            self.overdue.with_label_values(&[severity.key()]).set(0);
+        }
+        for count in findings {
+            let (severity, status) = (count.severity.key(), count.status.key());
+            let labels = [count.finding_type.key(), severity, status];
+            self.open.with_label_values(&labels).set(number(count.total));
+            self.overdue.with_label_values(&[severity]).add(number(count.overdue));
+        }
+        for (policy, tally) in policies {
+            for (standing, count) in [
+                (Standing::Passing, tally.passing),
+                (Standing::Failing, tally.failing),
+                (Standing::Excepted, tally.excepted),
+                (Standing::Unknown, tally.unknown),
+            ] {
+                let labels = [policy.as_str(), standing.key()];
+                self.subjects.with_label_values(&labels).set(number(count));
+            }
+            if let Some(ratio) = tally.hundredths().and_then(|it| u32::try_from(it).ok()) {
+                let ratio = f64::from(ratio) / 10_000.0;
+                self.compliance.with_label_values(&[policy.as_str()]).set(ratio);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod contexts;
 mod description;
 mod exec;
 mod extract;
+mod findings;
 mod follow;
 mod glass;
 mod health;
@@ -58,6 +59,7 @@ use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::exec::Exec;
+use crate::operations::findings::Findings;
 use crate::operations::hosted::Hosted;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
@@ -95,6 +97,8 @@ pub struct Api {
     pub alerts: Alerts,
     /// Where the agent is logged in to registries of images.
     pub registries: Registries,
+    /// Where findings are read and decided about.
+    pub findings: Findings,
     /// Where images are scanned, and what was found in them.
     pub scans: Scans,
     /// Where runbooks are looked at and started.
@@ -132,6 +136,7 @@ impl Api {
             schedules: self.schedules.within(within.clone()),
             alerts: self.alerts.within(within.clone()),
             registries: self.registries.within(within.clone()),
+            findings: self.findings.within(within.clone()),
             scans: self.scans.within(within.clone()),
             runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
@@ -192,11 +197,11 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
-        PlatformWorkspaces, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
-        ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
-        RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
-        SchedulesManage, SchedulesView,
+        FindingsAccept, FindingsManage, FindingsView, PlatformAudit, PlatformBreakGlass,
+        PlatformRunbooks, PlatformStore, PlatformUsers, PlatformWorkspaces, ProjectsDeploy,
+        ProjectsExec, ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
+        RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl,
+        RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -273,6 +278,14 @@ fn documented_routes() -> Builder {
         .add(Whole(AlertsView), SMALL, routes!(alerts::deliveries))
         .add(Whole(AlertsView), SMALL, routes!(alerts::delivery))
         .add(Whole(AlertsManage), SMALL, routes!(alerts::retry))
+        .add(Member(FindingsView), SMALL, routes!(findings::list))
+        .add(Member(FindingsView), SMALL, routes!(findings::show))
+        .add(Member(FindingsManage), SMALL, routes!(findings::act))
+        .add(Member(FindingsManage), SMALL, routes!(findings::assign))
+        .add(Member(FindingsManage), SMALL, routes!(findings::ask))
+        .add(Member(FindingsAccept), SMALL, routes!(findings::decide))
+        .add(Member(FindingsManage), SMALL, routes!(findings::revoke))
+        .add(Member(FindingsView), SMALL, routes!(findings::compliance))
         .add(Whole(RegistriesView), SMALL, routes!(registries::list))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::put))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::remove))

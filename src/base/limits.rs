@@ -248,6 +248,10 @@ pub const ALERT_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Findings that a backfill decides and writes at once.
 pub const FINDINGS_PAGE: usize = 500;
+/// How often it is looked at what time does to findings.
+pub const FINDINGS_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// Violations that one look tells of; what is more is left as it was.
+pub const LOOK_VIOLATIONS_MAX: usize = 20_000;
 /// How often such a page is tried again that others changed, or that the database did not take.
 pub const PAGE_RETRIES_MAX: u32 = 8;
 

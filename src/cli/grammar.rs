@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod audit;
+mod findings;
 mod images;
 mod registries;
 mod runbooks;
@@ -23,6 +24,7 @@ pub(super) use access::{
 };
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
+pub(super) use findings::{ComplianceShow, FindingLs, FindingNote, FindingVerb};
 pub(super) use images::{
     Build, Images, ImagesScan, ImagesVerb, Pull, PullWhen, Severity, Vulnerabilities,
 };
@@ -138,6 +140,9 @@ pub(super) enum Verb {
     /// See and control what is asked for again and again
     #[command(subcommand)]
     Schedule(ScheduleVerb),
+    /// See what is not as policies say, and decide about it
+    #[command(subcommand)]
+    Findings(FindingVerb),
     /// See and control who hears of what happens
     #[command(subcommand)]
     Alert(AlertVerb),

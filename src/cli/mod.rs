@@ -11,6 +11,7 @@ mod compose;
 mod doctor;
 mod exec;
 mod exit;
+mod findings;
 mod follow;
 mod grammar;
 mod images;
@@ -132,6 +133,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Run(verb) => records::runs(&client, verb, output).await,
         Verb::Runbook(verb) => runbooks::runbooks(&client, verb, output).await,
         Verb::Schedule(verb) => schedules::schedules(&client, verb, output).await,
+        Verb::Findings(verb) => findings::findings(&client, verb, output).await,
         Verb::Alert(verb) => alerts::alerts(&client, verb, output).await,
         Verb::Registry(verb) => registries::registries(&client, verb, output).await,
         Verb::Queue(verb) => queue::queue(&client, verb, output).await,

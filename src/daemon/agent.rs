@@ -23,6 +23,7 @@ use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::exec::Exec;
+use crate::operations::findings::Findings;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::rollout::{Rollout, SharedRules};
@@ -163,6 +164,7 @@ impl Agent {
             ),
             alerts,
             registries: Registries::new(Arc::clone(&store), Arc::clone(&engine), ambient.clone()),
+            findings: Findings::new(Arc::clone(&store), ambient.clone()),
             scans,
             runbooks: Runbooks::new(
                 Arc::clone(&store),

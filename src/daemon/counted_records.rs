@@ -1,18 +1,21 @@
 //! Passes schedules, alerts, findings, access and logins through the counted store. Owns nothing. Face: the
 //! traits of `store`. Never counts: what is written of them goes through `commit`, which does.
 
+use std::collections::BTreeSet;
+
 use super::counted_store::CountedStore;
 use crate::base::ids::{DeliveryId, FindingId, LoginId, ReceiverId, TenantId, WorkspaceId};
 use crate::base::{Digest, Timestamp};
 use crate::domain::access::Directory;
 use crate::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhook};
-use crate::domain::findings::{Finding, FindingException};
+use crate::domain::findings::{Finding, FindingException, PolicyStanding};
 use crate::domain::registries::{Credentials, Login};
 use crate::domain::scans::ImageScan;
 use crate::domain::schedules::Schedule;
 use crate::store::{
-    Answer, DeliveryFilter, FindingTotals, Outbox, Page, PageRequest, ReadAccess, ReadAlerts,
-    ReadFindings, ReadRegistries, ReadScans, ReadSchedules, ScanRow, TakeDeliveries,
+    Answer, DeliveryFilter, FindingCount, FindingFilter, FindingTotals, Outbox, Page, PageRequest,
+    ReadAccess, ReadAlerts, ReadFindings, ReadRegistries, ReadScans, ReadSchedules, ScanRow,
+    StandingCount, TakeDeliveries,
 };
 
 impl ReadSchedules for CountedStore {
@@ -80,6 +83,59 @@ impl ReadFindings for CountedStore {
 
     fn finding_exceptions(&self, finding: FindingId) -> Answer<'_, Vec<FindingException>> {
         self.inner.finding_exceptions(finding)
+    }
+
+    fn findings_by_id(&self, ids: Vec<FindingId>) -> Answer<'_, Vec<Finding>> {
+        self.inner.findings_by_id(ids)
+    }
+
+    fn findings(&self, filter: FindingFilter, page: PageRequest) -> Answer<'_, Page<Finding>> {
+        self.inner.findings(filter, page)
+    }
+
+    fn open_findings(
+        &self,
+        tenant: TenantId,
+        after: Option<FindingId>,
+        limit: usize,
+    ) -> Answer<'_, Vec<Finding>> {
+        self.inner.open_findings(tenant, after, limit)
+    }
+
+    fn exceptions_of(&self, findings: Vec<FindingId>) -> Answer<'_, Vec<FindingException>> {
+        self.inner.exceptions_of(findings)
+    }
+
+    fn exceptions_over(&self, at: Timestamp, limit: usize) -> Answer<'_, Vec<FindingException>> {
+        self.inner.exceptions_over(at, limit)
+    }
+
+    fn findings_overdue(&self, at: Timestamp, limit: usize) -> Answer<'_, Vec<Finding>> {
+        self.inner.findings_overdue(at, limit)
+    }
+
+    fn findings_finished(&self, before: Timestamp, limit: usize) -> Answer<'_, Vec<Finding>> {
+        self.inner.findings_finished(before, limit)
+    }
+
+    fn finding_counts(&self, at: Timestamp) -> Answer<'_, Vec<FindingCount>> {
+        self.inner.finding_counts(at)
+    }
+
+    fn policies_named(&self, tenant: TenantId) -> Answer<'_, BTreeSet<String>> {
+        self.inner.policies_named(tenant)
+    }
+
+    fn policy_standings(
+        &self,
+        tenant: TenantId,
+        subjects: Option<Vec<String>>,
+    ) -> Answer<'_, Vec<PolicyStanding>> {
+        self.inner.policy_standings(tenant, subjects)
+    }
+
+    fn standing_counts(&self, workspace: Option<WorkspaceId>) -> Answer<'_, Vec<StandingCount>> {
+        self.inner.standing_counts(workspace)
     }
 }
 

@@ -29,7 +29,7 @@ use crate::domain::runs::Source;
 use crate::operations::Runner;
 use crate::operations::projects::Asker;
 use crate::store::{Store, StoreError};
-use crate::watchers::{glass, scanning};
+use crate::watchers::{findings, glass, scanning};
 use crate::world::docker::SharedEngine;
 use crate::world::host;
 use crate::world::tasks::TaskHandle;
@@ -148,6 +148,8 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     );
     agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
     agent.spawn_until_stop("broken glass", glass::watch(agent.api.access.clone()));
+    let keep = config.findings.keep_finished;
+    agent.spawn_until_stop("findings", findings::watch(agent.api.findings.clone(), keep));
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {
         agent.spawn_until_stop(

@@ -14,6 +14,7 @@ pub mod deploy_project;
 mod door;
 mod events;
 pub mod exec;
+pub mod findings;
 #[cfg(test)]
 pub(crate) mod harness;
 pub mod heal_instance;

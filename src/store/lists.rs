@@ -3,16 +3,23 @@
 //! columns are the dialect's.
 
 use super::filter::{Bound, Marks, Restriction, nanos};
-use super::{AuditFilter, Cursor, DeliveryFilter, PageRequest, RunFilter, StoreError};
-use crate::base::ids::DeliveryId;
+use super::{
+    AuditFilter, Cursor, DeliveryFilter, FindingFilter, PageRequest, RunFilter, StoreError,
+    severity_rank,
+};
+use crate::base::ids::{DeliveryId, FindingId};
 use crate::base::limits::AUDIT_OPTIONS_RECORDS;
 use crate::domain::alerts::Delivery;
+use crate::domain::findings::Finding;
 use crate::domain::runs::OperationRun;
 
 /// The order of a list of runs of the table `r`: newest first.
 pub(super) const RUNS_ORDER: &str = "r.created_at DESC, r.id DESC";
 /// The order of a list of deliveries of the table `d`: newest first.
 pub(super) const DELIVERIES_ORDER: &str = "d.created_at DESC, d.id DESC";
+
+/// The order of a list of findings of the table `f`: the most severe first, then the newest.
+pub(super) const FINDINGS_ORDER: &str = "f.severity_rank DESC, f.id DESC";
 
 /// Which runs of the table `r` are on this page.
 pub(super) fn runs(
@@ -76,6 +83,46 @@ fn delivery_place(Cursor(text): &Cursor) -> Result<Vec<Bound>, StoreError> {
     Ok(vec![Bound::Number(nanos.parse().map_err(|_| bad())?), Bound::Text(id.to_string())])
 }
 
+/// Which findings of the table `f` are on this page.
+pub(super) fn findings(
+    marks: Marks,
+    filter: &FindingFilter,
+    page: &PageRequest,
+) -> Result<Restriction, StoreError> {
+    // Said as the index of open ones says it.
+    let is_open = !filter.statuses.is_empty() && filter.statuses.iter().all(|it| !it.is_over());
+    // A name among others, as JSON has it.
+    let policy = filter.policy.as_ref().map(|name| format!("\"{name}\""));
+    Ok(Restriction::new(marks)
+        .equals("f.workspace_id", filter.workspace_id.to_string())
+        .within("f.tenant_id", &filter.reach)
+        .equals_if("f.tenant_id", filter.tenant_id.as_ref())
+        .literally(is_open.then_some("f.status NOT IN ('resolved', 'closed')"))
+        .any_of("f.status", &filter.statuses)
+        .any_of("f.severity", &filter.severities)
+        .any_of("f.type", &filter.types)
+        .contains("f.policies", policy.as_deref())
+        .equals_if("f.check_id", filter.check_id.as_ref())
+        .equals_if("f.project", filter.project.as_ref())
+        .equals_if("f.subject", filter.subject.as_ref())
+        .equals_if("f.assignee", filter.assignee.as_ref())
+        .less_than("f.due_at", filter.due_before.map(nanos))
+        .contains("(f.subject || ' ' || f.title || ' ' || f.message)", filter.search.as_deref())
+        .below("f.severity_rank, f.id", page.after.as_ref().map(finding_place).transpose()?))
+}
+
+/// The place of a finding in a list.
+pub(super) fn finding_cursor(finding: &Finding) -> Cursor {
+    Cursor(format!("{}_{}", severity_rank(finding.severity), finding.id))
+}
+
+fn finding_place(Cursor(text): &Cursor) -> Result<Vec<Bound>, StoreError> {
+    let bad = || StoreError::BadCursor(text.clone());
+    let (rank, id) = text.split_once('_').ok_or_else(bad)?;
+    let id: FindingId = id.parse().map_err(|_| bad())?;
+    Ok(vec![Bound::Number(rank.parse().map_err(|_| bad())?), Bound::Text(id.to_string())])
+}
+
 /// Which records of the audit log pass the filter, whatever the page.
 pub(super) fn audit(marks: Marks, filter: &AuditFilter) -> Restriction {
     Restriction::new(marks)
@@ -115,7 +162,7 @@ mod tests {
     #[test]
     fn a_cursor_of_another_list_is_refused() {
         let workspace = WorkspaceId::from_u128(1);
-        for text in ["", "1", "x~y", "1:y", "~"] {
+        for text in ["", "1", "x~y", "1:y", "~", "1_y"] {
             let page =
                 PageRequest { after: Some(Cursor(text.to_owned())), ..PageRequest::default() };
             let refused = |list: Result<Restriction, StoreError>| matches!(list, Err(StoreError::BadCursor(told)) if told == text);
@@ -125,6 +172,8 @@ mod tests {
             );
             let filter = DeliveryFilter::workspace(workspace);
             assert!(refused(deliveries(Marks::Question, &filter, &page)), "{text}");
+            let filter = FindingFilter::workspace(workspace);
+            assert!(refused(findings(Marks::Question, &filter, &page)), "{text}");
         }
     }
 }

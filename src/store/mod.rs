@@ -43,7 +43,11 @@ pub use access::{AccessWrite, ReadAccess};
 pub use alerts::{AlertWrite, DeliveryFilter, Outbox, ReadAlerts, TakeDeliveries};
 pub use audit::{AuditPage, AuditWrite, Erasure, KeepAudit};
 pub use error::{Conflict, StoreError};
-pub use findings::{FindingChange, FindingTotals, FindingWrite, ReadFindings};
+use findings::severity_rank;
+pub use findings::{
+    FindingChange, FindingCount, FindingFilter, FindingTotals, FindingWrite, ReadFindings,
+    StandingCount,
+};
 pub use query::{AuditFilter, AuditOptions, Cursor, Page, PageRequest, RunFilter};
 pub use records::{
     Adoption, Backlog, CommitObserver, ContainerExit, Desired, Migrated, OpenAttempt, Project,

@@ -4,6 +4,7 @@
 
 pub mod convergence;
 pub mod deliveries;
+pub mod findings;
 pub mod glass;
 pub mod scanning;
 pub mod schedules;

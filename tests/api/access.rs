@@ -14,14 +14,18 @@ use wharfinger::domain::access::{
     BuiltInRole, Capability, CapabilitySet, Elevation, Membership, Need, OsUser, Reach, Reason,
     ReasonKind, Stage, Tenant, TenantStatus, User, UserKind, Workspace,
 };
+use wharfinger::domain::alerts::Severity;
 use wharfinger::domain::audit::{Actor, AuditEvent, EventContext, EventType, Outcome};
+use wharfinger::domain::findings::{Look, Violation, evidence_hash};
 use wharfinger::domain::redaction::SafeText;
-use wharfinger::store::{AccessWrite, AuditFilter, PageRequest, Write};
+use wharfinger::store::{AccessWrite, AuditFilter, FindingFilter, PageRequest, Write};
 
 use super::*;
 
 #[path = "access/borders.rs"]
 mod borders;
+#[path = "access/findings.rs"]
+mod findings;
 #[path = "access/platform.rs"]
 mod platform;
 
@@ -61,6 +65,7 @@ struct Things {
     schedule: String,
     run: String,
     event: String,
+    finding: String,
 }
 
 impl Things {
@@ -68,11 +73,12 @@ impl Things {
     fn none(tenant: TenantId) -> Self {
         let name = |what: &str| format!("{what}-none");
         let (project, schedule) = (name("shop"), name("nightly"));
-        Self { tenant, project, schedule, run: NONE.to_owned(), event: NONE.to_owned() }
+        let none = || NONE.to_owned();
+        Self { tenant, project, schedule, run: none(), event: none(), finding: none() }
     }
 
-    fn names(&self) -> [&str; 4] {
-        [&self.project, &self.schedule, &self.run, &self.event]
+    fn names(&self) -> [&str; 5] {
+        [&self.project, &self.schedule, &self.run, &self.event, &self.finding]
     }
 }
 
@@ -217,6 +223,21 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
         (_, path) if path.starts_with("/v1/alerts/") && path.contains("{name}") => {
             let body = (route.method == "POST").then(|| json!({}));
             of(named("ops"), body, false)
+        }
+        ("GET", "/v1/findings" | "/v1/compliance") => plain(None),
+        (_, path) if path.starts_with("/v1/findings/{id}") => {
+            let path = route.path.replace("{id}", &things.finding).replace("{exception}", "open");
+            let body = match path.rsplit('/').next() {
+                Some("status") => Some(json!({"verb": "triage"})),
+                Some("assignee") => Some(json!({"assignee": null})),
+                Some("exceptions") => {
+                    Some(json!({"reason": "r", "expires_at": "2020-01-01T00:00:00Z"}))
+                }
+                Some("decision") => Some(json!({"is_approved": true})),
+                Some("revoke") => Some(json!({})),
+                _ => None,
+            };
+            of(path, body, true)
         }
         ("GET", "/v1/registries" | "/v1/images") => plain(None),
         ("POST", "/v1/images/check") => plain(Some(json!({}))),
@@ -424,13 +445,41 @@ impl Fixture {
         let identity = EventId::generate(&*self.ambient.clock, &*self.ambient.entropy).to_string();
         let new = json!({"type": TYPE, "payload": {}, "identity": identity, "tenant_id": tenant});
         let run = send(Method::POST, "/v1/queue/runs".to_owned(), new).await;
+        let finding = self.finding(tenant, &project).await;
         let filter = AuditFilter {
             tenant_id: Some(tenant),
             ..AuditFilter::workspace(self.store.scope().workspace_id)
         };
         let event = self.store.audit(filter, PageRequest::first(1)).await.unwrap().items.remove(0);
         let run = run["run"]["id"].as_str().unwrap().to_owned();
-        Things { tenant, project, schedule, run, event: event.event.id.to_string() }
+        Things { tenant, project, schedule, run, event: event.event.id.to_string(), finding }
+    }
+
+    /// A finding of a tenant.
+    async fn finding(&self, tenant: TenantId, project: &str) -> String {
+        let findings = Findings::new(Arc::clone(&self.store), self.ambient.clone());
+        let mut look = Look::new(tenant, self.ambient.now(), None);
+        let subject = format!("{project}/web/1");
+        look.see(Violation {
+            check_id: "rule.privileged".to_owned(),
+            subject: subject.clone(),
+            place: "privileged".to_owned(),
+            project: Some(project.to_owned()),
+            policies: vec!["baseline".to_owned()],
+            severity: Severity::High,
+            title: "No container has all privileges".into(),
+            message: "it has all privileges".into(),
+            remediation: "remove `privileged`".into(),
+            evidence_hash: evidence_hash(&["privileged"]),
+        });
+        findings.record(look).await.unwrap();
+        let filter = FindingFilter {
+            tenant_id: Some(tenant),
+            subject: Some(subject),
+            ..FindingFilter::workspace(self.store.scope().workspace_id)
+        };
+        let found = self.store.findings(filter, PageRequest::first(1)).await.unwrap();
+        found.items[0].id.to_string()
     }
 }
 
@@ -556,7 +605,7 @@ async fn lists_show_what_is_within_reach() {
     let own = agent.things(OWN, "own").await;
     let foreign = agent.things(FOREIGN, "foreign").await;
     let narrow = Who::Member(BuiltInRole::Operator, true);
-    for path in ["/v1/projects", "/v1/runs", "/v1/schedules", "/v1/audit"] {
+    for path in ["/v1/projects", "/v1/runs", "/v1/schedules", "/v1/findings", "/v1/audit"] {
         let list = async |who: Who, headers: &[(&str, &str)]| {
             let peer = Peer { uid: who.uid(), gid: who.uid() };
             let mut request = Request::builder().uri(path).extension(ConnectInfo(peer));

@@ -77,6 +77,7 @@ impl Fixture {
                 supervisor.stop_token(),
             ),
             registries: Registries::new(Arc::clone(&store), engine.clone(), ambient.clone()),
+            findings: Findings::new(Arc::clone(&store), ambient.clone()),
             runbooks: Runbooks::new(
                 Arc::clone(&store),
                 runner.door(),

@@ -22,6 +22,7 @@ use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::exec::Exec;
+use wharfinger::operations::findings::Findings;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::{Rollout, SharedRules};
@@ -122,6 +123,7 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
             supervisor.stop_token(),
         ),
         registries: Registries::new(Arc::clone(&store), engine.clone(), ambient.clone()),
+        findings: Findings::new(Arc::clone(&store), ambient.clone()),
         engine,
         ambient: ambient.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),

@@ -76,6 +76,14 @@ keyed! {
         Advisories = "wharf_advisories",
         /// Commands that are executed in containers.
         ExecSessions = "wharf_exec_sessions",
+        /// Findings that are not over; labels `type`, `severity`, `status`.
+        FindingsOpen = "wharf_findings_open",
+        /// Those of them that should have been dealt with; label `severity`.
+        FindingsOverdue = "wharf_findings_overdue",
+        /// Subjects that policies are about; labels `policy`, `standing`.
+        PolicySubjects = "wharf_policy_subjects",
+        /// Those that pass, of those that pass or fail; label `policy`.
+        PolicyCompliance = "wharf_policy_compliance_ratio",
         /// Tries to deliver an alert; label `outcome`.
         AlertDeliveries = "wharf_alert_deliveries_total",
         /// Time until a receiver's answer; label `outcome`.
@@ -136,6 +144,10 @@ impl Metric {
             }
             Self::Advisories => "Advisories that images are matched with.",
             Self::ExecSessions => "Commands that are executed in containers now.",
+            Self::FindingsOpen => "Findings that are neither resolved nor closed.",
+            Self::FindingsOverdue => "Open findings that should have been dealt with.",
+            Self::PolicySubjects => "Subjects by how they stood to a policy when last judged.",
+            Self::PolicyCompliance => "Subjects that pass, of those that pass or fail, 0 to 1.",
             Self::AlertDeliveries => "Tries to deliver an alert.",
             Self::AlertDeliveryDuration => "Time until the answer of an alert's receiver.",
             Self::QueueRuns => "Runs that are queued or running.",
@@ -166,6 +178,10 @@ impl Metric {
             Self::AuditEvents => &["event_type", "outcome"],
             Self::AuditAnchorTries => &["anchor", "outcome"],
             Self::AuditAnchorLag => &["anchor"],
+            Self::FindingsOpen => &["type", "severity", "status"],
+            Self::FindingsOverdue => &["severity"],
+            Self::PolicySubjects => &["policy", "standing"],
+            Self::PolicyCompliance => &["policy"],
             Self::ImagesOutdated => &["project"],
             Self::ImageVulnerabilities => &["severity"],
             Self::Projects => &["desired"],

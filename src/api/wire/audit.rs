@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::base::Timestamp;
 use crate::domain::access::{Capability, CapabilitySet, Directory, Tenant};
 use crate::domain::audit::{Actor, AuditEvent, AuditRecord, ContextItem, Target};
+use crate::operations::findings::FINDING_TARGET;
 use crate::store::AuditOptions;
 
 /// Who looks at records: what they may follow, and what they may know the names of.
@@ -29,14 +30,22 @@ impl Viewer<'_> {
         Some(tenants.iter().find(|it| Some(it.id) == event.tenant_id)?.name.clone())
     }
 
-    /// The run that did it, else the project, when the event's type has a target that can be shown.
+    /// The finding; else the run that did it, else the project, when the event's type has a target that
+    /// can be shown.
     fn related_link(self, event: &AuditEvent) -> Option<String> {
         if !event.event_type.supports_target_link() {
             return None;
         }
-        if let Some(run) = event.operation_run_id {
+        if event.event_type.family() != FINDING_TARGET
+            && let Some(run) = event.operation_run_id
+        {
             let may = self.capabilities.has(Capability::RunsView);
             return may.then(|| format!("/v1/runs/{run}"));
+        }
+        if event.event_type.family() == FINDING_TARGET {
+            let may = self.capabilities.has(Capability::FindingsView);
+            let target = event.target.as_ref().filter(|_| may)?;
+            return Some(format!("/v1/findings/{}", target.target_id));
         }
         let target = event.target.as_ref().filter(|target| target.target_type == "project")?;
         let may = self.capabilities.has(Capability::ProjectsView);

@@ -6,6 +6,7 @@ mod agent;
 mod alerts;
 mod audit;
 mod exec;
+mod findings;
 mod glass;
 mod hosted;
 mod images;
@@ -37,6 +38,11 @@ pub use audit::{
 };
 pub use exec::{
     EXEC_MEDIA_TYPE, ExecEnded, ExecNew, ExecSize, Frame, FrameError, FrameKind, Frames,
+};
+pub use findings::{
+    ComplianceCounts, ComplianceRow, ComplianceView, ExceptionAsk, ExceptionDecision,
+    ExceptionRevoke, ExceptionView, FindingAct, FindingAssign, FindingDetail, FindingView,
+    PersonView,
 };
 pub use glass::{CertificateNew, CertificateView, ElevationView, GlassBreak, GlassMend};
 pub use hosted::{

@@ -3,6 +3,8 @@
 //! an unknown key or a wrong value is an error, and all of them are reported at once.
 
 mod access;
+mod audit;
+mod findings;
 mod images;
 mod listen;
 mod manual;
@@ -17,15 +19,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::tls::TcpOptions;
-use crate::base::limits::{AUDIT_ANCHORS_MAX, RUN_WORKERS_MAX, STORE_READERS_MAX};
+use crate::base::limits::{RUN_WORKERS_MAX, STORE_READERS_MAX};
 use crate::base::units::format_duration;
 use crate::base::yaml::{self, Fields, Node, Value};
-use crate::base::{Diagnostic, Diagnostics, Digest, Secret};
+use crate::base::{Diagnostic, Diagnostics};
 use crate::domain::policy::Rules;
 use crate::domain::redaction::Known;
 use crate::domain::runs::Tenants;
 
 pub use access::Access;
+pub use audit::{AnchorPlace, Audit};
+pub use findings::Findings;
 pub use images::Images;
 pub use manual::manual;
 pub use schema::{KEYS, Key, Reload};
@@ -68,6 +72,8 @@ pub struct Config {
     pub alerts_run_url: String,
     /// How the audit log is kept.
     pub audit: Audit,
+    /// How findings are kept.
+    pub findings: Findings,
     /// The folder of runbooks.
     pub runbooks: Option<PathBuf>,
     /// How images are scanned.
@@ -102,24 +108,6 @@ pub struct Postgres {
     pub password_file: Option<PathBuf>,
     /// Connections that read at once.
     pub readers: usize,
-}
-
-/// How the audit log is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Audit {
-    /// Where its checkpoints go outside of the host.
-    pub anchors: Vec<AnchorPlace>,
-    /// How many days it is kept; for ever when none are given.
-    pub retention_days: Option<u32>,
-}
-
-/// A place outside of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AnchorPlace {
-    /// A file that is appended to.
-    File(PathBuf),
-    /// An HTTP address.
-    Webhook(Secret<String>),
 }
 
 /// The Unix socket.
@@ -222,7 +210,8 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     });
     let host_path_roots = section(&root, "host_paths", &mut problems, read_roots);
     let alerts_run_url = section(&root, "alerts", &mut problems, read_run_url);
-    let audit = section(&root, "audit", &mut problems, read_audit);
+    let audit = section(&root, "audit", &mut problems, Audit::read);
+    let findings = section(&root, "findings", &mut problems, Findings::read);
     let runbooks = section(&root, "runbooks", &mut problems, |f| match f.node("directory") {
         Some(node) => absolute_path(f, "directory", node),
         None => None,
@@ -253,6 +242,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         host_path_roots,
         alerts_run_url,
         audit,
+        findings,
         runbooks,
         images,
         contexts_bytes_max,
@@ -407,41 +397,6 @@ fn read_run_url(fields: &mut Fields<'_>) -> String {
     given
 }
 
-fn read_audit(fields: &mut Fields<'_>) -> Audit {
-    let retention_days = fields.integer("retention_days", 1..=36_500);
-    let retention_days = retention_days.and_then(|days| u32::try_from(days).ok());
-    let nodes = fields.items("anchors");
-    if nodes.len() > AUDIT_ANCHORS_MAX {
-        report_at(fields, "anchors", format!("`anchors` lists more than {AUDIT_ANCHORS_MAX}"));
-    }
-    let anchors = nodes.iter().filter_map(|node| read_anchor(fields, node)).collect();
-    Audit { anchors, retention_days }
-}
-
-fn read_anchor(fields: &mut Fields<'_>, node: &Node) -> Option<AnchorPlace> {
-    let mut own = Fields::of(node, CODE, &["file", "webhook"]);
-    let (file, webhook) = (own.node("file"), own.string("webhook"));
-    let place = match (file, webhook) {
-        (Some(file), None) => absolute_path(&mut own, "file", file).map(AnchorPlace::File),
-        (None, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => {
-            Some(AnchorPlace::Webhook(url.into()))
-        }
-        (None, Some(_)) => {
-            report_at(&mut own, "webhook", "`webhook` must be an http or https address".to_owned());
-            None
-        }
-        _ => {
-            let message = "an anchor is either `file` or `webhook`".to_owned();
-            own.report(node.problem(CODE, message).help("write `- file: /mnt/anchors/host-1`"));
-            None
-        }
-    };
-    for problem in own.into_problems() {
-        fields.report(problem);
-    }
-    place
-}
-
 fn absolute_path(fields: &mut Fields<'_>, key: &str, node: &Node) -> Option<PathBuf> {
     let path = node.as_scalar().map(|scalar| PathBuf::from(&scalar.text));
     match path {
@@ -554,27 +509,10 @@ impl Config {
         ]);
         values.extend(listen::values(self.tcp.as_ref()));
         values.extend(self.access.values());
+        values.extend(self.findings.values());
         values.extend(self.images.values());
         values.extend(rules::values(&self.rules));
         values
-    }
-}
-
-impl Audit {
-    /// The places, without the addresses: they may hold a secret.
-    fn anchors_text(&self) -> String {
-        let place = |anchor: &AnchorPlace| match anchor {
-            AnchorPlace::File(path) => format!("file: {}", path.display()),
-            AnchorPlace::Webhook(url) => {
-                format!("webhook: [{}]", Digest::of(url.expose().as_bytes()).short())
-            }
-        };
-        let places: Vec<String> = self.anchors.iter().map(place).collect();
-        format!("[{}]", places.join(", "))
-    }
-
-    fn retention_text(&self) -> String {
-        self.retention_days.map(|days| days.to_string()).unwrap_or_default()
     }
 }
 

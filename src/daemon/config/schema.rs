@@ -291,6 +291,14 @@ pub const KEYS: &[Key] = &[
          their place, and what is left verifies.",
     ),
     key(
+        "findings.keep_finished",
+        "duration, `1d` to `36500d`",
+        "400d",
+        Reload::Restart,
+        "How long findings are kept that are resolved or closed. Older ones are forgotten, with one \
+         event for each page of them.",
+    ),
+    key(
         "runbooks.directory",
         "absolute path",
         "(none)",

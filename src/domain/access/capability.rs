@@ -47,6 +47,10 @@ keyed! {
         RegistriesManage = "registries.manage",
         /// See findings.
         FindingsView = "findings.view",
+        /// Triage, assign, resolve and close findings, and ask for a risk to be accepted.
+        FindingsManage = "findings.manage",
+        /// Accept the risk of a finding that somebody else asked about.
+        FindingsAccept = "findings.accept",
         /// See the catalog of runbooks, and what one would do.
         RunbooksView = "runbooks.view",
         /// Start a runbook.
@@ -183,10 +187,10 @@ impl BuiltInRole {
     pub const fn capabilities(self) -> CapabilitySet {
         use Capability::{
             AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-            FindingsView, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
-            ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
-            RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost,
-            RunsView, SchedulesManage, SchedulesView,
+            FindingsAccept, FindingsManage, FindingsView, ProjectsDeploy, ProjectsExec,
+            ProjectsLogs, ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl,
+            RegistriesManage, RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView,
+            RunsControl, RunsEnqueue, RunsHost, RunsView, SchedulesManage, SchedulesView,
         };
         const VIEWER: CapabilitySet = CapabilitySet::of(&[
             RunsView,
@@ -212,13 +216,16 @@ impl BuiltInRole {
             SchedulesManage,
             AlertsManage,
             RegistriesManage,
+            FindingsManage,
             RunbooksRun,
             AuditView,
         ]));
         match self {
-            Self::Owner | Self::Administrator => {
-                OPERATOR.or(AUDITOR).or(CapabilitySet::of(&[RunbooksApprove, AccessManage]))
-            }
+            Self::Owner | Self::Administrator => OPERATOR.or(AUDITOR).or(CapabilitySet::of(&[
+                FindingsAccept,
+                RunbooksApprove,
+                AccessManage,
+            ])),
             Self::Operator => OPERATOR,
             Self::Worker => WORKER,
             Self::Viewer => VIEWER,

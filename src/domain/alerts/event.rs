@@ -23,6 +23,8 @@ keyed! {
         InstanceUnhealthy = "instances.unhealthy",
         /// The health check of a container fails, and restarts did not help.
         InstanceNotHealed = "instances.not_healed",
+        /// A finding was not dealt with in time.
+        FindingOverdue = "finding.overdue",
         /// Somebody tries a receiver out.
         Test = "alerts.test",
     }
@@ -48,7 +50,7 @@ impl EventKey {
     /// How much an event of this kind matters.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::RunFailed | Self::InstanceUnhealthy => Severity::High,
+            Self::RunFailed | Self::InstanceUnhealthy | Self::FindingOverdue => Severity::High,
             Self::RunDeadLetter | Self::BreakGlassStarted | Self::InstanceNotHealed => {
                 Severity::Critical
             }
@@ -167,6 +169,26 @@ pub fn instance_event(
         about: about.to_owned(),
         workspace_id,
         tenant_id,
+        summary: SafeText::new(summary),
+        run: None,
+        occurred_at: at,
+    }
+}
+
+/// What is raised when a finding is overdue: as severe as the finding. `about` names it and its date.
+pub fn overdue_finding_event(
+    severity: Severity,
+    (workspace_id, tenant_id): (WorkspaceId, TenantId),
+    about: &str,
+    summary: &str,
+    at: Timestamp,
+) -> AlertEvent {
+    AlertEvent {
+        key: EventKey::FindingOverdue,
+        severity,
+        about: about.to_owned(),
+        workspace_id,
+        tenant_id: Some(tenant_id),
         summary: SafeText::new(summary),
         run: None,
         occurred_at: at,

@@ -53,6 +53,12 @@ pub struct EventContext {
     /// Their address. It stands beside the chain, as every person does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform_user_email: Option<String>,
+    /// Who worked on it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_assignee_user_id: Option<UserId>,
+    /// Who works on it from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_assignee_user_id: Option<UserId>,
     /// The digest of the plan that was executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_digest: Option<Digest>,
@@ -108,6 +114,8 @@ impl EventContext {
             item("Reason code", self.reason_code),
             item("Before", self.before_status.as_ref()),
             item("After", self.after_status.as_ref()),
+            item("Assigned before", self.from_assignee_user_id),
+            item("Assigned to", self.to_assignee_user_id),
             item("Done", self.items_succeeded),
             item("Not done", self.items_failed),
             item("Run type", self.run_type),

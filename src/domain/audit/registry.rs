@@ -181,6 +181,33 @@ keyed! {
         /// Findings of an old form were made, for a proof or a demonstration.
         FindingsPlanted = "findings.planted",
 
+        /// A look saw something for the first time that should not be so.
+        FindingCreated = "finding.created",
+        /// It was seen again after it was over or accepted, or somebody reopened it.
+        FindingReopened = "finding.reopened",
+        /// It is not there any more, or somebody says so.
+        FindingResolved = "finding.resolved",
+        /// Somebody looked at it or began to work on it.
+        FindingStatusChanged = "finding.status_changed",
+        /// It was given to somebody, or taken from them.
+        FindingAssigned = "finding.assigned",
+        /// Somebody asks for its risk to be accepted.
+        FindingExceptionRequested = "finding.exception_requested",
+        /// Another person accepted its risk for a time.
+        FindingRiskAccepted = "finding.risk_accepted",
+        /// Another person did not accept it.
+        FindingExceptionRejected = "finding.exception_rejected",
+        /// It is accepted no more, or not asked for any more.
+        FindingExceptionRevoked = "finding.exception_revoked",
+        /// The time of an exception is over.
+        FindingExceptionExpired = "finding.exception_expired",
+        /// Somebody is done with it.
+        FindingClosed = "finding.closed",
+        /// It was not dealt with in time.
+        FindingOverdue = "finding.overdue",
+        /// Findings that were over for long were forgotten.
+        FindingsPurged = "findings.purged",
+
         /// A workspace was made, renamed, or given its first owner.
         WorkspacePut = "workspace.put",
         /// A user was made, changed or shut out.
@@ -254,7 +281,7 @@ impl EventType {
     /// Whether the target has a page of its own that a viewer can be led to.
     pub fn supports_target_link(self) -> bool {
         match self.family() {
-            "operation_run" | "deployment" => true,
+            "operation_run" | "deployment" | "finding" => true,
             "project" => self != Self::ProjectRemoved,
             _ => false,
         }

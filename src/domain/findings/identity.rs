@@ -67,6 +67,30 @@ impl Evidence {
         }
     }
 
+    /// What it is about.
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Drift { subject_external_id, .. }
+            | Self::PolicyViolation { subject_external_id, .. } => subject_external_id,
+        }
+    }
+
+    /// The check that was broken; policies only.
+    pub fn check_id(&self) -> Option<&str> {
+        match self {
+            Self::Drift { .. } => None,
+            Self::PolicyViolation { check_id, .. } => Some(check_id),
+        }
+    }
+
+    /// The place inside the subject; policies only.
+    pub fn place(&self) -> Option<&str> {
+        match self {
+            Self::Drift { .. } => None,
+            Self::PolicyViolation { place, .. } => Some(place),
+        }
+    }
+
     /// Equal for what is the same.
     pub fn recurrence_key(&self, tenant: TenantId) -> Digest {
         match self {

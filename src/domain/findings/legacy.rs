@@ -1,7 +1,7 @@
 //! Makes rows of the form before lifecycles, for tests, benchmarks and demonstrations. Owns what is
 //! known of them beforehand. Face: `Legacy`. Never draws a number: equal calls make equal rows.
 
-use super::{ChangeType, Evidence, Finding, FindingStatus, backfill};
+use super::{ChangeType, Evidence, Finding, FindingStatus, Told, backfill};
 use crate::base::Timestamp;
 use crate::base::ids::{FindingId, TenantId, WorkspaceId};
 use crate::domain::access::{Stage, Tenant, TenantStatus};
@@ -96,6 +96,9 @@ impl Legacy {
             owner: None,
             assignee: None,
             evidence,
+            evidence_hash: None,
+            told: Told::default(),
+            overdue_told_at: None,
             baseline_operation_run_id: None,
             current_operation_run_id: None,
             resolved_at: None,

@@ -1,10 +1,15 @@
 //! Says what a finding is: drift or a violated policy, one row however often it is seen. Owns the
 //! lifecycle's fields, what makes two findings the same, and how old rows come to it. Face:
-//! `Finding`, `Evidence`, `backfill`. Never looks at a host: what was seen comes in.
+//! `Finding`, `Evidence`, `Look`, `observe_seen`, `observe_unseen`, `command`, `standings`, `backfill`.
+//! Never looks at a host: what was seen comes in.
 
 mod backfill;
+mod compliance;
 mod identity;
 mod legacy;
+mod lifecycle;
+mod look;
+mod observe;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +23,17 @@ use crate::base::{Digest, Timestamp};
 use crate::domain::alerts::Severity;
 
 pub use backfill::{Backfilled, Change, backfill, wanted_keys};
+pub use compliance::{PolicyStanding, StandingChanges, Tally, standings};
 pub use identity::{ChangeType, Evidence, FindingType};
 pub use legacy::Legacy;
+pub use lifecycle::{
+    Command, Decision, EXCEPTION_DAYS_MAX, Refused, Verb, check, check_exception, command,
+    decide_exception,
+};
+pub use look::{Look, Standing, Violation, evidence_hash, scope_key};
+pub use observe::{
+    ExceptionChange, Happened, Observed, What, expire, observe_seen, observe_unseen,
+};
 
 keyed! {
     /// Where a finding stands.
@@ -51,6 +65,11 @@ impl FindingStatus {
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Resolved | Self::Closed)
     }
+
+    /// All that are not over.
+    pub fn open() -> Vec<Self> {
+        Self::ALL.iter().copied().filter(|status| !status.is_over()).collect()
+    }
 }
 
 keyed! {
@@ -62,6 +81,33 @@ keyed! {
         Consolidated = "consolidated",
         /// A person closed it.
         ClosedByPerson = "closed_by_person",
+    }
+}
+
+/// What is told of a finding to people; empty when no look has seen it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What is demanded.
+    pub title: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remediation: String,
+    /// The project, if it is about one.
+    pub project: Option<String>,
+    /// The policies that say so, the strictest first.
+    pub policies: Vec<String>,
+}
+
+impl Told {
+    fn of(violation: &Violation) -> Self {
+        Self {
+            title: violation.title.to_string(),
+            message: violation.message.to_string(),
+            remediation: violation.remediation.to_string(),
+            project: violation.project.clone(),
+            policies: violation.policies.clone(),
+        }
     }
 }
 
@@ -103,6 +149,12 @@ pub struct Finding {
     pub assignee: Option<UserId>,
     /// What was seen.
     pub evidence: Evidence,
+    /// Stands for all of it that does not change by itself. Absent when no look has seen it.
+    pub evidence_hash: Option<Digest>,
+    /// What is told of it.
+    pub told: Told,
+    /// When somebody was told that it is overdue.
+    pub overdue_told_at: Option<Timestamp>,
     /// The run that captured what it was compared with.
     pub baseline_operation_run_id: Option<RunId>,
     /// The run that saw it last.
@@ -195,4 +247,17 @@ pub struct FindingException {
     pub evidence_hash: Digest,
     /// When it was asked for.
     pub created_at: Timestamp,
+}
+
+impl FindingException {
+    /// Whether its time is not over.
+    pub fn counts(&self, at: Timestamp) -> bool {
+        at < self.expires_at
+    }
+
+    /// Whether it is asked for or in force.
+    pub fn is_open(&self, at: Timestamp) -> bool {
+        use ExceptionStatus::{Approved, Requested};
+        matches!(self.status, Requested | Approved) && self.counts(at)
+    }
 }

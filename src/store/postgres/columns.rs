@@ -54,7 +54,8 @@ macro_rules! finding_columns {
           recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at, times_seen, \
           reopen_count, due_at, owner, assignee, evidence, baseline_operation_run_id, \
           current_operation_run_id, resolved_at, closed_at, close_reason, merged_into, \
-          created_at, updated_at, version"
+          created_at, updated_at, version, evidence_hash, title, message, remediation, project, \
+          policies, overdue_told_at, subject, check_id, severity_rank"
     };
 }
 
@@ -75,7 +76,9 @@ macro_rules! finding_shape {
          bigint, due_at bigint, owner text, assignee text, evidence text, \
          baseline_operation_run_id text, current_operation_run_id text, resolved_at \
          bigint, closed_at bigint, close_reason text, merged_into text, created_at \
-         bigint, updated_at bigint, version bigint"
+         bigint, updated_at bigint, version bigint, evidence_hash text, title text, \
+         message text, remediation text, project text, policies text, overdue_told_at \
+         bigint, subject text, check_id text, severity_rank bigint"
     };
 }
 

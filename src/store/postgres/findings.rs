@@ -1,25 +1,22 @@
-//! Keeps findings and their exceptions. Owns their tables. Face: `write` and `ReadFindings`. Never
-//! changes a row of another version than its writer read. Rows travel as one JSON text per
-//! statement, however many there are.
+//! Keeps findings, their exceptions, and how subjects stand to policies. Owns their tables. Face:
+//! `write`, `finding`, `exception`. Never changes a row of another version than its writer read. Rows
+//! travel as one JSON text per statement, however many there are.
 
 use serde_json::{Value, json};
 use tokio_postgres::Row;
 
-use super::PostgresStore;
 use super::fault::Fault;
 use super::rows::{
     digest, json, nanos, number, optional_nanos, optional_parsed, optional_time, parsed, signed,
     time, to_json, unsigned,
 };
-use super::serve::{answer, texts};
 use super::server::Session;
 use super::statements::Sql;
 use crate::base::Digest;
 use crate::base::ids::{FindingId, TenantId, WorkspaceId};
 use crate::domain::access::Tenant;
-use crate::domain::findings::{Finding, FindingException};
-use crate::store::filter::Bound;
-use crate::store::{Answer, Conflict, FindingChange, FindingTotals, FindingWrite, ReadFindings};
+use crate::domain::findings::{ExceptionChange, Finding, FindingException, StandingChanges, Told};
+use crate::store::{Conflict, FindingChange, FindingWrite, severity_rank};
 
 /// Changes findings.
 pub(super) async fn write(session: &Session, write: &FindingWrite) -> Result<(), Fault> {
@@ -31,7 +28,13 @@ pub(super) async fn write(session: &Session, write: &FindingWrite) -> Result<(),
             Ok(())
         }
         FindingWrite::Update(changes) => update(session, changes).await,
+        FindingWrite::Add(findings) => add(session, findings).await,
         FindingWrite::PutException(exception) => put_exception(session, exception).await,
+        FindingWrite::ChangeException(change) => change_exception(session, change).await,
+        FindingWrite::Stand { workspace_id, tenant_id, changes } => {
+            stand(session, *workspace_id, *tenant_id, changes).await
+        }
+        FindingWrite::Purge(ids) => purge(session, ids).await,
     }
 }
 
@@ -51,6 +54,19 @@ async fn put_tenant(session: &Session, tenant: &Tenant) -> Result<(), Fault> {
         )
         .await?;
     Ok(())
+}
+
+/// New rows, unless their tenant has one of their fingerprint.
+async fn add(session: &Session, findings: &[Finding]) -> Result<(), Fault> {
+    let rows = findings.iter().map(row_of).collect::<Result<Vec<_>, _>>()?;
+    let added = session.query(Sql::AddFindings, &[&Value::from(rows).to_string()]).await?;
+    if added.len() == findings.len() {
+        return Ok(());
+    }
+    let added: Vec<String> = added.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let known = findings.iter().map(|finding| &finding.fingerprint);
+    let name = known.into_iter().find(|it| !added.contains(it)).cloned().unwrap_or_default();
+    Err(Conflict::Stale { noun: "finding", name }.into())
 }
 
 async fn update(session: &Session, changes: &[FindingChange]) -> Result<(), Fault> {
@@ -100,6 +116,61 @@ async fn put_exception(session: &Session, exception: &FindingException) -> Resul
     Ok(())
 }
 
+async fn change_exception(session: &Session, change: &ExceptionChange) -> Result<(), Fault> {
+    let id = change.exception.id.to_string();
+    let found = match change.seen_status {
+        Some(status) => session.query(Sql::ExceptionStands, &[&id, &status.key()]).await?,
+        None => {
+            let finding = change.exception.finding_id.to_string();
+            session.query(Sql::FindingIsUnexcepted, &[&finding]).await?
+        }
+    };
+    if found.is_empty() {
+        return Err(Conflict::Stale { noun: "finding exception", name: id }.into());
+    }
+    put_exception(session, &change.exception).await
+}
+
+async fn stand(
+    session: &Session,
+    workspace: WorkspaceId,
+    tenant: TenantId,
+    changes: &StandingChanges,
+) -> Result<(), Fault> {
+    let (workspace, tenant) = (workspace.to_string(), tenant.to_string());
+    if !changes.put.is_empty() {
+        let row = |it: &crate::domain::findings::PolicyStanding| {
+            json!({
+                "policy": it.policy,
+                "subject": it.subject,
+                "project": it.project,
+                "standing": it.standing.key(),
+                "since": nanos(it.since),
+            })
+        };
+        let rows = Value::from(changes.put.iter().map(row).collect::<Vec<_>>()).to_string();
+        session.query(Sql::PutStandings, &[&workspace, &tenant, &rows]).await?;
+    }
+    if !changes.dropped.is_empty() {
+        let (policies, subjects): (Vec<String>, Vec<String>) =
+            changes.dropped.iter().cloned().unzip();
+        session.query(Sql::DropStandings, &[&tenant, &policies, &subjects]).await?;
+    }
+    Ok(())
+}
+
+async fn purge(session: &Session, ids: &[FindingId]) -> Result<(), Fault> {
+    let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    session.query(Sql::PurgeExceptions, &[&texts]).await?;
+    let gone = session.query(Sql::PurgeFindings, &[&texts]).await?;
+    if gone.len() == texts.len() {
+        return Ok(());
+    }
+    let gone: Vec<String> = gone.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let name = texts.into_iter().find(|id| !gone.contains(id)).unwrap_or_default();
+    Err(Conflict::Stale { noun: "finding", name }.into())
+}
+
 /// A row as `jsonb_to_recordset` takes it.
 fn row_of(finding: &Finding) -> Result<Value, Fault> {
     Ok(json!({
@@ -130,6 +201,16 @@ fn row_of(finding: &Finding) -> Result<Value, Fault> {
         "created_at": nanos(finding.created_at),
         "updated_at": nanos(finding.updated_at),
         "version": signed(finding.version),
+        "evidence_hash": finding.evidence_hash.map(|hash| hash.to_string()),
+        "title": finding.told.title,
+        "message": finding.told.message,
+        "remediation": finding.told.remediation,
+        "project": finding.told.project,
+        "policies": to_json(&finding.told.policies, "policies")?,
+        "overdue_told_at": optional_nanos(finding.overdue_told_at),
+        "subject": finding.evidence.subject(),
+        "check_id": finding.evidence.check_id(),
+        "severity_rank": severity_rank(finding.severity),
     }))
 }
 
@@ -137,7 +218,8 @@ fn optional_digest(row: &Row, column: usize) -> Result<Option<Digest>, Fault> {
     row.try_get::<_, Option<&str>>(column)?.map(digest).transpose()
 }
 
-fn finding(row: &Row) -> Result<Finding, Fault> {
+/// Reads a finding from the columns of `finding_columns!`.
+pub(super) fn finding(row: &Row) -> Result<Finding, Fault> {
     let times_seen = row.try_get::<_, Option<i64>>(12)?.map(number).transpose()?;
     Ok(Finding {
         id: parsed(row, 0, "finding id")?,
@@ -166,10 +248,20 @@ fn finding(row: &Row) -> Result<Finding, Fault> {
         created_at: time(row, 24)?,
         updated_at: time(row, 25)?,
         version: unsigned(row, 26)?,
+        evidence_hash: optional_digest(row, 27)?,
+        told: Told {
+            title: row.try_get(28)?,
+            message: row.try_get(29)?,
+            remediation: row.try_get(30)?,
+            project: row.try_get(31)?,
+            policies: json(row, 32, "policies")?,
+        },
+        overdue_told_at: optional_time(row, 33)?,
     })
 }
 
-fn exception(row: &Row) -> Result<FindingException, Fault> {
+/// Reads an exception from the columns of `exception_columns!`.
+pub(super) fn exception(row: &Row) -> Result<FindingException, Fault> {
     Ok(FindingException {
         id: parsed(row, 0, "exception id")?,
         workspace_id: parsed(row, 1, "workspace id")?,
@@ -184,61 +276,4 @@ fn exception(row: &Row) -> Result<FindingException, Fault> {
         evidence_hash: digest(row.try_get(10)?)?,
         created_at: time(row, 11)?,
     })
-}
-
-fn totals(row: &Row) -> Result<FindingTotals, Fault> {
-    Ok(FindingTotals {
-        tenant_id: parsed(row, 0, "tenant id")?,
-        total: unsigned(row, 1)?,
-        lacking: unsigned(row, 2)?,
-    })
-}
-
-impl ReadFindings for PostgresStore {
-    fn finding_totals(
-        &self,
-        workspace: WorkspaceId,
-        tenant: Option<TenantId>,
-    ) -> Answer<'_, Vec<FindingTotals>> {
-        answer(async move {
-            let tenants = tenant.iter().map(ToString::to_string).collect();
-            let values = [Bound::Text(workspace.to_string()), Bound::Texts(tenants)];
-            self.many("count the findings", Sql::FindingTotals, &values, totals).await
-        })
-    }
-
-    fn findings_after(
-        &self,
-        workspace: WorkspaceId,
-        tenant: TenantId,
-        after: Option<FindingId>,
-        limit: usize,
-    ) -> Answer<'_, Vec<Finding>> {
-        answer(async move {
-            let after = after.map(|id| id.to_string()).unwrap_or_default();
-            let [workspace, tenant, after] = texts([&workspace, &tenant, &after]);
-            let limit = Bound::Number(i64::try_from(limit).unwrap_or(i64::MAX));
-            let values = [workspace, tenant, after, limit];
-            self.many("list the findings", Sql::FindingsAfter, &values, finding).await
-        })
-    }
-
-    fn findings_by_fingerprint(
-        &self,
-        tenant: TenantId,
-        keys: Vec<Digest>,
-    ) -> Answer<'_, Vec<Finding>> {
-        answer(async move {
-            let keys = keys.iter().map(Digest::to_string).collect();
-            let values = [Bound::Text(tenant.to_string()), Bound::Texts(keys)];
-            self.many("find the findings", Sql::FindingsByFingerprint, &values, finding).await
-        })
-    }
-
-    fn finding_exceptions(&self, finding: FindingId) -> Answer<'_, Vec<FindingException>> {
-        answer(async move {
-            let values = texts([&finding]);
-            self.many("list the exceptions", Sql::FindingExceptions, &values, exception).await
-        })
-    }
 }

@@ -38,7 +38,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, sql: include_str!("../sql/postgres/0003_audit_proof.sql") },
     Migration { number: 4, sql: include_str!("../sql/postgres/0004_access.sql") },
     Migration { number: 5, sql: include_str!("../sql/postgres/0005_registries.sql") },
-    Migration { number: 6, sql: include_str!("../sql/postgres/0006_image_scans.sql") },
+    Migration { number: 6, sql: include_str!("../sql/postgres/0006_lifecycle_of_findings.sql") },
+    Migration { number: 7, sql: include_str!("../sql/postgres/0007_image_scans.sql") },
 ];
 
 /// The form that this program works with.

@@ -14,6 +14,8 @@ mod claims;
 mod columns;
 mod export;
 mod fault;
+mod finding_reads;
+mod finding_statements;
 mod findings;
 mod flush;
 mod import;

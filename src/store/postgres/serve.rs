@@ -69,7 +69,7 @@ impl PostgresStore {
         self.readers.rows(act, sql.text(), values, read).await
     }
 
-    fn is_open(&self) -> Result<(), StoreError> {
+    pub(super) fn is_open(&self) -> Result<(), StoreError> {
         match *lock(&self.jobs) {
             Some(_) => Ok(()),
             None => Err(StoreError::Stopped),

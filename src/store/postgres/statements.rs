@@ -8,6 +8,7 @@ use super::columns::{
     hosted_type, insert_token, job, lacking, lock, needed_by_runs, project, put_tenant, put_user,
     receiver, revision, run, schedule,
 };
+use super::finding_statements::finding_statements;
 
 /// Declares the statements: each is one line of the enum and its text.
 macro_rules! statements {
@@ -32,7 +33,7 @@ macro_rules! statements {
     };
 }
 
-access_statements! {
+finding_statements! {
     /// Tells other agents where to look.
     Notify = "SELECT pg_notify('wharf_work', $1)";
     /// Whose database it is for a host, and where its writer stands.
@@ -513,46 +514,4 @@ access_statements! {
     NextDelivery = "SELECT min(d.due_at) FROM alert_deliveries d
         JOIN alert_receivers v ON v.id = d.receiver_id
         WHERE v.host_id = $1 AND d.status = 'pending'";
-
-    /// A tenant of planted findings, when there is none of its id.
-    PlantTenant = "INSERT INTO tenants (id, workspace_id, external_id, name, status, stage, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING";
-    /// New findings.
-    InsertFindings = "INSERT INTO findings (", finding_columns!(), ") SELECT ", finding_columns!(),
-        " FROM jsonb_to_recordset($1::text::jsonb) AS u (", finding_shape!(), ")";
-    /// Findings that change, when they are the versions that were read.
-    UpdateFindings = "UPDATE findings f SET severity = u.severity, status = u.status, fingerprint = u.fingerprint,
-            recurrence_key = u.recurrence_key, lineage_key = u.lineage_key, scope_key =
-            u.scope_key, first_seen_at = u.first_seen_at, last_seen_at = u.last_seen_at,
-            times_seen = u.times_seen, reopen_count = u.reopen_count, due_at = u.due_at,
-            owner = u.owner, assignee = u.assignee, evidence = u.evidence,
-            baseline_operation_run_id = u.baseline_operation_run_id,
-            current_operation_run_id = u.current_operation_run_id, resolved_at =
-            u.resolved_at, closed_at = u.closed_at, close_reason = u.close_reason,
-            merged_into = u.merged_into, updated_at = u.updated_at, version = u.version
-        FROM jsonb_to_recordset($1::text::jsonb) AS u (", finding_shape!(), ", seen_version bigint)
-        WHERE f.id = u.id AND f.version = u.seen_version RETURNING f.id";
-    /// Exceptions of what was consolidated.
-    MoveExceptions = "UPDATE finding_exceptions e SET finding_id = u.target
-        FROM unnest($1::text[], $2::text[]) AS u (gone, target) WHERE e.finding_id = u.gone";
-    /// An exception.
-    PutException = "INSERT INTO finding_exceptions (", exception_columns!(), ")
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        ON CONFLICT (id) DO UPDATE SET approver = excluded.approver,
-            expires_at = excluded.expires_at, status = excluded.status,
-            evidence_hash = excluded.evidence_hash";
-    /// Findings by tenant.
-    FindingTotals = "SELECT tenant_id, count(*), count(*) FILTER (WHERE ", lacking!(), ")
-        FROM findings WHERE workspace_id = $1
-        AND (cardinality($2::text[]) = 0 OR tenant_id = ANY($2))
-        GROUP BY tenant_id ORDER BY tenant_id";
-    /// A page of a tenant's findings.
-    FindingsAfter = "SELECT ", finding_columns!(), " FROM findings
-        WHERE workspace_id = $1 AND tenant_id = $2 AND id > $3 ORDER BY id LIMIT $4";
-    /// Findings by their fingerprints.
-    FindingsByFingerprint = "SELECT ", finding_columns!(), " FROM findings
-        WHERE tenant_id = $1 AND fingerprint = ANY($2)";
-    /// The exceptions of a finding.
-    FindingExceptions = "SELECT ", exception_columns!(), " FROM finding_exceptions
-        WHERE finding_id = $1 ORDER BY id";
 }

@@ -1,20 +1,18 @@
-//! Keeps findings and their exceptions. Owns their tables. Face: `write` and `ReadFindings`. Never
-//! changes a row of another version than its writer read.
+//! Keeps findings, their exceptions, and how subjects stand to policies. Owns their tables. Face:
+//! `write`, `finding`, `exception`. Never changes a row of another version than its writer read.
 
 use rusqlite::{Connection, Row, params};
 
-use super::SqliteStore;
 use super::fault::Fault;
 use super::rows::{
-    collect, json, nanos, optional_nanos, optional_parsed, optional_time, parsed, signed, time,
-    to_json, unsigned,
+    json, nanos, optional_nanos, optional_parsed, optional_time, parsed, signed, time, to_json,
+    unsigned,
 };
-use super::serve::answer;
 use crate::base::Digest;
 use crate::base::ids::{FindingId, TenantId, WorkspaceId};
 use crate::domain::access::Tenant;
-use crate::domain::findings::{Finding, FindingException};
-use crate::store::{Answer, Conflict, FindingChange, FindingTotals, FindingWrite, ReadFindings};
+use crate::domain::findings::{ExceptionChange, Finding, FindingException, StandingChanges, Told};
+use crate::store::{Conflict, FindingChange, FindingWrite, severity_rank};
 
 /// Changes findings.
 pub(super) fn write(connection: &Connection, write: &FindingWrite) -> Result<(), Fault> {
@@ -26,7 +24,13 @@ pub(super) fn write(connection: &Connection, write: &FindingWrite) -> Result<(),
         FindingWrite::Update(changes) => {
             changes.iter().try_for_each(|change| update(connection, change))
         }
+        FindingWrite::Add(findings) => findings.iter().try_for_each(|it| add(connection, it)),
         FindingWrite::PutException(exception) => put_exception(connection, exception),
+        FindingWrite::ChangeException(change) => change_exception(connection, change),
+        FindingWrite::Stand { workspace_id, tenant_id, changes } => {
+            stand(connection, *workspace_id, *tenant_id, changes)
+        }
+        FindingWrite::Purge(ids) => ids.iter().try_for_each(|id| purge(connection, *id)),
     }
 }
 
@@ -55,8 +59,10 @@ fn insert(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
         fingerprint, recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at,
         times_seen, reopen_count, due_at, owner, assignee, evidence,
         baseline_operation_run_id, current_operation_run_id, resolved_at, closed_at,
-        close_reason, merged_into, created_at, updated_at, version) VALUES (?, ?, ?, ?, ?, ?,
-        ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        close_reason, merged_into, created_at, updated_at, version, evidence_hash, title,
+        message, remediation, project, policies, overdue_told_at, subject, check_id,
+        severity_rank) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+        ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             finding.id.to_string(),
@@ -86,8 +92,28 @@ fn insert(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
             nanos(finding.created_at),
             nanos(finding.updated_at),
             signed(finding.version),
+            finding.evidence_hash.map(|hash| hash.to_string()),
+            finding.told.title,
+            finding.told.message,
+            finding.told.remediation,
+            finding.told.project,
+            to_json(&finding.told.policies, "policies")?,
+            optional_nanos(finding.overdue_told_at),
+            finding.evidence.subject(),
+            finding.evidence.check_id(),
+            severity_rank(finding.severity),
         ])?;
     Ok(())
+}
+
+/// A new row, unless its tenant has one of its fingerprint.
+fn add(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
+    let sql = "SELECT 1 FROM findings WHERE tenant_id = ? AND fingerprint = ?";
+    let values = [finding.tenant_id.to_string(), finding.fingerprint.clone()];
+    if connection.prepare_cached(sql)?.exists(values)? {
+        return Err(Conflict::Stale { noun: "finding", name: finding.fingerprint.clone() }.into());
+    }
+    insert(connection, finding)
 }
 
 fn update(connection: &Connection, change: &FindingChange) -> Result<(), Fault> {
@@ -100,7 +126,9 @@ fn update(connection: &Connection, change: &FindingChange) -> Result<(), Fault> 
                  times_seen = ?, reopen_count = ?, due_at = ?, owner = ?, assignee = ?,
                  evidence = ?, baseline_operation_run_id = ?, current_operation_run_id
                  = ?, resolved_at = ?, closed_at = ?, close_reason = ?, merged_into =
-                 ?, updated_at = ?, version = ?
+                 ?, updated_at = ?, version = ?, evidence_hash = ?, title = ?, message = ?,
+                 remediation = ?, project = ?, policies = ?, overdue_told_at = ?, subject = ?,
+                 check_id = ?, severity_rank = ?
              WHERE id = ? AND version = ?",
         )?
         .execute(params![
@@ -126,6 +154,16 @@ fn update(connection: &Connection, change: &FindingChange) -> Result<(), Fault> 
             finding.merged_into.map(|id| id.to_string()),
             nanos(finding.updated_at),
             signed(finding.version),
+            finding.evidence_hash.map(|hash| hash.to_string()),
+            finding.told.title,
+            finding.told.message,
+            finding.told.remediation,
+            finding.told.project,
+            to_json(&finding.told.policies, "policies")?,
+            optional_nanos(finding.overdue_told_at),
+            finding.evidence.subject(),
+            finding.evidence.check_id(),
+            severity_rank(finding.severity),
             id,
             signed(*seen_version),
         ])?;
@@ -166,6 +204,72 @@ fn put_exception(connection: &Connection, exception: &FindingException) -> Resul
     Ok(())
 }
 
+fn change_exception(connection: &Connection, change: &ExceptionChange) -> Result<(), Fault> {
+    let id = change.exception.id.to_string();
+    let (sql, values) = match change.seen_status {
+        Some(status) => (
+            "SELECT 1 FROM finding_exceptions WHERE id = ? AND status = ?",
+            vec![id.clone(), status.key().to_owned()],
+        ),
+        None => (
+            "SELECT 1 FROM findings WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM finding_exceptions
+                 WHERE finding_id = ?1 AND status IN ('requested', 'approved'))",
+            vec![change.exception.finding_id.to_string()],
+        ),
+    };
+    if !connection.prepare_cached(sql)?.exists(rusqlite::params_from_iter(values))? {
+        return Err(Conflict::Stale { noun: "finding exception", name: id }.into());
+    }
+    put_exception(connection, &change.exception)
+}
+
+fn stand(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    tenant: TenantId,
+    changes: &StandingChanges,
+) -> Result<(), Fault> {
+    let (workspace, tenant) = (workspace.to_string(), tenant.to_string());
+    let mut put = connection.prepare_cached(
+        "INSERT INTO policy_standings (workspace_id, tenant_id, policy, subject, project, standing,
+             since) VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (tenant_id, policy, subject) DO UPDATE SET project = excluded.project,
+             standing = excluded.standing, since = excluded.since",
+    )?;
+    for row in &changes.put {
+        put.execute(params![
+            workspace,
+            tenant,
+            row.policy,
+            row.subject,
+            row.project,
+            row.standing.key(),
+            nanos(row.since),
+        ])?;
+    }
+    let mut dropped = connection.prepare_cached(
+        "DELETE FROM policy_standings WHERE tenant_id = ? AND policy = ? AND subject = ?",
+    )?;
+    for (policy, subject) in &changes.dropped {
+        dropped.execute(params![tenant, policy, subject])?;
+    }
+    Ok(())
+}
+
+fn purge(connection: &Connection, finding: FindingId) -> Result<(), Fault> {
+    let id = finding.to_string();
+    connection
+        .prepare_cached("DELETE FROM finding_exceptions WHERE finding_id = ?")?
+        .execute([&id])?;
+    let gone = connection
+        .prepare_cached("DELETE FROM findings WHERE id = ? AND status IN ('resolved', 'closed')")?
+        .execute([&id])?;
+    match gone {
+        0 => Err(Conflict::Stale { noun: "finding", name: id }.into()),
+        _ => Ok(()),
+    }
+}
+
 fn digest(text: &str) -> Result<Digest, Fault> {
     Digest::from_hex(text).ok_or_else(|| Fault::unreadable("digest", "64 digits are expected"))
 }
@@ -174,7 +278,8 @@ fn optional_digest(row: &Row<'_>, column: usize) -> Result<Option<Digest>, Fault
     row.get::<_, Option<String>>(column)?.map(|text| digest(&text)).transpose()
 }
 
-fn finding(row: &Row<'_>) -> Result<Finding, Fault> {
+/// Reads a finding from the columns of `finding_columns!`.
+pub(super) fn finding(row: &Row<'_>) -> Result<Finding, Fault> {
     let times_seen = row.get::<_, Option<i64>>(12)?.map(u64::try_from).transpose();
     let times_seen = times_seen.map_err(|error| Fault::unreadable("number", error))?;
     Ok(Finding {
@@ -204,10 +309,20 @@ fn finding(row: &Row<'_>) -> Result<Finding, Fault> {
         created_at: time(row, 24)?,
         updated_at: time(row, 25)?,
         version: unsigned(row, 26)?,
+        evidence_hash: optional_digest(row, 27)?,
+        told: Told {
+            title: row.get(28)?,
+            message: row.get(29)?,
+            remediation: row.get(30)?,
+            project: row.get(31)?,
+            policies: json(row, 32, "policies")?,
+        },
+        overdue_told_at: optional_time(row, 33)?,
     })
 }
 
-fn exception(row: &Row<'_>) -> Result<FindingException, Fault> {
+/// Reads an exception from the columns of `exception_columns!`.
+pub(super) fn exception(row: &Row<'_>) -> Result<FindingException, Fault> {
     Ok(FindingException {
         id: parsed(row, 0, "exception id")?,
         workspace_id: parsed(row, 1, "workspace id")?,
@@ -222,93 +337,4 @@ fn exception(row: &Row<'_>) -> Result<FindingException, Fault> {
         evidence_hash: digest(&row.get::<_, String>(10)?)?,
         created_at: time(row, 11)?,
     })
-}
-
-fn totals(
-    connection: &Connection,
-    workspace: WorkspaceId,
-    tenant: Option<TenantId>,
-) -> Result<Vec<FindingTotals>, Fault> {
-    let sql = "SELECT tenant_id, count(*), count(*) FILTER (WHERE (recurrence_key IS NULL OR
-        first_seen_at IS NULL OR last_seen_at IS NULL OR times_seen IS NULL OR (due_at IS NULL
-        AND severity <> 'info' AND status IN ('new', 'triaged', 'in_progress', 'reopened'))))
-        FROM findings WHERE workspace_id = ?1 AND (?2 IS NULL OR tenant_id = ?2) GROUP BY
-        tenant_id ORDER BY tenant_id";
-    let read = |row: &Row<'_>| {
-        Ok(FindingTotals {
-            tenant_id: parsed(row, 0, "tenant id")?,
-            total: unsigned(row, 1)?,
-            lacking: unsigned(row, 2)?,
-        })
-    };
-    let values = params![workspace.to_string(), tenant.map(|id| id.to_string())];
-    collect(connection, sql, values, read)
-}
-
-/// A page of a tenant's findings: by an index, as a test sees to.
-pub(super) const AFTER: &str =
-    "SELECT id, workspace_id, tenant_id, type, severity, status, fingerprint,
-        recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at, times_seen,
-        reopen_count, due_at, owner, assignee, evidence, baseline_operation_run_id,
-        current_operation_run_id, resolved_at, closed_at, close_reason, merged_into,
-        created_at, updated_at, version FROM findings WHERE workspace_id = ? AND tenant_id = ?
-        AND id > ? ORDER BY id LIMIT ?";
-
-/// Findings by their fingerprints: by an index, as a test sees to.
-pub(super) const BY_FINGERPRINT: &str =
-    "SELECT id, workspace_id, tenant_id, type, severity, status, fingerprint,
-        recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at, times_seen,
-        reopen_count, due_at, owner, assignee, evidence, baseline_operation_run_id,
-        current_operation_run_id, resolved_at, closed_at, close_reason, merged_into,
-        created_at, updated_at, version FROM findings WHERE tenant_id = ? AND fingerprint IN
-        (SELECT value FROM json_each(?))";
-
-impl ReadFindings for SqliteStore {
-    fn finding_totals(
-        &self,
-        workspace: WorkspaceId,
-        tenant: Option<TenantId>,
-    ) -> Answer<'_, Vec<FindingTotals>> {
-        answer(
-            self.read("count the findings", move |connection| {
-                totals(connection, workspace, tenant)
-            }),
-        )
-    }
-
-    fn findings_after(
-        &self,
-        workspace: WorkspaceId,
-        tenant: TenantId,
-        after: Option<FindingId>,
-        limit: usize,
-    ) -> Answer<'_, Vec<Finding>> {
-        answer(self.read("list the findings", move |connection| {
-            let after = after.map(|id| id.to_string()).unwrap_or_default();
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let values = params![workspace.to_string(), tenant.to_string(), after, limit];
-            collect(connection, AFTER, values, finding)
-        }))
-    }
-
-    fn findings_by_fingerprint(
-        &self,
-        tenant: TenantId,
-        keys: Vec<Digest>,
-    ) -> Answer<'_, Vec<Finding>> {
-        answer(self.read("find the findings", move |connection| {
-            let keys: Vec<String> = keys.iter().map(Digest::to_string).collect();
-            let keys = serde_json::Value::from(keys).to_string();
-            collect(connection, BY_FINGERPRINT, params![tenant.to_string(), keys], finding)
-        }))
-    }
-
-    fn finding_exceptions(&self, finding: FindingId) -> Answer<'_, Vec<FindingException>> {
-        answer(self.read("list the exceptions", move |connection| {
-            let sql = "SELECT id, workspace_id, tenant_id, finding_id, scope_key, owner, approver, reason,
-        expires_at, status, evidence_hash, created_at FROM finding_exceptions WHERE finding_id
-        = ? ORDER BY id";
-            collect(connection, sql, [finding.to_string()], exception)
-        }))
-    }
 }

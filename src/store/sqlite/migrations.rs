@@ -36,7 +36,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 9, sql: include_str!("../sql/sqlite/0009_audit_proof.sql") },
     Migration { number: 10, sql: include_str!("../sql/sqlite/0010_access.sql") },
     Migration { number: 11, sql: include_str!("../sql/sqlite/0011_registries.sql") },
-    Migration { number: 12, sql: include_str!("../sql/sqlite/0012_image_scans.sql") },
+    Migration { number: 12, sql: include_str!("../sql/sqlite/0012_lifecycle_of_findings.sql") },
+    Migration { number: 13, sql: include_str!("../sql/sqlite/0013_image_scans.sql") },
 ];
 
 /// The form that first told hosts apart.

@@ -12,6 +12,7 @@ mod damage;
 mod deliveries;
 mod export;
 mod fault;
+mod finding_reads;
 mod findings;
 mod flush;
 mod import;

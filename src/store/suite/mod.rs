@@ -8,6 +8,7 @@ pub(crate) mod auditing;
 pub(crate) mod findings;
 pub(crate) mod jobs;
 pub(crate) mod leases;
+pub(crate) mod lifecycle;
 pub(crate) mod opening;
 pub(crate) mod projects;
 pub(crate) mod queue;
@@ -99,6 +100,13 @@ macro_rules! conformance {
                 a_job_locks_its_tenant_beside_its_run
                 an_interrupted_job_goes_on_where_it_was_and_counts_once
                 a_job_whose_lock_was_taken_over_cannot_write
+            }
+            lifecycle {
+                a_finding_that_is_there_is_not_added_again
+                findings_are_listed_by_severity_and_by_what_is_asked
+                an_exception_changes_only_from_the_status_that_was_read
+                what_is_overdue_or_long_over_is_found
+                standings_are_put_dropped_and_counted
             }
             auditing {
                 the_log_refuses_every_way_to_change_it

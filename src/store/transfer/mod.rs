@@ -116,6 +116,7 @@ pub const FORMS: &[Form] = &[
     Form { number: 4, sqlite: 10, postgres: 4 },
     Form { number: 5, sqlite: 11, postgres: 5 },
     Form { number: 6, sqlite: 12, postgres: 6 },
+    Form { number: 7, sqlite: 13, postgres: 7 },
 ];
 
 /// The form that this program writes.
@@ -174,6 +175,7 @@ pub(super) const TABLES: &[Table] = &[
     shared("alert_deliveries", "id"),
     shared("findings", "id"),
     shared("finding_exceptions", "id"),
+    shared("policy_standings", "tenant_id, policy, subject"),
     shared("entitlements", "workspace_id, user_id, tenant_id"),
     shared("roles", "workspace_id, name"),
     shared("access_tokens", "id"),

@@ -35,6 +35,8 @@ fn too_weak(route: &Route) -> Option<&'static str> {
         () if is("/v1/queue") => &["runs.", "queue."],
         () if is("/v1/schedules") => &["schedules."],
         () if is("/v1/runbooks") => &["runbooks."],
+        () if is("/v1/findings") && route.path.ends_with("/decision") => &["findings.accept"],
+        () if is("/v1/findings") || is("/v1/compliance") => &["findings."],
         () if is("/v1/alerts") => &["alerts."],
         () if is("/v1/registries") => &["registries."],
         () if is("/v1/audit/export") || is("/v1/audit/cloudevents") => &["audit.export"],

@@ -1,8 +1,10 @@
 use super::*;
+use crate::base::ids::FindingId;
 use crate::domain::audit::{EventType, Outcome};
+use crate::domain::findings::FindingStatus;
 use crate::domain::runs::Subject;
 use crate::store::filter::Bound;
-use crate::store::{AuditFilter, Cursor, PageRequest, RunFilter};
+use crate::store::{AuditFilter, Cursor, FindingFilter, PageRequest, RunFilter};
 
 /// A client on a database that a store has made.
 pub(super) async fn client(database: &Database) -> tokio_postgres::Client {
@@ -59,6 +61,16 @@ async fn lists_use_their_index() {
     let subject = Some(Subject::project("shop"));
     runs(RunFilter { subject, ..all.clone() }, "runs_by_subject").await;
     runs(RunFilter { is_dead_letter: Some(true), ..all }, "runs_dead_letters").await;
+
+    let findings = async |filter: FindingFilter, index: &str| {
+        let after = Some(Cursor(format!("3_{}", FindingId::from_u128(1))));
+        let page = PageRequest { limit: 10, after };
+        let (sql, values) = finding_reads::query(&filter, &page).unwrap();
+        check(&client, &sql, &values, index).await;
+    };
+    let all = FindingFilter::workspace(workspace);
+    findings(all.clone(), "findings_listed").await;
+    findings(FindingFilter { statuses: FindingStatus::open(), ..all }, "findings_open").await;
 
     let audit = async |filter: AuditFilter, index: &str| {
         let host = HostId::from_u128(1);

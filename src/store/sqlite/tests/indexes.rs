@@ -2,10 +2,11 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
 use super::*;
-use crate::base::ids::RunId;
+use crate::base::ids::{FindingId, RunId};
 use crate::domain::audit::{EventType, Outcome};
+use crate::domain::findings::FindingStatus;
 use crate::domain::runs::Subject;
-use crate::store::{AuditFilter, Cursor, PageRequest, RunFilter};
+use crate::store::{AuditFilter, Cursor, FindingFilter, PageRequest, RunFilter};
 
 /// The query reads through this index, and sorts nothing.
 fn assert_uses(files: &Files, sql: &str, values: Vec<Value>, index: &str) {
@@ -50,6 +51,22 @@ async fn lists_of_the_log_use_their_index() {
 }
 
 #[tokio::test]
+async fn lists_of_findings_use_their_index() {
+    let (fixture, files) = inline().await;
+    let scope = fixture.store.scope();
+    let all = FindingFilter::workspace(scope.workspace_id);
+    let check = |filter: FindingFilter, index: &str| {
+        let after = Some(Cursor(format!("3_{}", FindingId::from_u128(1))));
+        let page = PageRequest { limit: 10, after };
+        let (sql, values) = super::super::finding_reads::query(&filter, &page).unwrap();
+        assert_uses(&files, &sql, values, index);
+    };
+    check(all.clone(), "findings_listed");
+    check(FindingFilter { statuses: FindingStatus::open(), ..all.clone() }, "findings_open");
+    check(FindingFilter { tenant_id: Some(scope.tenant_id), ..all }, "findings_listed_by_tenant");
+}
+
+#[tokio::test]
 async fn lists_of_runs_use_their_index() {
     let (fixture, files) = inline().await;
     let scope = fixture.store.scope();
@@ -82,7 +99,7 @@ const MANY_ENDED: &str = "
 
 #[tokio::test]
 async fn what_the_queue_asks_for_uses_its_index_beside_many_runs_that_ended() {
-    use crate::store::sqlite::{claims, findings, queue, run_reads};
+    use crate::store::sqlite::{claims, finding_reads, queue, run_reads};
     let (fixture, files) = inline().await;
     tamper(&files.database(), MANY_ENDED).unwrap();
     let run = fixture.queue("shop", "a").await;
@@ -90,9 +107,14 @@ async fn what_the_queue_asks_for_uses_its_index_beside_many_runs_that_ended() {
         assert_uses(&files, sql, vec![Value::Null; values], index);
     }
     assert_uses(&files, run_reads::DUE, vec![Value::Null], "runs_waiting");
-    assert_uses(&files, findings::AFTER, vec![Value::Null; 4], "findings_by_tenant");
+    assert_uses(&files, finding_reads::AFTER, vec![Value::Null; 4], "findings_by_tenant");
     let by_fingerprint = "sqlite_autoindex_findings_2";
-    assert_uses(&files, findings::BY_FINGERPRINT, vec![Value::Null; 2], by_fingerprint);
+    assert_uses(&files, finding_reads::BY_FINGERPRINT, vec![Value::Null; 2], by_fingerprint);
+    assert_uses(&files, finding_reads::OPEN, vec![Value::Null; 3], "findings_open_by_tenant");
+    assert_uses(&files, finding_reads::OVERDUE, vec![Value::Null; 2], "findings_due");
+    assert_uses(&files, finding_reads::FINISHED, vec![Value::Null; 2], "findings_finished");
+    let over = "finding_exceptions_open";
+    assert_uses(&files, finding_reads::EXCEPTIONS_OVER, vec![Value::Null; 2], over);
     let unsorted = |sql: &str, values: Vec<Value>, index: &str| {
         let connection = rusqlite::Connection::open(files.database()).unwrap();
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
