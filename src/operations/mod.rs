@@ -27,6 +27,7 @@ pub mod restart_project;
 pub mod rollout;
 pub mod runbooks;
 mod runner;
+pub mod scan_findings;
 pub mod scan_images;
 pub mod scans;
 pub mod schedules;

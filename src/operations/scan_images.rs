@@ -8,7 +8,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::deploy_project::wrong_inputs;
+use super::findings::Findings;
 use super::rollout::{PreviewError, Rollout, failures_of};
+use super::scan_findings::{Seen, looks};
 use super::{Operation, RunContext, RunEnd, Step, StepError, Stop, store_failure};
 use crate::base::ids::WorkspaceId;
 use crate::base::limits::{IMAGES_SCANNED_MAX, SCAN_RUN_BYTES_MAX};
@@ -62,6 +64,8 @@ struct Target {
     id: String,
     names: BTreeSet<String>,
     digests: Vec<String>,
+    /// The names that projects run it by.
+    runs: BTreeSet<(String, String)>,
 }
 
 /// What a run has done by now.
@@ -75,6 +79,7 @@ struct Done {
     left: usize,
     failed: usize,
     vulnerabilities: u64,
+    seen: Vec<Seen>,
 }
 
 impl ScanImages {
@@ -137,6 +142,15 @@ impl ScanImages {
                 Err(StepError::NotRecorded(error)) => return not_recorded(&run, &error),
             }
         }
+        if head.is_some() {
+            match self.tell(&run, &inputs.projects, &done).await {
+                Ok(()) => {}
+                Err(StepError::Stopped(stop)) => return RunEnd::stopped(stop),
+                Err(StepError::Failed(error) | StepError::NotRecorded(error)) => {
+                    return not_recorded(&run, &error);
+                }
+            }
+        }
         let removed = self.forget(&targets.found, &known, workspace, &mut done).await;
         count(&run, CountKey::Removed, removed);
         self.end(&run, done, has_failed, head.as_ref())
@@ -181,9 +195,11 @@ impl ScanImages {
         let projects: BTreeSet<String> = projects.iter().cloned().collect();
         let found = self.rollout.images_of(&projects).await?;
         let mut targets: BTreeMap<String, Target> = BTreeMap::new();
-        for (id, (names, facts)) in found.running() {
-            let mut target = target_of(&id, facts);
-            target.names.extend(names.into_iter().filter(|name| *name != id));
+        for (id, running) in found.running() {
+            let mut target = target_of(&id, running.facts);
+            let names = running.runs.iter().map(|(name, _)| name);
+            target.names.extend(names.filter(|name| **name != id).cloned());
+            target.runs = running.runs;
             targets.insert(id, target);
         }
         let mut missing = 0;
@@ -219,7 +235,7 @@ impl ScanImages {
         if let Some(row) = kept.filter(|row| !row.summary.is_stale(digest)) {
             done.skipped += 1;
             done.vulnerabilities += row.summary.total();
-            return Ok(());
+            return self.tell_again(run, target, head, done).await;
         }
         let workspace = run.run().workspace_id;
         let mut stored = None;
@@ -247,6 +263,65 @@ impl ScanImages {
         };
         let kept = keep(run, target, (inventory, scanned_at), told, (is_read, done));
         kept.map_err(|error| StepError::Failed(ScanError::Pack(error)))
+    }
+
+    /// Tells of an image that is as before what is known of it: another project may run it by now.
+    async fn tell_again(
+        &self,
+        run: &RunContext,
+        target: &Target,
+        head: Option<&Head>,
+        done: &mut Done,
+    ) -> Result<(), StepError<ScanError>> {
+        if target.runs.is_empty() || head.is_none() {
+            return Ok(());
+        }
+        let workspace = run.run().workspace_id;
+        let known = self.rollout.store.image_scan(workspace, target.id.clone()).await;
+        if let Some(scan) = known.map_err(StepError::NotRecorded)? {
+            let found = scans::unpack(&scan.vulnerabilities);
+            let found = found.map_err(|error| StepError::Failed(ScanError::Pack(error)))?;
+            done.seen.push(Seen { runs: target.runs.clone(), found });
+        }
+        Ok(())
+    }
+
+    /// Records findings: what is wrong with the images that projects run.
+    async fn tell(
+        &self,
+        run: &RunContext,
+        asked: &[String],
+        done: &Done,
+    ) -> Result<(), StepError<StoreError>> {
+        let workspace = run.run().workspace_id;
+        let projects = self.rollout.store.projects(workspace).await;
+        let projects = projects.map_err(StepError::NotRecorded)?;
+        let mut tenants = BTreeMap::new();
+        let mut whole = BTreeSet::new();
+        for project in &projects {
+            tenants.extend(project.tenant_id.map(|tenant| (project.name.clone(), tenant)));
+            whole.extend(project.tenant_id);
+        }
+        let is_asked = |name: &String| asked.contains(name);
+        let not_asked = projects.iter().filter(|project| !is_asked(&project.name));
+        for tenant in not_asked.filter_map(|project| project.tenant_id) {
+            whole.remove(&tenant);
+        }
+        if done.failed + done.left > 0 {
+            whole.clear();
+        }
+        let at = (run.run().id, run.ambient().now());
+        let findings = Findings::new(Arc::clone(&self.rollout.store), run.ambient().clone());
+        for look in looks(&done.seen, &tenants, &whole, at) {
+            let step = Step {
+                key: format!("record_findings:{}", look.tenant),
+                description: "record the vulnerabilities as findings".to_owned(),
+                cause: format!("{} images were matched with advisories", look.subjects.len()),
+                undo: Undo::Nothing,
+            };
+            run.step(step, findings.record(look)).await?;
+        }
+        Ok(())
     }
 
     /// Reads the packages of an image: the engine saves it, part by part.
@@ -318,6 +393,9 @@ fn keep(
         true => format!("{} {}", os.id, os.version),
         false => os.name.clone(),
     });
+    if head.is_some() && !target.runs.is_empty() {
+        done.seen.push(Seen { runs: target.runs.clone(), found: found.clone() });
+    }
     let packed = scans::pack_inventory(&mut inventory);
     let scan = ImageScan {
         workspace_id: run.run().workspace_id,
@@ -365,6 +443,7 @@ fn target_of(id: &str, facts: Option<&ImageFacts>) -> Target {
         id: id.to_owned(),
         names: facts.iter().flat_map(|facts| facts.tags.iter().cloned()).collect(),
         digests: facts.map(|facts| facts.digests.clone()).unwrap_or_default(),
+        runs: BTreeSet::new(),
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod layer;
 mod members;
+#[cfg(test)]
+mod tests;
 mod unpack;
 
 use std::collections::BTreeMap;
