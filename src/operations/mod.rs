@@ -29,6 +29,8 @@ pub mod runbooks;
 mod runner;
 pub mod scan_findings;
 pub mod scan_images;
+#[cfg(test)]
+mod scan_tests;
 pub mod scans;
 pub mod schedules;
 mod signals;
