@@ -22,31 +22,15 @@ use wharfinger::domain::policy::{
 };
 use wharfinger::facts::{ImageFacts, PortBinding, Protocol, ServiceSpec};
 
+#[path = "support/random.rs"]
+mod random;
+
+use random::Random;
+
 /// How long each of the two runs when nobody says otherwise.
 const SECONDS: u64 = 3;
 /// It stops after so many failures.
 const FAILURES_MAX: usize = 12;
-
-/// SplitMix64: small, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
-    }
-
-    fn of<'a>(&mut self, items: &[&'a str]) -> &'a str {
-        items[self.below(items.len())]
-    }
-}
 
 /// What stands in conditions.
 const PARTS: &[&str] = &[

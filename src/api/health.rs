@@ -108,6 +108,7 @@ pub(super) async fn metrics(Inside(api): Inside) -> Result<Response, Problem> {
         count_projects(&api, found.engine == "ok").await?;
         count_queue(&api).await?;
         count_findings(&api).await?;
+        count_scans(&api).await?;
     }
     let text = api.metrics.render().map_err(|error| {
         Problem::new(ProblemCode::Internal, format!("cannot write the metrics: {error}"))
@@ -129,6 +130,24 @@ async fn count_runs(api: &Api) -> Result<(), Problem> {
         let age = i64::try_from(age).unwrap_or(i64::MAX);
         api.metrics.oldest_run_age.with_label_values(&label).set(age);
     }
+    Ok(())
+}
+
+async fn count_scans(api: &Api) -> Result<(), Problem> {
+    const SEVERITIES: [&str; 6] = ["critical", "high", "medium", "low", "info", "unknown"];
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let scans = api.store.image_scans(api.within.workspace()).await?;
+    for severity in SEVERITIES {
+        let counts = scans.iter().filter_map(|scan| scan.summary.counts.get(severity));
+        let series = api.metrics.image_vulnerabilities.with_label_values(&[severity]);
+        series.set(number(counts.sum()));
+    }
+    api.metrics.images_scanned.set(number(scans.len() as u64));
+    // A list that cannot be read counts as none.
+    let head = api.scans.advisories().ok().and_then(|known| known.head);
+    let age = head.as_ref().map(|head| between(head.checked_at, api.ambient.now()).as_secs());
+    api.metrics.advisories_age.set(age.map_or(-1, number));
+    api.metrics.advisories.set(head.map_or(0, |head| number(head.advisories)));
     Ok(())
 }
 

@@ -54,6 +54,14 @@ pub struct Metrics {
     pub(super) findings: FindingSeries,
     /// Instances with an outdated image by project.
     pub(super) images_outdated: IntGaugeVec,
+    /// Vulnerabilities by severity.
+    pub(super) image_vulnerabilities: IntGaugeVec,
+    /// Images that were scanned.
+    pub(super) images_scanned: IntGauge,
+    /// Seconds since the source of advisories was looked at.
+    pub(super) advisories_age: IntGauge,
+    /// Advisories in force.
+    pub(super) advisories: IntGauge,
     /// Runs that are not completed, by status.
     pub(super) runs: IntGaugeVec,
     /// Seconds since the oldest of them was accepted.
@@ -107,6 +115,10 @@ impl Metrics {
             exec_sessions: gauge(&registry, Metric::ExecSessions)?,
             findings: FindingSeries::new(&registry)?,
             images_outdated: gauges(&registry, Metric::ImagesOutdated)?,
+            image_vulnerabilities: gauges(&registry, Metric::ImageVulnerabilities)?,
+            images_scanned: gauge(&registry, Metric::ImagesScanned)?,
+            advisories_age: gauge(&registry, Metric::AdvisoriesAge)?,
+            advisories: gauge(&registry, Metric::Advisories)?,
             runs: gauges(&registry, Metric::Runs)?,
             oldest_run_age: gauges(&registry, Metric::OldestRunAge)?,
             queue_runs: gauges(&registry, Metric::QueueRuns)?,

@@ -36,6 +36,7 @@ mod registries;
 mod routes;
 mod runbooks;
 mod runs;
+mod scans;
 mod schedules;
 pub mod tls;
 pub mod wire;
@@ -67,6 +68,7 @@ use crate::operations::policies::PolicyKeeper;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::runbooks::Runbooks;
+use crate::operations::scans::Scans;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Door, Within};
 use crate::store::Store;
@@ -105,6 +107,8 @@ pub struct Api {
     pub enforcement: Enforcement,
     /// Where findings are read and decided about.
     pub findings: Findings,
+    /// Where images are scanned, and what was found in them.
+    pub scans: Scans,
     /// Where runbooks are looked at and started.
     pub runbooks: Runbooks,
     /// Where backups of the store are taken.
@@ -142,6 +146,7 @@ impl Api {
             registries: self.registries.within(within.clone()),
             enforcement: self.enforcement.within(within.clone()),
             findings: self.findings.within(within.clone()),
+            scans: self.scans.within(within.clone()),
             runbooks: self.runbooks.within(within.clone()),
             hosted: self.hosted.within(within.clone()),
             access: self.access.within(within.clone()),
@@ -224,6 +229,12 @@ fn documented_routes() -> Builder {
         .add(Member(ProjectsDeploy), BUNDLE_BYTES_MAX, routes!(projects::build))
         .add(Member(ProjectsView), SMALL, routes!(images::list))
         .add(Member(ProjectsDeploy), SMALL, routes!(images::check))
+        .add(Member(ProjectsDeploy), SMALL, routes!(scans::scan))
+        .add(Member(ProjectsView), SMALL, routes!(scans::list))
+        .add(Member(ProjectsView), SMALL, routes!(scans::vulnerabilities))
+        .add(Member(ProjectsView), SMALL, routes!(scans::sbom))
+        .add(Member(ProjectsView), SMALL, routes!(scans::advisories))
+        .add(Whole(ProjectsDeploy), SMALL, routes!(scans::update))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::pause))
         .add(Member(ProjectsDeploy), SMALL, routes!(projects::resume))
         .add(Member(ProjectsLogs), SMALL, routes!(logs::stream))

@@ -484,3 +484,65 @@ pub const MAINTENANCES_MAX: usize = 200;
 pub const RELEASE_GRACE_LONGEST: Duration = Duration::from_secs(7 * 86_400);
 /// Characters of why somebody shuts a container off, or begins maintenance.
 pub const REASON_CHARS_MAX: usize = 500;
+/// Packages of one image that are listed.
+pub const SBOM_PACKAGES_MAX: usize = 50_000;
+/// What could not be read of one image, note by note.
+pub const SBOM_NOTES_MAX: usize = 200;
+/// Bytes of the name or the version of a package.
+pub const SBOM_TEXT_BYTES_MAX: usize = 1_000;
+/// Versions, events or packages of one advisory.
+pub const ADVISORY_ITEMS_MAX: usize = 20_000;
+/// Characters of an advisory's summary that are kept.
+pub const ADVISORY_TEXT_CHARS_MAX: usize = 200;
+/// Bytes of a saved image, and of all its layers unpacked.
+pub const IMAGE_ARCHIVE_BYTES_MAX: u64 = 64 << 30;
+/// Files, folders and links in all layers of an image.
+pub const IMAGE_ARCHIVE_ENTRIES_MAX: usize = 4_000_000;
+/// Parts of a saved image that wait for who unpacks them.
+pub const IMAGE_ARCHIVE_PARTS_MAX: usize = 16;
+/// Longest time that the engine may take to save an image.
+pub const IMAGE_ARCHIVE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Layers of an image; the engine itself takes 127.
+pub const IMAGE_LAYERS_MAX: usize = 500;
+/// Bytes of a path in an image, as the system has it.
+pub const IMAGE_PATH_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a manifest or a configuration of an image.
+pub const IMAGE_JSON_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of a file that tells of packages: dpkg's `status` of a desktop has some 5 MiB.
+pub const IMAGE_FILE_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of all such files of an image, in all its layers.
+pub const IMAGE_FILES_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of one advisory: the largest of public lists have some hundred kilobytes.
+pub const ADVISORY_BYTES_MAX: u64 = 8 << 20;
+/// Files of a folder of advisories.
+pub const ADVISORY_FILES_MAX: usize = 1_000_000;
+/// Folders within folders of advisories.
+pub const ADVISORY_FOLDERS_DEPTH_MAX: usize = 8;
+/// Files of an archive of advisories.
+pub const ADVISORY_ARCHIVE_ENTRIES_MAX: usize = 2_000_000;
+/// Advisories that are in force together.
+pub const ADVISORIES_MAX: u64 = 1_000_000;
+/// Bytes of the advisories in force, compiled.
+pub const ADVISORIES_BYTES_MAX: u64 = 1 << 30;
+/// Bytes that an archive of advisories may unpack to.
+pub const ADVISORIES_UNPACKED_BYTES_MAX: u64 = 16 << 30;
+/// Bytes of a list of advisories that is fetched.
+pub const ADVISORIES_DOWNLOAD_BYTES_MAX: u64 = 2 << 30;
+/// How long fetching one may take.
+pub const ADVISORIES_DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Bytes of an image's packages, and of its vulnerabilities, as they are stored.
+pub const SCAN_PACKED_BYTES_MAX: usize = 4 << 20;
+/// Bytes of the same, unpacked.
+pub const SCAN_UNPACKED_BYTES_MAX: usize = 64 << 20;
+/// Vulnerabilities that are kept of one image; all are counted.
+pub const VULNERABILITIES_MAX: usize = 10_000;
+/// Images that one run scans; the rest is left to the next one.
+pub const IMAGES_SCANNED_MAX: usize = 200;
+/// Names of images that one request may ask to be scanned.
+pub const IMAGES_NAMED_MAX: usize = 50;
+/// Scans of images that are listed of a workspace.
+pub const IMAGE_SCANS_MAX: usize = 2_000;
+/// Bytes of what one run that scans images keeps of them; the rest is left to the next one.
+pub const SCAN_RUN_BYTES_MAX: usize = 64 << 20;
+/// Advisories whose source nobody has looked at for longer are old.
+pub const ADVISORIES_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);

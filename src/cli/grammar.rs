@@ -28,7 +28,9 @@ pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
 pub(super) use enforcement::{EnforcementVerb, MaintenanceVerb, QuarantineVerb};
 pub(super) use findings::{ComplianceShow, FindingLs, FindingNote, FindingVerb};
-pub(super) use images::{Build, Images, Pull, PullWhen};
+pub(super) use images::{
+    Build, Images, ImagesScan, ImagesVerb, Pull, PullWhen, Severity, Vulnerabilities,
+};
 pub(super) use policies::{PolicyCheck, PolicyTest, PolicyVerb, PolicyWords};
 pub(super) use registries::{RegistryLogin, RegistryVerb};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};

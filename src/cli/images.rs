@@ -10,6 +10,7 @@ use super::grammar::{self, Files, PullWhen};
 use super::output::{Output, Table, ago};
 use super::projects::{bundle_of, finish, send_contexts};
 use super::records;
+use super::scans;
 use crate::api::wire::{self, ImageEnd, ImageView, Page, RunAccepted, RunDetail, RunView};
 use crate::base::Clock as _;
 use crate::domain::compose::Bundle;
@@ -22,6 +23,9 @@ pub(super) async fn images(
     words: grammar::Images,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
+    if let Some(verb) = words.verb {
+        return scans::scans(client, verb, output).await;
+    }
     let project = words.files.name_if_any()?;
     if words.check {
         let check = wire::ImageCheck { project: project.clone() };
@@ -65,7 +69,7 @@ pub(super) async fn images(
 }
 
 /// Waits for the end of a run, without a word.
-async fn settled(client: &Client, id: &str) -> Result<RunView, CliError> {
+pub(super) async fn settled(client: &Client, id: &str) -> Result<RunView, CliError> {
     const PAUSE: Duration = Duration::from_millis(200);
     loop {
         let detail: RunDetail = client.get(&format!("/v1/runs/{id}")).await?;

@@ -28,6 +28,7 @@ mod records;
 mod registries;
 mod runbooks;
 mod sarif;
+mod scans;
 mod schedules;
 mod source;
 mod store;

@@ -67,6 +67,10 @@ fn put_of(add: ScheduleAdd) -> Result<(String, SchedulePut), CliError> {
             // Without a name: all of them.
             TaskView::CheckImages { project: add.check_images.filter(|name| !name.is_empty()) }
         }
+        _ if add.scan_images.is_some() => {
+            TaskView::ScanImages { project: add.scan_images.filter(|name| !name.is_empty()) }
+        }
+        _ if add.update_advisories => TaskView::UpdateAdvisories {},
         (Some(project), _, _) => TaskView::DeployProject {
             project,
             force_recreate: add.force_recreate,
@@ -82,7 +86,12 @@ fn put_of(add: ScheduleAdd) -> Result<(String, SchedulePut), CliError> {
             },
             identity: None,
         },
-        _ => return Err(usage("say what to do: --deploy, --restart, --check-images or --hosted")),
+        _ => {
+            return Err(usage(
+                "say what to do: --deploy, --restart, --check-images, --scan-images, \
+                 --update-advisories or --hosted",
+            ));
+        }
     };
     let put = SchedulePut {
         cron: add.cron,
@@ -144,6 +153,9 @@ fn task_words(task: &TaskView) -> String {
         TaskView::RestartProject { project, .. } => format!("restart {project}"),
         TaskView::CheckImages { project: Some(project) } => format!("check images of {project}"),
         TaskView::CheckImages { project: None } => "check images".to_owned(),
+        TaskView::ScanImages { project: Some(project) } => format!("scan images of {project}"),
+        TaskView::ScanImages { project: None } => "scan images".to_owned(),
+        TaskView::UpdateAdvisories {} => "update advisories".to_owned(),
         TaskView::Hosted { run_type, .. } => run_type.to_string(),
     }
 }

@@ -19,6 +19,7 @@ use crate::base::{Ambient, CrashPoints};
 use crate::domain::alerts::DeliveryStatus;
 use crate::domain::policy::PolicySet;
 use crate::domain::rollout::HostPathPolicy;
+use crate::domain::schedules::Calendar;
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
@@ -30,6 +31,7 @@ use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::rollout::Rollout;
 use crate::operations::runbooks::Runbooks;
+use crate::operations::scans::Scans;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions, Within};
 use crate::store::Store;
@@ -43,6 +45,7 @@ use crate::watchers::enforcement::{PolicyWatchOptions, PolicyWatcher, WatchObser
 use crate::watchers::schedules::Scheduler;
 use crate::watchers::sealing::{self, AnchorObserver, Commits, Sealing};
 use crate::watchers::unhealthy::Healer;
+use crate::world::advisories::Advisories;
 use crate::world::anchors::{Anchor, FileAnchor, WebhookAnchor};
 use crate::world::clock::SystemClock;
 use crate::world::content_files::FilesOnDisk;
@@ -85,6 +88,8 @@ pub(super) struct Agent {
     pub(super) sealing: Option<Sealing>,
     /// What other agents on the same database tell; none when there can be none.
     pub(super) news: Option<watch::Receiver<News>>,
+    /// Changes when images are scanned.
+    pub(super) scan_calendar: watch::Sender<Option<Calendar>>,
     /// Changes how projects are kept.
     pub(super) convergence_options: watch::Sender<ConvergenceOptions>,
 }
@@ -136,10 +141,11 @@ impl Agent {
             policies: policies.policies().clone(),
             enforcement: enforcement.clone(),
         };
+        let advisories = Advisories::below(&config.state_dir, config.images.advisories.clone());
         let runner = Runner::new(
             Arc::clone(&store),
             ambient.clone(),
-            Operations::on_projects(&rollout),
+            Operations::on_projects(&rollout).and_scans(&rollout, &advisories),
             Arc::new(supervisor.clone()),
             options,
         );
@@ -155,6 +161,8 @@ impl Agent {
             .observed(watch_observer(&metrics))
             .keeping(Findings::new(Arc::clone(&store), ambient.clone()));
         let enforcing = Enforcement::new(rollout.clone(), runner.door(), ambient.clone());
+        let (scan_calendar, _) = watch::channel(config.images.scan_schedule.clone());
+        let scans = Scans::new(rollout.clone(), runner.door(), advisories, ambient.clone());
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let schedules = Schedules::new(Arc::clone(&store), runner.door(), ambient.clone());
         let alerts = Alerts::new(Arc::clone(&store), ambient.clone());
@@ -189,6 +197,7 @@ impl Agent {
             alerts,
             registries: Registries::new(Arc::clone(&store), Arc::clone(&engine), ambient.clone()),
             findings: Findings::new(Arc::clone(&store), ambient.clone()),
+            scans,
             runbooks: Runbooks::new(
                 Arc::clone(&store),
                 runner.door(),
@@ -238,6 +247,7 @@ impl Agent {
             policies,
             sealing: Some(sealing),
             convergence_options,
+            scan_calendar,
         };
         Ok((agent, listener))
     }

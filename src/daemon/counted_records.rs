@@ -11,11 +11,12 @@ use crate::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, Webhoo
 use crate::domain::enforcement::Enforced;
 use crate::domain::findings::{Finding, FindingException, PolicyStanding};
 use crate::domain::registries::{Credentials, Login};
+use crate::domain::scans::ImageScan;
 use crate::domain::schedules::Schedule;
 use crate::store::{
     Answer, DeliveryFilter, FindingCount, FindingFilter, FindingTotals, Outbox, Page, PageRequest,
-    ReadAccess, ReadAlerts, ReadEnforcement, ReadFindings, ReadRegistries, ReadSchedules,
-    StandingCount, TakeDeliveries,
+    ReadAccess, ReadAlerts, ReadEnforcement, ReadFindings, ReadRegistries, ReadScans,
+    ReadSchedules, ScanRow, StandingCount, TakeDeliveries,
 };
 
 impl ReadSchedules for CountedStore {
@@ -158,6 +159,20 @@ impl ReadRegistries for CountedStore {
 impl ReadEnforcement for CountedStore {
     fn enforced(&self, workspace: WorkspaceId) -> Answer<'_, Enforced> {
         self.inner.enforced(workspace)
+    }
+}
+
+impl ReadScans for CountedStore {
+    fn image_scans(&self, workspace: WorkspaceId) -> Answer<'_, Vec<ScanRow>> {
+        self.inner.image_scans(workspace)
+    }
+
+    fn image_scan(
+        &self,
+        workspace: WorkspaceId,
+        image_id: String,
+    ) -> Answer<'_, Option<ImageScan>> {
+        self.inner.image_scan(workspace, image_id)
     }
 }
 

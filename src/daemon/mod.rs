@@ -25,10 +25,13 @@ use tokio::sync::oneshot;
 use crate::api::{self, Routes, tls};
 use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
+use crate::domain::runs::Source;
 use crate::operations::Runner;
+use crate::operations::projects::Asker;
 use crate::store::{Store, StoreError};
-use crate::watchers::{findings, glass, policies};
+use crate::watchers::{findings, glass, policies, scanning};
 use crate::world::docker::SharedEngine;
+use crate::world::host;
 use crate::world::tasks::TaskHandle;
 
 pub use error::RunError;
@@ -138,6 +141,14 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     if let Some(sealing) = agent.sealing.take() {
         agent.spawn("audit", sealing.watch(agent.supervisor.stop_token()));
     }
+    let scans = agent.api.scans.clone();
+    let owner = agent.store.scope().owner_name.clone();
+    let asker = Asker::local(host::os_user().uid, owner, Source::Schedule);
+    let calendar = agent.scan_calendar.subscribe();
+    agent.spawn(
+        "scans",
+        scanning::watch_calendar(scans, asker, calendar, agent.supervisor.stop_token()),
+    );
     agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
     agent.spawn_until_stop("broken glass", glass::watch(agent.api.access.clone()));
     agent.spawn_until_stop("policies", policies::watch(agent.policies.clone()));
@@ -212,6 +223,7 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
             agent.policies.load(new.policies.clone()).await;
             agent.enforcement.set(new.enforcement.settings.clone());
             agent.watch_options.send_replace(agent::policy_watch_options(&new));
+            agent.scan_calendar.send_replace(new.images.scan_schedule.clone());
             agent.convergence_options.send_replace(agent::convergence_options(&new));
             tracing::info!(
                 applied = changes.applied.join(","),

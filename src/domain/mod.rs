@@ -2,6 +2,7 @@
 //! noun. Never does I/O, reads a clock or draws a random number: all of it comes in as arguments.
 
 pub mod access;
+pub mod advisories;
 pub mod alerts;
 pub mod audit;
 pub mod compose;
@@ -15,4 +16,6 @@ pub mod registries;
 pub mod rollout;
 pub mod runbooks;
 pub mod runs;
+pub mod sbom;
+pub mod scans;
 pub mod schedules;

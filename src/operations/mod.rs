@@ -30,6 +30,11 @@ pub mod restart_project;
 pub mod rollout;
 pub mod runbooks;
 mod runner;
+pub mod scan_findings;
+pub mod scan_images;
+#[cfg(test)]
+mod scan_tests;
+pub mod scans;
 pub mod schedules;
 mod signals;
 mod within;
@@ -42,6 +47,7 @@ use crate::base::chain;
 use crate::domain::audit::AuditEvent;
 use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, RunType, Waiting};
 use crate::store::{NewJob, StoreError, Write};
+use crate::world::advisories::Advisories;
 
 use build_images::BuildImages;
 use check_images::CheckImages;
@@ -53,6 +59,7 @@ use remove_project::RemoveProject;
 use restart_project::RestartProject;
 use rollout::Rollout;
 use runbooks::RunRunbook;
+use scan_images::{ScanImages, UpdateAdvisories};
 
 pub use context::{Purpose, RunContext, Step, StepError, Stop};
 pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitError, Word};
@@ -93,6 +100,15 @@ impl Operations {
             .with(RunType::EnforcePolicy, Arc::new(EnforcePolicy::new(rollout.clone())))
             .with(RunType::ReleaseContainer, Arc::new(ReleaseContainer::new(rollout.clone())))
             .with(RunType::RunRunbook, Arc::new(RunRunbook::new(rollout.clone())))
+    }
+
+    /// The same, and what it can do with these advisories.
+    #[must_use]
+    pub fn and_scans(self, rollout: &Rollout, advisories: &Arc<Advisories>) -> Self {
+        let scan = ScanImages::new(rollout.clone(), Arc::clone(advisories));
+        let update = UpdateAdvisories::new(Arc::clone(advisories));
+        self.with(RunType::ScanImages, Arc::new(scan))
+            .with(RunType::UpdateAdvisories, Arc::new(update))
     }
 }
 

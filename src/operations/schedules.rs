@@ -19,7 +19,7 @@ use crate::domain::audit::{
 use crate::domain::redaction::SafeText;
 use crate::domain::runs::{
     CheckImages, DeployCause, DeployChoices, DeployProject, Hosted, Inputs, Payload, PayloadError,
-    RestartProject, Source,
+    RestartProject, ScanImages, Source, UpdateAdvisories,
 };
 use crate::domain::schedules::{
     Calendar, Decision, Firing, MissedPolicy, Overlap, Progress, Schedule, Task, decide, due,
@@ -476,18 +476,14 @@ impl Schedules {
                 Ok(Inputs::RestartProject(RestartProject { project, services }))
             }
             Task::CheckImages { project } => {
-                let known = self.store.projects(workspace).await.map_err(ScheduleError::Store)?;
-                let seen =
-                    known.into_iter().filter(|it| self.within.sees(it.workspace_id, it.tenant_id));
-                let mut projects: Vec<String> = seen.map(|project| project.name).collect();
-                if let Some(project) = project {
-                    projects.retain(|name| name == project);
-                    if projects.is_empty() {
-                        return Err(ScheduleError::UnknownProject(project.clone()));
-                    }
-                }
+                let projects = self.projects_of(project.as_deref()).await?;
                 Ok(Inputs::CheckImages(CheckImages { projects }))
             }
+            Task::ScanImages { project } => {
+                let projects = self.projects_of(project.as_deref()).await?;
+                Ok(Inputs::ScanImages(ScanImages { projects, images: Vec::new() }))
+            }
+            Task::UpdateAdvisories {} => Ok(Inputs::UpdateAdvisories(UpdateAdvisories {})),
             Task::Hosted { run_type, payload, identity } => {
                 let known = self.store.hosted_type(workspace, *run_type).await;
                 known
@@ -498,6 +494,21 @@ impl Schedules {
                 Ok(Inputs::Hosted(Hosted { run_type: *run_type, payload, identity, subject: None }))
             }
         }
+    }
+
+    /// One project, or all within reach.
+    async fn projects_of(&self, project: Option<&str>) -> Result<Vec<String>, ScheduleError> {
+        let known = self.store.projects(self.within.workspace()).await;
+        let known = known.map_err(ScheduleError::Store)?;
+        let seen = known.into_iter().filter(|it| self.within.sees(it.workspace_id, it.tenant_id));
+        let mut projects: Vec<String> = seen.map(|project| project.name).collect();
+        if let Some(project) = project {
+            projects.retain(|name| name == project);
+            if projects.is_empty() {
+                return Err(ScheduleError::UnknownProject(project.to_owned()));
+            }
+        }
+        Ok(projects)
     }
 
     /// `The firing of schedule nightly planned for 2026-06-01 03:00 CEST`.

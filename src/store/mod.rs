@@ -20,6 +20,7 @@ pub mod postgres;
 mod query;
 mod records;
 mod registries;
+mod scans;
 mod schedules;
 pub mod sqlite;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use records::{
     Revision, Scope,
 };
 pub use registries::{ReadRegistries, RegistryWrite};
+pub use scans::{ReadScans, ScanRow, ScanWrite};
 pub use schedules::{Advance, ReadSchedules, ScheduleWrite};
 pub use work::{
     Accepted, Admission, AttemptRef, Change, Claim, Claimant, Claimed, Heard, JobFilter, Lost,
@@ -80,6 +82,7 @@ pub trait Store:
     + ReadAccess
     + ReadRegistries
     + ReadEnforcement
+    + ReadScans
     + Outbox
     + KeepAudit
     + Snapshot

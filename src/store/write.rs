@@ -10,7 +10,7 @@ use crate::domain::runs::{
 
 use super::{
     AccessWrite, Adoption, AlertWrite, AttemptRef, AuditWrite, Desired, EnforcementWrite,
-    FindingWrite, RegistryWrite, ScheduleWrite,
+    FindingWrite, RegistryWrite, ScanWrite, ScheduleWrite,
 };
 
 /// One change of records, or a condition: what must hold for the others of the transaction.
@@ -240,6 +240,8 @@ pub enum Write {
     Registry(RegistryWrite),
     /// A change of what stands of enforcement.
     Enforcement(EnforcementWrite),
+    /// A change of the scans of images.
+    Scan(ScanWrite),
     /// Remembers a container that was taken over.
     PutAdoption(Adoption),
     /// Forgets the containers of a project that were taken over.

@@ -2,6 +2,7 @@
 //! engine and the content files, has a fake. Face: the traits. Never decides anything: what to do
 //! comes from above, what is there is reported in the words of `facts`.
 
+pub mod advisories;
 pub mod anchors;
 pub mod clock;
 pub mod content_files;
@@ -13,6 +14,7 @@ pub mod guarded_files;
 pub mod host;
 pub mod host_facts;
 pub mod host_paths;
+pub mod image_archive;
 pub mod notify;
 pub mod policy_files;
 pub mod runbook_files;

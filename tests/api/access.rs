@@ -240,7 +240,12 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
             of(path, body, true)
         }
         ("GET", "/v1/registries" | "/v1/images") => plain(None),
-        ("POST", "/v1/images/check") => plain(Some(json!({}))),
+        ("POST", "/v1/images/check" | "/v1/images/scan") => plain(Some(json!({}))),
+        ("POST", "/v1/images/advisories/update") => plain(Some(json!({}))),
+        ("GET", "/v1/images/scans" | "/v1/images/advisories") => plain(None),
+        ("GET", "/v1/images/vulnerabilities" | "/v1/images/sbom") => {
+            of(format!("{}?image=none", route.path), None, false)
+        }
         (_, "/v1/registries/{host}") => {
             let login = json!({"username": "ci", "password": "one-for-the-test"});
             let body = (route.method == "PUT").then_some(login);

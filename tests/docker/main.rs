@@ -22,6 +22,7 @@ mod replacing;
 mod round_trip;
 mod same_verdict;
 mod samples;
+mod scanning;
 mod secrets;
 mod support;
 mod unhealthy;

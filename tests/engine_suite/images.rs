@@ -80,3 +80,28 @@ pub async fn image_that_no_registry_holds_is_unavailable(bench: &Bench) {
     assert_fails(pulled, EngineErrorKind::ImageUnavailable);
     assert_eq!(bench.engine.image(&name).await.unwrap(), None);
 }
+
+pub async fn image_is_saved_with_what_its_layers_leave(bench: &Bench) {
+    let engine = &bench.engine;
+    let name = bench.name("saved");
+    let mut context = tar::Builder::new(Vec::new());
+    let dockerfile = "FROM scratch\nCOPY one /etc/os-release\nCOPY two /var/lib/dpkg/status\n\
+                      COPY two /etc/os-release\nCOPY one /app/nothing\nCMD [\"/x\"]\n";
+    for (path, content) in [("Dockerfile", dockerfile), ("one", "ID=one\n"), ("two", "ID=two\n")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        context.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
+    let context = context.into_inner().unwrap().into();
+    let names = [name.clone()];
+    engine.build_image(&BuildSpec::default(), &names, context, &[], &|_| {}).await.unwrap();
+    let contents = wharfinger::world::image_archive::read(engine.save_image(&name)).await.unwrap();
+    let files: Vec<_> =
+        contents.files.iter().map(|(path, content)| (path.as_str(), &content[..])).collect();
+    let two = &b"ID=two\n"[..];
+    assert_eq!(files, [("etc/os-release", two), ("var/lib/dpkg/status", two)]);
+    engine.remove_image(&name).await.unwrap();
+    let gone = wharfinger::world::image_archive::read(engine.save_image(&name)).await;
+    assert!(matches!(gone, Err(wharfinger::world::image_archive::ArchiveError::Engine(_))));
+}

@@ -60,6 +60,7 @@ macro_rules! engine_suite {
             images::image_is_built_inspected_and_removed;
             images::failed_builds_are_told_apart;
             images::image_that_no_registry_holds_is_unavailable;
+            images::image_is_saved_with_what_its_layers_leave;
             networks::network_lives_from_create_to_remove;
             networks::containers_join_and_leave;
             networks::container_is_in_all_its_networks_from_the_start;

@@ -22,6 +22,7 @@ use wharfinger::domain::registries::{Credentials, Login};
 use wharfinger::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
 };
+use wharfinger::domain::scans::ImageScan;
 use wharfinger::domain::schedules::Schedule;
 use wharfinger::store::transfer::Parts;
 use wharfinger::store::{
@@ -29,9 +30,9 @@ use wharfinger::store::{
     Claim, Claimed, CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingCount,
     FindingFilter, FindingTotals, Heard, JobFilter, KeepAudit, Lost, Notice, OpenAttempt, Outbox,
     Page, PageRequest, Project, QueueDepth, ReadAccess, ReadAlerts, ReadAudit, ReadFindings,
-    ReadProjects, ReadQueue, ReadRegistries, ReadRuns, ReadSchedules, Revision, RunFilter,
-    RunProgress, Scope, SignOfLife, Snapshot, StandingCount, Store, StoreError, TakeDeliveries,
-    Write,
+    ReadProjects, ReadQueue, ReadRegistries, ReadRuns, ReadScans, ReadSchedules, Revision,
+    RunFilter, RunProgress, ScanRow, Scope, SignOfLife, Snapshot, StandingCount, Store, StoreError,
+    TakeDeliveries, Write,
 };
 
 use crate::flaws::Flaw;
@@ -408,6 +409,11 @@ forward! { ReadAccess:
 forward! { ReadRegistries:
     fn registry_logins(workspace: WorkspaceId) -> Vec<Login>;
     fn registry_credentials(id: LoginId) -> Option<Credentials>;
+}
+
+forward! { ReadScans:
+    fn image_scans(workspace: WorkspaceId) -> Vec<ScanRow>;
+    fn image_scan(workspace: WorkspaceId, image_id: String) -> Option<ImageScan>;
 }
 
 forward! { Outbox:

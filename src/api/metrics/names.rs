@@ -79,6 +79,14 @@ keyed! {
         /// Instances whose registry has another image under the name of theirs, as far as one was
         /// asked; label `project`.
         ImagesOutdated = "wharf_images_outdated",
+        /// Vulnerabilities of the images that were scanned; label `severity`.
+        ImageVulnerabilities = "wharf_image_vulnerabilities",
+        /// Images that were scanned.
+        ImagesScanned = "wharf_images_scanned",
+        /// Time since the source of advisories was looked at; -1 without advisories.
+        AdvisoriesAge = "wharf_advisories_age_seconds",
+        /// Advisories in force.
+        Advisories = "wharf_advisories",
         /// Commands that are executed in containers.
         ExecSessions = "wharf_exec_sessions",
         /// Findings that are not over; labels `type`, `severity`, `status`.
@@ -160,6 +168,12 @@ impl Metric {
             Self::InstancePids => "Processes and threads of a running instance.",
             Self::InstancesLeftOut => "Instances beyond the 500 that are told one by one.",
             Self::ImagesOutdated => "Instances whose registry has a newer image, when last asked.",
+            Self::ImageVulnerabilities => "Vulnerabilities of the images that were scanned.",
+            Self::ImagesScanned => "Images whose packages are known.",
+            Self::AdvisoriesAge => {
+                "Seconds since the source of advisories was looked at; -1 without advisories."
+            }
+            Self::Advisories => "Advisories that images are matched with.",
             Self::ExecSessions => "Commands that are executed in containers now.",
             Self::FindingsOpen => "Findings that are neither resolved nor closed.",
             Self::FindingsOverdue => "Open findings that should have been dealt with.",
@@ -206,6 +220,7 @@ impl Metric {
             Self::PolicySubjects => &["policy", "standing"],
             Self::PolicyCompliance => &["policy"],
             Self::ImagesOutdated => &["project"],
+            Self::ImageVulnerabilities => &["severity"],
             Self::Projects => &["desired"],
             Self::Containers => &["project", "state", "health"],
             Self::ApiRequests => &["method", "status"],
@@ -230,6 +245,9 @@ impl Metric {
             | Self::ExecSessions
             | Self::EnforcementVerdictDelay
             | Self::EnforcementSweepDuration
+            | Self::ImagesScanned
+            | Self::AdvisoriesAge
+            | Self::Advisories
             | Self::ConvergenceSweeps => &[],
         }
     }

@@ -20,6 +20,7 @@ mod queue;
 mod registries;
 mod runbooks;
 mod runs;
+mod scans;
 mod schedules;
 
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,9 @@ pub use runbooks::{
 pub use runs::{
     AttemptView, ConfigurationView, FailureView, PolicyLine, RunAccepted, RunDetail, RunEvent,
     RunView, ServiceEnd, StepView, WaitingView,
+};
+pub use scans::{
+    AdvisoriesView, ImageScanRequest, ImageScanView, ImageVulnerabilities, VulnerabilityView,
 };
 pub use schedules::{FiringView, SchedulePut, ScheduleView, TaskView};
 

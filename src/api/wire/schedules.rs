@@ -41,6 +41,14 @@ pub enum TaskView {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         project: Option<String>,
     },
+    /// Reads the packages of images, and matches them with advisories.
+    ScanImages {
+        /// The compose project; all of them when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<String>,
+    },
+    /// Looks for newer advisories.
+    UpdateAdvisories {},
     /// Asks for a run that a user's program executes.
     Hosted {
         /// Its registered type.
@@ -65,6 +73,8 @@ impl From<TaskView> for Task {
                 Self::RestartProject { project, services }
             }
             TaskView::CheckImages { project } => Self::CheckImages { project },
+            TaskView::ScanImages { project } => Self::ScanImages { project },
+            TaskView::UpdateAdvisories {} => Self::UpdateAdvisories {},
             TaskView::Hosted { run_type, payload, identity } => {
                 Self::Hosted { run_type, payload, identity }
             }
@@ -82,6 +92,8 @@ impl From<&Task> for TaskView {
                 Self::RestartProject { project, services }
             }
             Task::CheckImages { project } => Self::CheckImages { project },
+            Task::ScanImages { project } => Self::ScanImages { project },
+            Task::UpdateAdvisories {} => Self::UpdateAdvisories {},
             Task::Hosted { run_type, payload, identity } => {
                 Self::Hosted { run_type, payload, identity }
             }

@@ -1,7 +1,7 @@
 //! The words of `wharf images`, `wharf pull` and `wharf build`. Owns their options and their help. Face:
-//! `Images`, `Pull`, `Build`. Never names what only one engine understands.
+//! `Images`, `ImagesVerb`, `Pull`, `Build`. Never names what only one engine understands.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Files;
 
@@ -42,7 +42,10 @@ pub(in crate::cli) enum PullWhen {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(in crate::cli) struct Images {
+    #[command(subcommand)]
+    pub verb: Option<ImagesVerb>,
     #[command(flatten)]
     pub files: Files,
     /// Only images of which their registry has a newer one
@@ -51,6 +54,71 @@ pub(in crate::cli) struct Images {
     /// Ask the registries first, and wait for their answers
     #[arg(long)]
     pub check: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ImagesVerb {
+    /// Read the packages of images, and match them with advisories
+    ///
+    /// Without names: the images that projects run, of one project with `--project`.
+    Scan(ImagesScan),
+    /// List what is known to be wrong with the packages of images
+    ///
+    /// With an image: each vulnerability, the worst first. Without: how many each scanned image has.
+    Vulnerabilities(Vulnerabilities),
+    /// Print the packages of an image as a CycloneDX document
+    Sbom {
+        /// The image's name or id
+        #[arg(value_name = "IMAGE")]
+        image: String,
+    },
+    /// Show the advisories that images are matched with
+    Advisories {
+        /// Look for newer ones first, and wait for the end of that
+        #[arg(long)]
+        update: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ImagesScan {
+    /// Names or ids of images of the agent's host
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Only the images that this project runs
+    #[arg(long, value_name = "PROJECT", conflicts_with = "images")]
+    pub project: Option<String>,
+    /// Do not wait for the run's end
+    #[arg(short, long)]
+    pub detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Vulnerabilities {
+    /// The image's name or id
+    #[arg(value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// Only these and worse ones
+    #[arg(long, value_name = "SEVERITY", value_enum)]
+    pub severity: Option<Severity>,
+    /// End with 1 when there is one as severe as this, or worse; what has no severity counts too
+    #[arg(long, value_name = "SEVERITY", value_enum)]
+    pub fail_on: Option<Severity>,
+}
+
+/// How severe a vulnerability is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(in crate::cli) enum Severity {
+    /// Good to know
+    Info,
+    /// Some day
+    Low,
+    /// This week
+    Medium,
+    /// Today
+    High,
+    /// Now
+    Critical,
 }
 
 #[derive(Debug, Args)]

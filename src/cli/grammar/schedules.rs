@@ -53,7 +53,7 @@ pub(in crate::cli) struct ScheduleAdd {
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub time_zone: String,
     /// Bring this project to what was applied last
-    #[arg(long, value_name = "PROJECT", group = "task", required_unless_present_any = ["restart", "check_images", "hosted"])]
+    #[arg(long, value_name = "PROJECT", group = "task", required_unless_present_any = ["restart", "check_images", "scan_images", "update_advisories", "hosted"])]
     pub deploy: Option<String>,
     /// Restart this project's containers
     #[arg(long, value_name = "PROJECT", group = "task")]
@@ -61,6 +61,12 @@ pub(in crate::cli) struct ScheduleAdd {
     /// Ask registries for newer images of this project, or of all projects
     #[arg(long, value_name = "PROJECT", group = "task", num_args = 0..=1, default_missing_value = "")]
     pub check_images: Option<String>,
+    /// Scan the images of this project, or of all projects
+    #[arg(long, value_name = "PROJECT", group = "task", num_args = 0..=1, default_missing_value = "")]
+    pub scan_images: Option<String>,
+    /// Look for newer advisories
+    #[arg(long, group = "task")]
+    pub update_advisories: bool,
     /// Ask for a run of this registered type
     #[arg(long, value_name = "TYPE", group = "task")]
     pub hosted: Option<String>,

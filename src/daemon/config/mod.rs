@@ -7,6 +7,7 @@ mod audit;
 mod convergence;
 mod enforcement;
 mod findings;
+mod images;
 mod listen;
 mod manual;
 mod policies;
@@ -35,6 +36,7 @@ pub use audit::{AnchorPlace, Audit};
 pub use convergence::Convergence;
 pub use enforcement::Enforcement;
 pub use findings::Findings;
+pub use images::Images;
 pub use manual::manual;
 pub use schema::{KEYS, Key, Reload};
 
@@ -82,6 +84,8 @@ pub struct Config {
     pub findings: Findings,
     /// The folder of runbooks.
     pub runbooks: Option<PathBuf>,
+    /// How images are scanned.
+    pub images: Images,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
     /// Where policies come from.
@@ -206,6 +210,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         Some(node) => absolute_path(f, "directory", node),
         None => None,
     });
+    let images = section(&root, "images", &mut problems, Images::read);
     let contexts_bytes_max = section(&root, "contexts", &mut problems, |f| {
         bounded_size(f, "size_max", 1 << 20, 1 << 40).unwrap_or(2 << 30)
     });
@@ -235,6 +240,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         audit,
         findings,
         runbooks,
+        images,
         contexts_bytes_max,
         policies,
         rules,
@@ -500,6 +506,7 @@ impl Config {
         values.extend(self.convergence.values());
         values.extend(self.enforcement.values());
         values.extend(self.findings.values());
+        values.extend(self.images.values());
         values.extend(rules::values(&self.rules));
         values
     }

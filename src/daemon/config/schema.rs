@@ -344,6 +344,21 @@ pub const KEYS: &[Key] = &[
          their owner may change do not count.",
     ),
     key(
+        "images.advisories",
+        "absolute path of a file or folder, or an `https://` address",
+        "(none: images are read and matched with nothing)",
+        Reload::Restart,
+        "Where advisories come from that images are matched with, in the form of OSV: see \
+         scanning.md.",
+    ),
+    key(
+        "images.scan_schedule",
+        "cron expression in UTC, such as `30 3 * * *`, or `@daily` and its kin",
+        "(none: images are scanned when somebody asks)",
+        Reload::Live,
+        "When the agent looks for newer advisories and scans the images that its projects run.",
+    ),
+    key(
         "contexts.size_max",
         "size, 1m to 1t",
         "2g",

@@ -196,7 +196,7 @@ pub struct AuditRecord {
 pub fn ended(run_type: runs::RunType, end: End) -> EventType {
     use runs::RunType::{
         BuildImages, CheckImages, DeployProject, EnforcePolicy, HealInstance, Hosted, PullImages,
-        ReleaseContainer, RemoveProject, RestartProject, RunRunbook,
+        ReleaseContainer, RemoveProject, RestartProject, RunRunbook, ScanImages, UpdateAdvisories,
     };
     let went_well = matches!(end, End::Succeeded | End::PartiallySucceeded);
     match (run_type, end) {
@@ -216,6 +216,10 @@ pub fn ended(run_type: runs::RunType, end: End) -> EventType {
         (BuildImages, _) => EventType::ImagesBuildFailed,
         (CheckImages, _) if went_well => EventType::ImagesChecked,
         (CheckImages, _) => EventType::ImagesCheckFailed,
+        (ScanImages, _) if went_well => EventType::ImagesScanned,
+        (ScanImages, _) => EventType::ImagesScanFailed,
+        (UpdateAdvisories, _) if went_well => EventType::AdvisoriesUpdated,
+        (UpdateAdvisories, _) => EventType::AdvisoriesUpdateFailed,
         (HealInstance, _) if went_well => EventType::InstanceHealed,
         (HealInstance, _) => EventType::InstanceHealFailed,
         // What came of them is recorded beside, by what it was.
@@ -233,6 +237,8 @@ pub fn started(run_type: runs::RunType) -> EventType {
         runs::RunType::PullImages => EventType::ImagesPullStarted,
         runs::RunType::BuildImages => EventType::ImagesBuildStarted,
         runs::RunType::CheckImages => EventType::ImagesCheckStarted,
+        runs::RunType::ScanImages => EventType::ImagesScanStarted,
+        runs::RunType::UpdateAdvisories => EventType::AdvisoriesUpdateStarted,
         runs::RunType::HealInstance => EventType::InstanceHealStarted,
         // That a runbook starts is recorded with its acceptance, by whoever started it.
         runs::RunType::RunRunbook

@@ -107,6 +107,18 @@ keyed! {
         ImagesChecked = "project_images.checked",
         /// Registries could not be asked.
         ImagesCheckFailed = "project_images.check_failed",
+        /// The agent is about to read the packages of images.
+        ImagesScanStarted = "project_images.scan_started",
+        /// Images were scanned, all or some.
+        ImagesScanned = "project_images.scanned",
+        /// Images could not be scanned.
+        ImagesScanFailed = "project_images.scan_failed",
+        /// The agent is about to look for newer advisories.
+        AdvisoriesUpdateStarted = "advisories.update_started",
+        /// The advisories are those of their source.
+        AdvisoriesUpdated = "advisories.updated",
+        /// The advisories could not be had; those in force stay.
+        AdvisoriesUpdateFailed = "advisories.update_failed",
 
         /// A hosted type was registered, or its definition changed.
         HostedTypeRegistered = "hosted_type.registered",

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::images::{BuildImages, CheckImages, CheckedImage, ImageDetail, PullImages};
+use super::images::{
+    BuildImages, CheckImages, CheckedImage, ImageDetail, PullImages, ScanImages, UpdateAdvisories,
+};
 use super::payload::Hosted;
 use super::{RunType, Subject, Wanted};
 use crate::base::ids::{ConnectionId, RevisionId, TenantId};
@@ -42,6 +44,10 @@ pub enum Inputs {
     BuildImages(BuildImages),
     /// Ask registries for newer images.
     CheckImages(CheckImages),
+    /// Read the packages of images.
+    ScanImages(ScanImages),
+    /// Look for newer advisories.
+    UpdateAdvisories(UpdateAdvisories),
     /// Restart an unhealthy container.
     HealInstance(HealInstance),
     /// Do what policies ask for about a container.
@@ -204,6 +210,8 @@ impl Inputs {
             Self::PullImages(_) => RunType::PullImages,
             Self::BuildImages(_) => RunType::BuildImages,
             Self::CheckImages(_) => RunType::CheckImages,
+            Self::ScanImages(_) => RunType::ScanImages,
+            Self::UpdateAdvisories(_) => RunType::UpdateAdvisories,
             Self::HealInstance(_) => RunType::HealInstance,
             Self::EnforcePolicy(_) => RunType::EnforcePolicy,
             Self::ReleaseContainer(_) => RunType::ReleaseContainer,
@@ -227,7 +235,11 @@ impl Inputs {
             },
             Self::EnforcePolicy(inputs) => inputs.project.as_deref(),
             Self::ReleaseContainer(inputs) => inputs.project.as_deref(),
-            Self::RunRunbook(_) | Self::Hosted(_) => None,
+            Self::ScanImages(inputs) => match (&inputs.projects[..], &inputs.images[..]) {
+                ([project], []) => Some(project),
+                _ => None,
+            },
+            Self::UpdateAdvisories(_) | Self::RunRunbook(_) | Self::Hosted(_) => None,
         }
     }
 
@@ -279,7 +291,7 @@ impl Inputs {
                 })
             }
             // It only looks: whoever deploys meanwhile need not wait for a slow registry.
-            Self::CheckImages(_) => None,
+            Self::CheckImages(_) | Self::ScanImages(_) => None,
             _ => match (self.project(), self.container()) {
                 (Some(project), _) => Some(Subject::project(project)),
                 (None, Some((id, _))) => Some(Subject::container(id)),

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{DeployChoices, DeployProject, Hosted, Inputs};
+use super::{DeployChoices, DeployProject, Hosted, Inputs, UpdateAdvisories};
 use crate::base::canonical::{CanonicalError, to_bytes};
 use crate::base::ids::{TenantId, WorkspaceId};
 use crate::base::{Digest, Name, keyed::UnknownKey};
@@ -72,6 +72,11 @@ fn normalised(inputs: &Inputs) -> Value {
             "pull": build.choices.pull,
         }),
         Inputs::CheckImages(check) => json!({ "projects": sorted(&check.projects) }),
+        Inputs::ScanImages(scan) => json!({
+            "projects": sorted(&scan.projects),
+            "images": sorted(&scan.images),
+        }),
+        Inputs::UpdateAdvisories(UpdateAdvisories {}) => json!({}),
         Inputs::HealInstance(heal) => json!({
             "project": heal.project,
             "service": heal.service,

@@ -1,5 +1,5 @@
 //! Shapes what runs about images are asked to do and what they tell. Owns one struct per kind. Face:
-//! `PullImages`, `BuildImages`, `CheckImages`. Never holds files: it names their revision.
+//! `PullImages`, `BuildImages`, `CheckImages`, `ScanImages`. Never holds files: it names their revision.
 
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,20 @@ pub struct CheckImages {
     /// The compose projects.
     pub projects: Vec<String>,
 }
+
+/// Reads the packages of images, and matches them with advisories.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanImages {
+    /// The compose projects whose images are scanned.
+    pub projects: Vec<String>,
+    /// Further images of the host, by name or id.
+    #[serde(default)]
+    pub images: Vec<String>,
+}
+
+/// Looks for newer advisories.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateAdvisories {}
 
 /// What a registry said of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

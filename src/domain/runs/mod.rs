@@ -33,6 +33,7 @@ pub use definition::{
 pub use identity::{Subject, identity_hash};
 pub use images::{
     BuildChoices, BuildImages, CheckImages, CheckedImage, ImageDetail, PullChoices, PullImages,
+    ScanImages, UpdateAdvisories,
 };
 pub use jobs::{
     Job, JobCounts, JobEnd, JobEvent, JobState, JobStatus, append_failures,

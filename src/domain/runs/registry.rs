@@ -21,6 +21,10 @@ keyed! {
         BuildImages = "build_images",
         /// Asks registries what the names of running images lead to now.
         CheckImages = "check_images",
+        /// Reads the packages of images, and matches them with advisories.
+        ScanImages = "scan_images",
+        /// Looks for newer advisories.
+        UpdateAdvisories = "update_advisories",
         /// Restarts one container whose health check fails.
         HealInstance = "heal_instance",
         /// Does what policies ask for about one container that runs.
@@ -51,6 +55,8 @@ keyed! {
         Built = "built",
         /// Instances whose registry has another image under the name of theirs.
         Outdated = "outdated",
+        /// Vulnerabilities in the images that were looked at.
+        Vulnerabilities = "vulnerabilities",
         /// Containers, networks and volumes that were created.
         Created = "created",
         /// Containers that were replaced by new ones.
@@ -79,6 +85,10 @@ keyed! {
         RegistryDenied = "registry.denied",
         /// Building an image failed.
         ImageBuildFailed = "image.build_failed",
+        /// An image cannot be read for its packages.
+        ImageUnreadable = "image.unreadable",
+        /// The advisories cannot be had, or are none.
+        AdvisoriesUnavailable = "advisories.unavailable",
         /// A published port is taken by somebody else.
         PortInUse = "port.in_use",
         /// The engine has no driver for devices that a service asks for.
@@ -168,7 +178,7 @@ keyed! {
 mod built_in {
     use super::CountKey::{
         Built, Created, Failed, Outdated, Processed, Recreated, Removed, Skipped, Started, Stopped,
-        Tenants, Total, Updated,
+        Tenants, Total, Updated, Vulnerabilities,
     };
     use super::{CountKey, Definition};
     use crate::domain::access::Capability;
@@ -185,6 +195,10 @@ mod built_in {
     const BUILD: &[CountKey] = &[Total, Processed, Built, Skipped, Failed];
 
     const CHECK: &[CountKey] = &[Total, Processed, Skipped, Outdated];
+
+    const SCAN: &[CountKey] =
+        &[Total, Processed, Updated, Skipped, Failed, Removed, Vulnerabilities];
+    const ADVISORIES: &[CountKey] = &[Total, Updated, Skipped];
 
     const HEAL: &[CountKey] = &[Skipped, Failed, Started];
 
@@ -208,6 +222,10 @@ mod built_in {
         Definition::built_in("Build images", Capability::ProjectsDeploy, BUILD);
     pub(super) static CHECK_IMAGES: Definition =
         Definition::built_in("Check images", Capability::ProjectsDeploy, CHECK);
+    pub(super) static SCAN_IMAGES: Definition =
+        Definition::built_in("Scan images", Capability::ProjectsDeploy, SCAN);
+    pub(super) static UPDATE_ADVISORIES: Definition =
+        Definition::built_in("Update advisories", Capability::ProjectsDeploy, ADVISORIES);
     pub(super) static HEAL_INSTANCE: Definition =
         Definition::built_in("Heal instance", Capability::ProjectsRestart, HEAL);
     pub(super) static ENFORCE_POLICY: Definition =
@@ -229,6 +247,8 @@ impl RunType {
             Self::PullImages => Some(&built_in::PULL_IMAGES),
             Self::BuildImages => Some(&built_in::BUILD_IMAGES),
             Self::CheckImages => Some(&built_in::CHECK_IMAGES),
+            Self::ScanImages => Some(&built_in::SCAN_IMAGES),
+            Self::UpdateAdvisories => Some(&built_in::UPDATE_ADVISORIES),
             Self::HealInstance => Some(&built_in::HEAL_INSTANCE),
             Self::EnforcePolicy => Some(&built_in::ENFORCE_POLICY),
             Self::ReleaseContainer => Some(&built_in::RELEASE_CONTAINER),

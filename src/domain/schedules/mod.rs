@@ -70,6 +70,14 @@ pub enum Task {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         project: Option<String>,
     },
+    /// Reads the packages of images, and matches them with advisories.
+    ScanImages {
+        /// The compose project; all of them when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<String>,
+    },
+    /// Looks for newer advisories.
+    UpdateAdvisories {},
     /// Asks for a run that a user's program executes.
     Hosted {
         /// Its registered type.
@@ -91,6 +99,8 @@ impl Task {
             Self::DeployProject { .. } => RunType::DeployProject,
             Self::RestartProject { .. } => RunType::RestartProject,
             Self::CheckImages { .. } => RunType::CheckImages,
+            Self::ScanImages { .. } => RunType::ScanImages,
+            Self::UpdateAdvisories {} => RunType::UpdateAdvisories,
         }
     }
 
@@ -100,8 +110,8 @@ impl Task {
             Self::DeployProject { project, .. } | Self::RestartProject { project, .. } => {
                 Some(project)
             }
-            Self::CheckImages { project } => project.as_deref(),
-            Self::Hosted { .. } => None,
+            Self::CheckImages { project } | Self::ScanImages { project } => project.as_deref(),
+            Self::UpdateAdvisories {} | Self::Hosted { .. } => None,
         }
     }
 }

@@ -47,6 +47,15 @@ pub struct ImagesFound {
     images: BTreeMap<String, ImageFacts>,
 }
 
+/// An image that instances run.
+#[derive(Debug, Default)]
+pub struct RunningImage<'a> {
+    /// The names that it is declared by, each with the project that declares it.
+    pub runs: BTreeSet<(String, String)>,
+    /// What the engine tells of it; none when it is not there any more.
+    pub facts: Option<&'a ImageFacts>,
+}
+
 /// What registries said of names.
 pub type Answers = BTreeMap<String, CheckedImage>;
 
@@ -61,6 +70,19 @@ impl ImagesFound {
         };
         let worth = self.instances.iter().filter(is_worth);
         worth.map(|container| container.spec.image.clone()).collect()
+    }
+
+    /// The images that instances run, by the engine's id.
+    pub fn running(&self) -> BTreeMap<String, RunningImage<'_>> {
+        let mut running: BTreeMap<String, RunningImage<'_>> = BTreeMap::new();
+        for container in &self.instances {
+            let known = running.entry(container.image_id.clone()).or_default();
+            known.facts = self.images.get(&container.image_id);
+            if let Some(instance) = &container.instance {
+                known.runs.insert((container.spec.image.clone(), instance.project.clone()));
+            }
+        }
+        running
     }
 
     /// How each image stands, by instance.

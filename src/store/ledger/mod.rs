@@ -205,6 +205,7 @@ impl Ledger {
             | Write::Access(_)
             | Write::Registry(_)
             | Write::Enforcement(_)
+            | Write::Scan(_)
             | Write::ExpectProject { .. }
             | Write::ExpectNoProject { .. }
             | Write::ApplyProject { .. }

@@ -33,6 +33,25 @@ macro_rules! access_statements {
             /// What stands of enforcement on a host.
             Enforcement = "SELECT kind, body FROM enforcement
                 WHERE host_id = $1 AND workspace_id = $2 ORDER BY kind COLLATE \"C\", key";
+            /// Inserts or replaces the scan of an image.
+            PutScan = "INSERT INTO image_scans (host_id, workspace_id, image_id, scanned_at,
+                    matched_at, summary, inventory, vulnerabilities)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                ON CONFLICT (host_id, workspace_id, image_id) DO UPDATE SET
+                    scanned_at = excluded.scanned_at, matched_at = excluded.matched_at,
+                    summary = excluded.summary, inventory = excluded.inventory,
+                    vulnerabilities = excluded.vulnerabilities";
+            /// Forgets the scan of an image.
+            DropScan = "DELETE FROM image_scans
+                WHERE host_id = $1 AND workspace_id = $2 AND image_id = $3";
+            /// The scans of a host in a workspace, in short.
+            Scans = "SELECT workspace_id, image_id, scanned_at, matched_at, summary
+                FROM image_scans WHERE host_id = $1 AND workspace_id = $2
+                ORDER BY image_id LIMIT 2000";
+            /// The scan of one image of a host.
+            ScanOfImage = "SELECT workspace_id, image_id, scanned_at, matched_at, summary, inventory,
+                    vulnerabilities
+                FROM image_scans WHERE host_id = $1 AND workspace_id = $2 AND image_id = $3";
             /// Everything that decides who may do what, each record as its kind and a list of columns.
             Access = access!();
             /// How many records of each kind there are.

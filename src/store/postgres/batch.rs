@@ -16,6 +16,7 @@ use super::news::{Topic, Topics};
 use super::projects::{self, SealedRevision};
 use super::registries::{self, SealedLogin};
 use super::rows::{digest, unsigned};
+use super::scans;
 use super::schedules;
 use super::server::Session;
 use super::statements::Sql;
@@ -112,7 +113,9 @@ impl Work {
 
 /// Whether a write is done at once, with statements of its own.
 fn has_own_statements(write: &Write) -> bool {
-    use Write::{Access, Alert, Audit, DropHostedType, Enforcement, Finding, Registry, Schedule};
+    use Write::{
+        Access, Alert, Audit, DropHostedType, Enforcement, Finding, Registry, Scan, Schedule,
+    };
     matches!(
         write,
         Schedule(_)
@@ -122,6 +125,7 @@ fn has_own_statements(write: &Write) -> bool {
             | Access(_)
             | Registry(_)
             | Enforcement(_)
+            | Scan(_)
             | DropHostedType { .. }
     )
 }
@@ -463,6 +467,7 @@ async fn apply(
             Write::Access(write) => access::write(session, write).await?,
             Write::Registry(write) => registries::write(session, host, write).await?,
             Write::Enforcement(write) => enforcement::write(session, host, write).await?,
+            Write::Scan(write) => scans::write(session, host, write).await?,
             Write::DropHostedType { workspace_id, name } => {
                 drop_hosted_type(session, *workspace_id, *name).await?;
             }

@@ -40,6 +40,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, sql: include_str!("../sql/postgres/0005_registries.sql") },
     Migration { number: 6, sql: include_str!("../sql/postgres/0006_lifecycle_of_findings.sql") },
     Migration { number: 7, sql: include_str!("../sql/postgres/0007_enforcement.sql") },
+    Migration { number: 8, sql: include_str!("../sql/postgres/0008_image_scans.sql") },
 ];
 
 /// The form that this program works with.

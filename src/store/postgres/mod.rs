@@ -28,6 +28,7 @@ mod reader;
 mod registries;
 mod rows;
 mod run_reads;
+mod scans;
 mod schedules;
 mod serve;
 mod server;

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::load::Session;
 use super::projects::{self, SealedRevision};
 use super::registries::{self, SealedLogin};
-use super::{access, enforcement, findings, queue, schedules};
+use super::{access, enforcement, findings, queue, scans, schedules};
 use crate::store::Write;
 use crate::store::ledger::{Act, Ledger};
 
@@ -83,6 +83,7 @@ fn apply_rows(
         Write::Access(write) => access::write(connection, write)?,
         Write::Registry(write) => registries::write(connection, write)?,
         Write::Enforcement(write) => enforcement::write(connection, write)?,
+        Write::Scan(write) => scans::write(connection, write)?,
         Write::ExpectProject { workspace_id, name, desired, revision_id, wanted } => {
             let files = (*revision_id, wanted);
             projects::expect(connection, *workspace_id, name, *desired, files)?;

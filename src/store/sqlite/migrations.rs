@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 11, sql: include_str!("../sql/sqlite/0011_registries.sql") },
     Migration { number: 12, sql: include_str!("../sql/sqlite/0012_lifecycle_of_findings.sql") },
     Migration { number: 13, sql: include_str!("../sql/sqlite/0013_enforcement.sql") },
+    Migration { number: 14, sql: include_str!("../sql/sqlite/0014_image_scans.sql") },
 ];
 
 /// The form that first told hosts apart.

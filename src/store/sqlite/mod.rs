@@ -26,6 +26,7 @@ mod registries;
 mod rows;
 mod run_reads;
 mod runs;
+mod scans;
 mod schedules;
 mod serve;
 #[cfg(test)]

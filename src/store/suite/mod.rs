@@ -16,6 +16,7 @@ pub(crate) mod queue;
 pub(crate) mod registries;
 pub(crate) mod routing;
 pub(crate) mod runs;
+pub(crate) mod scans;
 pub(crate) mod schedules;
 pub(crate) mod sealing;
 
@@ -165,6 +166,9 @@ macro_rules! conformance {
             enforcement {
                 what_was_done_to_a_container_is_kept_until_it_is_forgotten
                 the_switch_and_what_is_worked_on_are_kept
+            }
+            scans {
+                a_scan_reads_back_until_another_one_or_none_is_there
             }
             access {
                 the_first_start_makes_an_owner_and_a_platform_user

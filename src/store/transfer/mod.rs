@@ -117,6 +117,7 @@ pub const FORMS: &[Form] = &[
     Form { number: 5, sqlite: 11, postgres: 5 },
     Form { number: 6, sqlite: 12, postgres: 6 },
     Form { number: 7, sqlite: 13, postgres: 7 },
+    Form { number: 8, sqlite: 14, postgres: 8 },
 ];
 
 /// The form that this program writes.
@@ -183,6 +184,7 @@ pub(super) const TABLES: &[Table] = &[
     shared("elevations", "id"),
     of_host("registry_logins", "workspace_id, registry"),
     of_host("enforcement", "workspace_id, kind, key"),
+    of_host("image_scans", "workspace_id, image_id"),
 ];
 
 const AUDIT_EVENTS: &str = "audit_events";

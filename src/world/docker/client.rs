@@ -206,6 +206,13 @@ impl Engine for DockerEngine {
         images::build(&self.connection, build, tags, (context, logins), progress).boxed()
     }
 
+    fn save_image<'a>(&'a self, reference: &'a str) -> BoxStream<'a, Result<Bytes, EngineError>> {
+        match segment("save image", reference) {
+            Ok(reference) => images::save(&self.connection, reference),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
+    }
+
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()> {
         images::remove(&self.connection, reference).boxed()
     }

@@ -10,7 +10,8 @@ use bollard::errors::Error;
 use bollard::models::BuildInfo;
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, RemoveImageOptions};
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
 use super::failure::{absent, is_about_missing_image, one_line};
@@ -18,7 +19,7 @@ use super::pull_progress::PullProgress;
 use super::request::segment;
 use super::session::{Connection, MANY_VALUES, Session};
 use super::{EngineError, EngineErrorKind, PullImage, read_others, registries};
-use crate::base::limits::{ENGINE_BUILD_TIMEOUT, ENGINE_PULL_TIMEOUT};
+use crate::base::limits::{ENGINE_BUILD_TIMEOUT, ENGINE_CALL_TIMEOUT, ENGINE_PULL_TIMEOUT};
 use crate::domain::registries::Credentials;
 use crate::facts::{BuildSpec, ImageFacts};
 
@@ -50,6 +51,34 @@ pub(super) async fn remove(connection: &Connection, reference: &str) -> Result<(
         session.docker.remove_image(reference, None::<RemoveImageOptions>, None).await
     });
     call.await.map(drop)
+}
+
+/// The archive of an image. What it is called must be a path's segment.
+pub(super) fn save<'a>(
+    connection: &'a Connection,
+    reference: &'a str,
+) -> BoxStream<'a, Result<Bytes, EngineError>> {
+    let attempt = format!("save image {reference}");
+    let parts = stream::once(async move {
+        let session = connection.session(&attempt).await?;
+        let parts = session.docker.export_image(reference);
+        Ok(parts.map_err(move |error| connection.failed(&attempt, &error)))
+    });
+    let parts = parts.try_flatten().boxed();
+    stream::unfold(Some(parts), |parts| async move {
+        let mut parts = parts?;
+        match tokio::time::timeout(ENGINE_CALL_TIMEOUT, parts.next()).await {
+            Ok(Some(Ok(part))) => Some((Ok(part), Some(parts))),
+            Ok(Some(Err(error))) => Some((Err(error), None)),
+            Ok(None) => None,
+            Err(_) => {
+                let message = "no answer in time";
+                let error = EngineError::new(EngineErrorKind::TimedOut, "save image", message);
+                Some((Err(error), None))
+            }
+        }
+    })
+    .boxed()
 }
 
 pub(super) async fn pull(

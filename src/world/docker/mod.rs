@@ -166,6 +166,9 @@ pub trait Engine: Send + Sync {
         logins: &'a [Credentials],
         progress: &'a (dyn Fn(String) + Send + Sync),
     ) -> Answer<'a, String>;
+    /// What the engine saves of an image: a tar archive of its layers, part by part. Each part must come
+    /// within the limit of an ordinary call.
+    fn save_image<'a>(&'a self, reference: &'a str) -> BoxStream<'a, Result<Bytes, EngineError>>;
     /// Removes an image's name, and the image with its last name.
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()>;
 

@@ -281,6 +281,10 @@ impl Engine for ObservedEngine {
         self.watch(writing!("build_image"), subject, call)
     }
 
+    fn save_image<'a>(&'a self, reference: &'a str) -> BoxStream<'a, Result<Bytes, EngineError>> {
+        self.inner.save_image(reference)
+    }
+
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()> {
         self.watch(writing!("remove_image"), reference, self.inner.remove_image(reference))
     }

@@ -59,6 +59,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
     }
     // What no tenant owns speaks of all of them.
     let is_of_all = is("/v1/alerts")
+        || is("/v1/images/advisories") && is_write
         || is("/v1/registries")
         || is("/v1/policies")
         || is("/v1/queue/controls")

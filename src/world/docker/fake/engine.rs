@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt as _};
 
 use super::{FakeEngine, inspect};
 use crate::base::Timestamp;
@@ -221,6 +221,22 @@ impl Engine for FakeEngine {
             progress(format!("Successfully built {id}"));
             Ok(id)
         })
+    }
+
+    fn save_image<'a>(&'a self, reference: &'a str) -> BoxStream<'a, Result<Bytes, EngineError>> {
+        // In parts, as a socket would bring it.
+        const PART: usize = 64 << 10;
+        stream::once(async move {
+            let saved = self.read("save_image", reference, move |state| state.save(reference));
+            let saved = saved.await?;
+            let parts = (0..saved.len().div_ceil(PART)).map(move |part| {
+                let from = part * PART;
+                Ok(saved.slice(from..saved.len().min(from + PART)))
+            });
+            Ok(stream::iter(parts))
+        })
+        .try_flatten()
+        .boxed()
     }
 
     fn remove_image<'a>(&'a self, reference: &'a str) -> Answer<'a, ()> {

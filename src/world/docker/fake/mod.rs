@@ -22,8 +22,10 @@ mod container;
 mod engine;
 mod exec;
 mod inspect;
+mod save;
 mod state;
 
+pub use save::ImageLayers;
 use state::State;
 
 /// How the program of a container behaves.
@@ -111,6 +113,11 @@ impl FakeEngine {
     /// Puts an image on the engine.
     pub fn add_image(&self, facts: ImageFacts) {
         self.lock().state.add_image(facts);
+    }
+
+    /// Puts files into an image of this id, layer by layer.
+    pub fn fill_image(&self, id: &str, layers: ImageLayers) {
+        self.lock().state.layers.insert(id.to_owned(), layers);
     }
 
     /// Lets a registry ask who pulls, and take only these credentials.

@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 use super::container::Container;
+use super::save::ImageLayers;
 use super::{Behaviour, Refused, refuse};
 use crate::base::{Digest, Timestamp};
 use crate::domain::registries::{Credentials, RegistryHost, registry_of};
@@ -17,6 +20,8 @@ const PREDEFINED_NETWORKS: [&str; 3] = ["bridge", "host", "none"];
 
 pub(super) struct State {
     pub(super) images: Vec<ImageFacts>,
+    /// What lies in images, by id.
+    pub(super) layers: BTreeMap<String, ImageLayers>,
     pub(super) registry: BTreeMap<String, ImageFacts>,
     /// Registries that ask who pulls, and what they want to hear.
     pub(super) logins: BTreeMap<RegistryHost, Credentials>,
@@ -46,6 +51,7 @@ impl Default for State {
     fn default() -> Self {
         let mut state = Self {
             images: Vec::new(),
+            layers: BTreeMap::new(),
             registry: BTreeMap::new(),
             logins: BTreeMap::new(),
             containers: Vec::new(),
@@ -183,8 +189,25 @@ impl State {
         facts.tags = tags.iter().chain(&build.tags).map(|tag| with_tag(tag)).collect();
         facts.created_at = Some(now);
         let id = facts.id.clone();
+        let mut layers = ImageLayers::new();
+        for base in super::build::bases(&text) {
+            let below = self.image(base).and_then(|image| self.layers.get(&image.id));
+            layers = below.cloned().unwrap_or_default();
+        }
+        layers.extend(super::save::copied(&text, context));
+        self.layers.insert(id.clone(), layers);
         self.add_image(facts);
         Ok(id)
+    }
+
+    /// What the engine sends of an image.
+    pub(super) fn save(&self, reference: &str) -> Result<Bytes, Refused> {
+        let Some(image) = self.image(reference) else {
+            return refuse(Kind::NotFound, format!("no such image: {reference}"));
+        };
+        let layers = self.layers.get(&image.id).cloned().unwrap_or_default();
+        let saved = super::save::archive(&image.id, &layers);
+        saved.map_err(|error| Refused { kind: Kind::Internal, message: error.to_string() })
     }
 
     pub(super) fn remove_image(&mut self, reference: &str) -> Result<(), Refused> {

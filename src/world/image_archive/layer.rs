@@ -1,0 +1,127 @@
+//! Reads one layer of an image. Owns what is kept of it: wanted files, what it takes away of lower layers,
+//! and which paths it makes something else of. Face: `Layer`, `Layer::read`, `Layer::put_on`. Never keeps a
+//! file that tells of no packages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use sha2::{Digest as _, Sha256};
+
+use super::members::{Budget, MemberKind, inside, read_at_most, walk};
+use super::{ArchiveError, Contents};
+use crate::base::limits::{IMAGE_FILE_BYTES_MAX, IMAGE_FILES_BYTES_MAX};
+use crate::domain::sbom::is_wanted;
+
+const WHITEOUT: &str = ".wh.";
+const OPAQUE: &str = ".wh..wh..opq";
+
+/// What a layer says of the files that are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    files: BTreeMap<String, Vec<u8>>,
+    missed: BTreeMap<String, &'static str>,
+    /// Gone, with all below them.
+    whiteouts: BTreeSet<String>,
+    /// Folders of which nothing of lower layers is left.
+    opaque: BTreeSet<String>,
+    /// Digests of the paths of everything that is no folder: what lay there or below it before is gone.
+    others: BTreeSet<u64>,
+}
+
+impl Layer {
+    /// Reads a layer, a tar archive.
+    pub(super) fn read(
+        archive: &mut dyn Read,
+        budget: &mut Budget,
+        bytes_left: &mut u64,
+    ) -> Result<Self, ArchiveError> {
+        let mut layer = Self::default();
+        walk(archive, budget, &mut |member, content, _| {
+            let path = member.path;
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            if name == OPAQUE {
+                layer.opaque.insert(folder.to_owned());
+                return Ok(());
+            }
+            if let Some(gone) = name.strip_prefix(WHITEOUT) {
+                if !gone.starts_with(WHITEOUT) && !gone.is_empty() {
+                    let slash = if folder.is_empty() { "" } else { "/" };
+                    layer.whiteouts.insert(format!("{folder}{slash}{gone}"));
+                }
+                return Ok(());
+            }
+            if member.kind == MemberKind::Folder {
+                return Ok(());
+            }
+            layer.others.insert(short_digest(&path));
+            layer.files.remove(&path);
+            if !is_wanted(&path) {
+                return Ok(());
+            }
+            match member.kind {
+                MemberKind::File if member.size > IMAGE_FILE_BYTES_MAX => {
+                    layer.missed.insert(path, "it is larger than any such file");
+                }
+                MemberKind::File if member.size > *bytes_left => {
+                    layer.missed.insert(path, "the image has too many such files");
+                }
+                MemberKind::File => {
+                    let bytes = read_at_most(content, member.size)?;
+                    if (bytes.len() as u64) < member.size {
+                        return Err(ArchiveError::Broken("a file has no end".to_owned()));
+                    }
+                    *bytes_left = bytes_left.saturating_sub(member.size);
+                    layer.missed.remove(&path);
+                    layer.files.insert(path, bytes);
+                }
+                MemberKind::HardLink => match layer.files.get(&inside(&member.link)?).cloned() {
+                    Some(bytes) => drop(layer.files.insert(path, bytes)),
+                    None => drop(layer.missed.insert(path, "it is a link, which is not followed")),
+                },
+                // What `os-release` leads to is wanted itself.
+                MemberKind::Other if path == "etc/os-release" => {}
+                MemberKind::Other | MemberKind::Folder => {
+                    layer.missed.insert(path, "it is a link, which is not followed");
+                }
+            }
+            Ok(())
+        })?;
+        Ok(layer)
+    }
+
+    /// Puts the layer on what lower ones left.
+    pub(super) fn put_on(&self, below: &mut Contents) {
+        let stays = |path: &str| {
+            let is_replaced = self.others.contains(&short_digest(path));
+            !is_replaced
+                && !self.whiteouts.contains(path)
+                && !self.opaque.contains("")
+                && folders(path).all(|folder| {
+                    !self.whiteouts.contains(folder)
+                        && !self.opaque.contains(folder)
+                        && !self.others.contains(&short_digest(folder))
+                })
+        };
+        below.files.retain(|path, _| stays(path));
+        below.missed.retain(|path, _| stays(path));
+        let files = self.files.iter().map(|(path, bytes)| (path.clone(), bytes.clone()));
+        below.files.extend(files);
+        below.missed.extend(self.missed.iter().map(|(path, why)| (path.clone(), *why)));
+        below.layers += 1;
+    }
+}
+
+/// The most bytes of files that are kept of one image.
+pub(super) const BYTES_MAX: u64 = IMAGE_FILES_BYTES_MAX;
+
+/// The folders that a path lies in.
+fn folders(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
+}
+
+/// The paths of a layer are too many to be kept. Two that differ are taken for one once in 10^13 images.
+fn short_digest(path: &str) -> u64 {
+    let digest = Sha256::digest(path.as_bytes());
+    let first: [u8; 8] = digest[..8].try_into().unwrap_or_default();
+    u64::from_be_bytes(first)
+}
