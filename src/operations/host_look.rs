@@ -26,9 +26,5 @@ pub async fn look_at_host(engine: &dyn Engine, with_files: bool) -> Result<HostF
     if !with_files || !is_here {
         return Ok(facts);
     }
-    let looked = tokio::task::spawn_blocking({
-        let facts = facts.clone();
-        move || host_facts::look(facts)
-    });
-    Ok(looked.await.unwrap_or(facts))
+    Ok(host_facts::look(facts).await)
 }

@@ -190,14 +190,14 @@ impl PolicyKeeper {
             let mut held = self.lock();
             held.read = sources.directory.as_deref().map(policy_files::stamp);
             held.changing = None;
-            held.sources = sources.clone();
+            held.sources.clone_from(&sources);
             held.loading.loaded_at.is_none() && held.loading.failures == 0
         };
         let before = if is_first { self.remember() } else { None };
         if let Some(kept) = &before {
             self.lock().listed.clone_from(&kept.listed);
         }
-        let (sources, compiled) = match blocking(move || read(&sources)).await {
+        let (sources, compiled) = match read(&sources) {
             Ok(kept) => {
                 let compiled = kept.compile();
                 (kept, compiled)
@@ -405,14 +405,6 @@ fn read(sources: &PolicySources) -> Result<Kept, Diagnostics> {
     let files = files.unwrap_or_default().into_iter();
     let files = files.map(|file| KeptFile { path: file.path, text: file.text }).collect();
     Ok(Kept { form: FORM, files, shipped: sources.shipped.clone(), listed: Vec::new() })
-}
-
-async fn blocking<T: Send + 'static>(
-    act: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
-) -> Result<T, Diagnostics> {
-    tokio::task::spawn_blocking(act).await.unwrap_or_else(|_| {
-        Err(Diagnostic::new("policy.unreadable", "the reading of policies ended early").into())
-    })
 }
 
 fn listed(set: &PolicySet) -> Vec<Listed> {

@@ -76,7 +76,7 @@ fn codes_tell_clean_files_from_findings_and_from_what_cannot_be_judged() {
     check(&["check", "-f", "broken.yaml"], 2, "broken.yaml:1:18");
     check(&["check", "-f", "absent.yaml"], 2, "absent.yaml");
     check(&["check", "--policy", "bad.yaml"], 2, "bad.yaml:4:10");
-    check(&["check", "--shipped", "base"], 64, "did you mean `baseline`?");
+    check(&["check", "--shipped", "base"], 64, "known here: baseline");
     check(&["check", "--engine"], 2, "/nonexistent/engine.sock");
     check(&["check", "--policy", "own.yaml", "--fail-on", "quarantine"], 0, "own: deny");
     check(&["check", "--policy", "own.yaml", "--fail-on", "deny"], 1, "own: deny");
