@@ -47,6 +47,21 @@ pub(super) fn parse(spec: &str) -> Result<Vec<Port>, String> {
     Ok(ports)
 }
 
+/// What can be told of a short form that is wrong: ranges that do not fit each other are published
+/// from their first ports on, and an address may be a name.
+pub(super) fn as_meant(spec: &str) -> Option<Port> {
+    let (rest, protocol) = spec.rsplit_once('/').unwrap_or((spec, "tcp"));
+    let (host, target) = rest.rsplit_once(':').map_or((None, rest), |(h, t)| (Some(h), t));
+    let (target, _) = range(target).ok()?;
+    let (host_ip, published) = match host.map(|host| host.rsplit_once(':').unwrap_or(("", host))) {
+        Some((address, published)) => (address, published),
+        None => ("", ""),
+    };
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let (host_ip, published) = (some(host_ip), some(published));
+    Some(Port { host_ip, published, target, protocol: protocol.to_ascii_lowercase() })
+}
+
 /// The address, without brackets, and the published port or range.
 fn split_host(host: Option<&str>) -> Result<(Option<String>, Option<&str>), String> {
     let Some(host) = host else { return Ok((None, None)) };

@@ -22,6 +22,9 @@ pub(super) struct Reading<'a> {
     pub(super) base: &'a str,
     /// For interpolation and `~`.
     pub(super) variables: &'a Variables,
+    /// What is of the wrong kind, and plainly means something, is taken so; it is told of all the
+    /// same.
+    pub(super) takes_as_meant: bool,
     /// Errors.
     pub(super) problems: Findings,
     /// What works but is probably not meant.
@@ -403,6 +406,8 @@ impl Reading<'_> {
                 self.wrong_kind(&node, key, expected(shape));
             }
         }
+        let meant = self.takes_as_meant && matches!(shape, Shape::Text) && !scalar.text.is_empty();
+        let cast = cast.or_else(|| meant.then(|| quoted(&scalar.text)));
         Some(Node::new(Value::Scalar(cast?), node.mark))
     }
 

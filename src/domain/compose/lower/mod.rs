@@ -1,5 +1,5 @@
 //! Lowers a compose project to what a deployment needs. Owns the translation of every key, key by
-//! key. Face: `lower`, `Inputs`. Never loses a key in silence: one without a counterpart is an
+//! key. Face: `lower`, `lower_what_can_be`, `Inputs`. Never loses a key in silence: one without a counterpart is an
 //! error with its place.
 
 mod build;
@@ -36,6 +36,12 @@ pub struct Inputs {
 /// # Errors
 /// Every key that cannot be honoured, and every config or secret without content.
 pub fn lower(project: &Project, inputs: &Inputs) -> Result<ProjectSpec, Diagnostics> {
+    let (spec, problems) = lower_what_can_be(project, inputs);
+    if problems.0.is_empty() { Ok(spec) } else { Err(problems) }
+}
+
+/// The deployable form of what can be honoured, and everything that cannot, for who only judges it.
+pub fn lower_what_can_be(project: &Project, inputs: &Inputs) -> (ProjectSpec, Diagnostics) {
     let problems = Problems::default();
     let mut spec = ProjectSpec { name: project.name.clone(), ..ProjectSpec::default() };
     let names = Names::of(project);
@@ -56,12 +62,10 @@ pub fn lower(project: &Project, inputs: &Inputs) -> Result<ProjectSpec, Diagnost
             spec.services.insert(name.to_owned(), service::lower(&context, section));
         }
     }
-    let mut problems = problems.into_inner();
-    problems.extend(project.elsewhere.iter().cloned());
-    match problems.is_empty() {
-        true => Ok(spec),
-        false => Err(project.secrets.in_diagnostics(Diagnostics(problems))),
-    }
+    let lowered = problems.into_inner();
+    let problems = project.passed_over.iter().cloned().chain(lowered);
+    let problems = problems.chain(project.elsewhere.iter().cloned()).collect();
+    (spec, project.secrets.in_diagnostics(Diagnostics(problems)))
 }
 
 /// Names on the engine, by the key in the compose file.

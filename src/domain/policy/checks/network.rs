@@ -63,9 +63,24 @@ fn published<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a PortBinding>
     subject.spec.ports.iter().filter(move |_| !is_hosts)
 }
 
+/// Address and port of the host. The long form takes any text for the port, and some write
+/// `published: 127.0.0.1:8080`: it says which address is meant, whatever an engine makes of it.
+fn at_host(port: &PortBinding) -> (Option<&str>, Option<&str>) {
+    let (address, text) = (port.host_ip.as_deref(), port.host_port.as_deref());
+    match text {
+        Some(text) if text.parse::<IpAddr>().is_ok() => (address.or(Some(text)), None),
+        Some(text) => match text.rsplit_once(':') {
+            Some((before, text)) => (address.or(Some(before)), Some(text)),
+            None => (address, Some(text)),
+        },
+        None => (address, None),
+    }
+}
+
 /// Ports of the host; none when the engine chooses one.
 fn host_ports(port: &PortBinding) -> Option<(u16, u16)> {
-    let text = port.host_port.as_deref().filter(|text| !text.is_empty())?;
+    let (_, text) = at_host(port);
+    let text = text.filter(|text| !text.is_empty())?;
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
     (first > 0).then_some((first, last))
@@ -99,11 +114,12 @@ pub(in crate::domain::policy) fn is_every_address(address: Option<&str>) -> bool
 }
 
 fn is_open(subject: &Subject<'_>, port: &PortBinding) -> bool {
-    if !is_every_address(port.host_ip.as_deref()) {
+    let (address, _) = at_host(port);
+    if !is_every_address(address) {
         return false;
     }
     // What says no address at all gets the daemon's.
-    let says_nothing = port.host_ip.as_deref().is_none_or(|address| address.trim().is_empty());
+    let says_nothing = address.is_none_or(|address| address.trim().is_empty());
     let by_host = subject.host.map(|host| host.option("ip", "ip"));
     match by_host {
         Some(DaemonOption::Set(values)) if says_nothing => {

@@ -145,8 +145,67 @@ const ABOUT_WORDS: [&str; 13] = [
     "EXPIRATION",
     "ENABLED",
 ];
+/// Words that, with a number for the value, make it the name of a rule about secrets:
+/// `PASSWORD_MIN_LENGTH=12`, `ACCESS_TOKEN_EXPIRE_MINUTES=30`.
+const QUANTITY_WORDS: [&str; 46] = [
+    "AGE",
+    "ATTEMPTS",
+    "BONUS",
+    "BUDGET",
+    "CACHE",
+    "CHARACTERS",
+    "CHARS",
+    "COST",
+    "COUNT",
+    "DAYS",
+    "DURATION",
+    "EXPIRATION",
+    "EXPIRE",
+    "EXPIRES",
+    "EXPIRY",
+    "HISTORY",
+    "HOURS",
+    "INTERVAL",
+    "ITERATIONS",
+    "LENGTH",
+    "LIFETIME",
+    "LIMIT",
+    "MAX",
+    "MIN",
+    "MINIMUM",
+    "MINUTES",
+    "MS",
+    "POLICY",
+    "PORT",
+    "QUOTA",
+    "RATE",
+    "REQUIREMENTS",
+    "RETENTION",
+    "RETRIES",
+    "ROTATION",
+    "ROUNDS",
+    "SECONDS",
+    "SECS",
+    "SIZE",
+    "STRENGTH",
+    "TIMEOUT",
+    "TOKENS",
+    "TTL",
+    "USAGE",
+    "VALIDITY",
+    "WORKERS",
+];
 /// Values that are a choice and no secret.
 const CHOICES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "0", "1"];
+
+/// Is it a bare number, with a unit of time or size if any?
+fn is_quantity(value: &str) -> bool {
+    const UNITS: [&str; 10] = ["", "%", "b", "d", "h", "k", "m", "mb", "ms", "s"];
+    let value = value.trim().to_ascii_lowercase();
+    let end = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+    let (number, unit) = value.split_at(end);
+    number.starts_with(|c: char| c.is_ascii_digit()) && UNITS.contains(&unit)
+}
 
 /// Whether a variable holds a secret, as far as its name and the form of its value tell.
 pub(super) fn holds_secret(name: &str, value: &str) -> bool {
@@ -155,10 +214,14 @@ pub(super) fn holds_secret(name: &str, value: &str) -> bool {
     }
     let upper = name.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
-    let is_about = words.last().is_some_and(|last| ABOUT_WORDS.contains(last));
+    let is_about = words.last().is_some_and(|last| ABOUT_WORDS.contains(last))
+        || is_quantity(value) && words.iter().any(|word| QUANTITY_WORDS.contains(word));
     let is_pair = words.windows(2).any(|pair| SECRET_PAIRS.contains(&(pair[0], pair[1])));
     // `PWD` alone is the folder that a shell is in.
-    let is_word = words.iter().any(|w| SECRET_WORDS.contains(w) || w.ends_with("PASSWORD"));
+    let is_secret = |word: &str| SECRET_WORDS.contains(&word) || word.ends_with("PASSWORD");
+    // Of several it is as true as of one: `AUTH_TOKENS`.
+    let is_one = |word: &str| is_secret(word.strip_suffix('S').unwrap_or(word));
+    let is_word = words.iter().any(|word| is_secret(word) || is_one(word));
     let is_word = is_word && upper != "PWD";
     !is_about && (is_pair || is_word) || has_password(value)
 }
