@@ -222,8 +222,7 @@ fn ports(reading: &mut Reading<'_>, node: Node, key: &str) -> Option<Expanded> {
         };
         let parsed = ports::parse(&spec);
         if parsed.is_err() && reading.takes_as_meant {
-            let meant = ports::as_meant(&spec).into_iter();
-            long.extend(meant.map(|port| long_port(port, &item.mark)));
+            long.push(long_port(ports::as_meant(&spec), &item.mark));
         }
         match parsed {
             Ok(ports) => long.extend(ports.into_iter().map(|port| long_port(port, &item.mark))),

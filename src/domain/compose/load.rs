@@ -154,7 +154,7 @@ pub(super) struct Loader<'a> {
     pub(super) warnings: Vec<Diagnostic>,
     /// What would have to be fetched before it can be deployed.
     pub(super) elsewhere: Vec<Diagnostic>,
-    /// The places of values that held a variable.
+    /// The places of values that came from variables.
     interpolated: BTreeSet<String>,
     /// By service, the names in `environment` whose values stand in a compose file.
     pub(super) literals: BTreeMap<String, BTreeSet<String>>,

@@ -48,18 +48,20 @@ pub(super) fn parse(spec: &str) -> Result<Vec<Port>, String> {
 }
 
 /// What can be told of a short form that is wrong: ranges that do not fit each other are published
-/// from their first ports on, and an address may be a name.
-pub(super) fn as_meant(spec: &str) -> Option<Port> {
+/// from their first ports on; a target that is no number is 0, and an address that is none is left
+/// out.
+pub(super) fn as_meant(spec: &str) -> Port {
     let (rest, protocol) = spec.rsplit_once('/').unwrap_or((spec, "tcp"));
     let (host, target) = rest.rsplit_once(':').map_or((None, rest), |(h, t)| (Some(h), t));
-    let (target, _) = range(target).ok()?;
-    let (host_ip, published) = match host.map(|host| host.rsplit_once(':').unwrap_or(("", host))) {
+    let target = range(target).map_or(0, |(first, _)| first);
+    let (address, published) = match host.map(|host| host.rsplit_once(':').unwrap_or(("", host))) {
         Some((address, published)) => (address, published),
         None => ("", ""),
     };
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let (host_ip, published) = (some(host_ip), some(published));
-    Some(Port { host_ip, published, target, protocol: protocol.to_ascii_lowercase() })
+    let is_address = address.parse::<std::net::IpAddr>().is_ok();
+    let host_ip = is_address.then(|| address.to_owned());
+    let published = (!published.is_empty()).then(|| published.to_owned());
+    Port { host_ip, published, target, protocol: protocol.to_ascii_lowercase() }
 }
 
 /// The address, without brackets, and the published port or range.

@@ -12,7 +12,7 @@ use crate::facts::{DaemonOption, NetworkMode, PortBinding};
 /// The first port that needs no privilege.
 const PRIVILEGED_END: u16 = 1024;
 
-pub(super) const CHECKS: [Check; 4] = [
+pub(super) const CHECKS: [Check; 6] = [
     Check {
         id: CheckId::PortsPrivileged,
         title: "No port of the host below 1024 is published",
@@ -22,6 +22,17 @@ pub(super) const CHECKS: [Check; 4] = [
         remediation: "publish a port above 1023, or allow it with `ports_privileged_allowed`",
         cis: &["5.8"],
         judge: ports_privileged,
+        remedy: None,
+    },
+    Check {
+        id: CheckId::ContainerPortsPrivileged,
+        title: "No port of a container below 1024 is published",
+        severity: Severity::Info,
+        rationale: "A program that listens there is started as root, or holds \
+                    `NET_BIND_SERVICE`, wherever the host does not open these ports to all.",
+        remediation: "let the program listen above 1023; the port of the host may stay",
+        cis: &[],
+        judge: container_ports_privileged,
         remedy: None,
     },
     Check {
@@ -54,6 +65,17 @@ pub(super) const CHECKS: [Check; 4] = [
         remediation: "join a network of the project",
         cis: &["5.30"],
         judge: default_bridge,
+        remedy: None,
+    },
+    Check {
+        id: CheckId::DefaultNetwork,
+        title: "Services name the networks that they join",
+        severity: Severity::Info,
+        rationale: "A service that names none is on the project's default network with all others \
+                    that name none: who breaks into one of them reaches all.",
+        remediation: "declare `networks`, one for each group of services that talk to each other",
+        cis: &[],
+        judge: default_network,
         remedy: None,
     },
 ];
@@ -94,6 +116,14 @@ fn ports_privileged(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
         .filter_map(|(first, last)| (first..=last.min(PRIVILEGED_END)).find(|port| is_wrong(port)));
     match wrong.next() {
         Some(port) => fail(format!("port {port} of the host is published"), &["ports"]),
+        None => Verdict::Pass,
+    }
+}
+
+fn container_ports_privileged(subject: &Subject<'_>, _: &Parameters) -> Verdict {
+    let mut ports = published(subject).map(|port| port.container_port);
+    match ports.find(|port| (1..PRIVILEGED_END).contains(port)) {
+        Some(port) => fail(format!("port {port} of the container is published"), &["ports"]),
         None => Verdict::Pass,
     }
 }
@@ -167,6 +197,20 @@ fn default_bridge(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     match is_default {
         true => fail("it is on the engine's default bridge", &["network_mode"]),
         false => Verdict::Pass,
+    }
+}
+
+/// The network that Compose makes for services that name none is called after the project.
+fn default_network(subject: &Subject<'_>, _: &Parameters) -> Verdict {
+    let is_default = |name: &String| match subject.project {
+        Some(project) => name.strip_prefix(project) == Some("_default"),
+        None => name.ends_with("_default"),
+    };
+    match &subject.spec.network_mode {
+        NetworkMode::Networks(networks) if networks.keys().any(is_default) => {
+            fail("it is on the project's default network", &["networks"])
+        }
+        _ => Verdict::Pass,
     }
 }
 
