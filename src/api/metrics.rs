@@ -73,6 +73,9 @@ pub struct Metrics {
     alert_deliveries: IntCounterVec,
     alert_delivery_duration: HistogramVec,
     api_requests: IntCounterVec,
+    policies: IntGauge,
+    policy_loads_failed: IntCounter,
+    policies_loaded_at: IntGauge,
 }
 
 impl Metrics {
@@ -124,6 +127,9 @@ impl Metrics {
                 CALL_BUCKETS,
             )?,
             api_requests: counters(&registry, Metric::ApiRequests)?,
+            policies: gauge(&registry, Metric::Policies)?,
+            policy_loads_failed: counter(&registry, Metric::PolicyLoadFailures)?,
+            policies_loaded_at: gauge(&registry, Metric::PoliciesLoaded)?,
             registry,
         })
     }
@@ -166,6 +172,13 @@ impl Metrics {
         self.audit_anchor_tries.with_label_values(&[anchor, outcome]).inc();
         let lag = i64::try_from(lag).unwrap_or(i64::MAX);
         self.audit_anchor_lag.with_label_values(&[anchor]).set(lag);
+    }
+
+    /// So many policies are in force since then, and so many tries to change them failed.
+    pub fn policies(&self, count: usize, loaded_at: Option<i64>, failures: u64) {
+        self.policies.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.policies_loaded_at.set(loaded_at.unwrap_or_default());
+        self.policy_loads_failed.inc_by(failures.saturating_sub(self.policy_loads_failed.get()));
     }
 
     /// A run ended.

@@ -25,6 +25,7 @@ mod logs;
 mod members;
 pub mod metrics;
 mod platform;
+mod policies;
 pub mod problem;
 mod projects;
 mod queue;
@@ -58,6 +59,7 @@ use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::exec::Exec;
 use crate::operations::hosted::Hosted;
+use crate::operations::policies::PolicyKeeper;
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
 use crate::operations::runbooks::Runbooks;
@@ -89,6 +91,8 @@ pub struct Api {
     pub exec: Exec,
     /// Where schedules are kept.
     pub schedules: Schedules,
+    /// What projects are held to.
+    pub policies: PolicyKeeper,
     /// Where the rules and receivers of alerts are kept.
     pub alerts: Alerts,
     /// Where the agent is logged in to registries of images.
@@ -174,6 +178,7 @@ pub async fn serve(listener: Listener, routes: Routes, api: Api) {
         (name = "runbooks", description = "What an operator starts after a look at it"),
         (name = "alerts", description = "Who hears of what happens"),
         (name = "registries", description = "Where images come from, and as whom they are pulled"),
+        (name = "policies", description = "What projects and hosts are held to"),
         (name = "audit", description = "What happened, append-only"),
         (name = "access", description = "Who may do what"),
         (name = "platform", description = "What lies above workspaces"),
@@ -187,11 +192,11 @@ struct Description;
 fn documented_routes() -> Builder {
     use Capability::{
         AccessManage, AccessView, AgentView, AlertsManage, AlertsView, AuditExport, AuditView,
-        PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore, PlatformUsers,
-        PlatformWorkspaces, ProjectsDeploy, ProjectsExec, ProjectsLogs, ProjectsRemove,
-        ProjectsRestart, ProjectsView, QueueControl, RegistriesManage, RegistriesView,
-        RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue, RunsHost, RunsView,
-        SchedulesManage, SchedulesView,
+        FindingsView, PlatformAudit, PlatformBreakGlass, PlatformRunbooks, PlatformStore,
+        PlatformUsers, PlatformWorkspaces, ProjectsDeploy, ProjectsExec, ProjectsLogs,
+        ProjectsRemove, ProjectsRestart, ProjectsView, QueueControl, RegistriesManage,
+        RegistriesView, RunbooksApprove, RunbooksRun, RunbooksView, RunsControl, RunsEnqueue,
+        RunsHost, RunsView, SchedulesManage, SchedulesView,
     };
     use Need::{Known, Member, Open, Platform, Whole};
     const SMALL: usize = REQUEST_BYTES_MAX;
@@ -265,6 +270,8 @@ fn documented_routes() -> Builder {
         .add(Whole(RegistriesView), SMALL, routes!(registries::list))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::put))
         .add(Whole(RegistriesManage), SMALL, routes!(registries::remove))
+        .add(Member(FindingsView), SMALL, routes!(policies::list))
+        .add(Member(FindingsView), SMALL, routes!(policies::show))
         .add(Member(AuditView), SMALL, routes!(audit::list))
         .add(Member(AuditView), SMALL, routes!(audit::filters))
         .add(Member(AuditView), SMALL, routes!(audit::show))

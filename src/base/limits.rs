@@ -405,6 +405,22 @@ pub const RUNBOOK_OPEN_INTERVAL: Duration = Duration::from_secs(1);
 pub const POLICY_BYTES_MAX: usize = 128 << 10;
 /// Policies that are in force together.
 pub const POLICIES_MAX: usize = 200;
+/// Bytes of the file that keeps the last good policies.
+pub const POLICIES_KEPT_BYTES_MAX: usize = 64 << 20;
+/// Characters of problems with policies that one audit event tells.
+pub const POLICY_PROBLEMS_CHARS_MAX: usize = 2_000;
+/// Bytes of the daemon's configuration.
+pub const DAEMON_FILE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the words of one process.
+pub const PROCESS_ARGUMENTS_BYTES_MAX: usize = 64 << 10;
+/// Processes that are looked through for the daemon's.
+pub const HOST_PROCESSES_MAX: usize = 100_000;
+/// Links that are followed on the way to one file, as the kernel does.
+pub const HOST_LINKS_MAX: usize = 40;
+/// Folders in one another below one that is listed.
+pub const HOST_FOLDER_DEPTH_MAX: usize = 4;
+/// Files and folders below one that is listed.
+pub const HOST_FOLDER_ENTRIES_MAX: usize = 2_000;
 /// Checks that one policy binds, entry by entry.
 pub const POLICY_CHECKS_MAX: usize = 200;
 /// Conditions of one policy.
@@ -444,5 +460,7 @@ pub const CONDITION_ITEMS_MAX: usize = 10_000;
 pub const CONDITION_STEPS_MAX: u64 = 100_000;
 /// Steps of all conditions that one service is judged by.
 pub const CONDITION_STEPS_ALL_MAX: u64 = 1_000_000;
+/// Rounds in which remedies are applied to one service: one may bring another failure to light.
+pub const HARDEN_ROUNDS_MAX: usize = 8;
 /// Rounds in which the compose file of a policy's test may ask for files, which are not there.
 pub const TRIAL_ROUNDS_MAX: usize = 8;

@@ -13,7 +13,7 @@ pub enum Exit {
     Success,
     /// The run failed; something that was looked at is not as it should be.
     Failed,
-    /// `plan` found something to do.
+    /// `plan` found something to do; `policy` could not judge.
     Changes,
     /// The run did a part of its work.
     Partial,
@@ -70,8 +70,10 @@ impl Exit {
     pub const fn row(self) -> (u8, &'static str) {
         match self {
             Self::Success => (0, "done, or nothing to do"),
-            Self::Failed => (1, "the run failed, or `doctor` or `audit verify` found a fault"),
-            Self::Changes => (2, "`plan` found something to do"),
+            Self::Failed => {
+                (1, "the run failed, or `doctor`, `policy` or `audit verify` found a fault")
+            }
+            Self::Changes => (2, "`plan` found something to do; `policy` could not judge"),
             Self::Partial => (3, "the run did a part of its work"),
             Self::Blocked => (4, "the run was refused"),
             Self::Cancelled => (5, "the run was cancelled"),

@@ -5,6 +5,7 @@ mod access;
 mod alerts;
 mod audit;
 mod images;
+mod policies;
 mod registries;
 mod runbooks;
 mod schedules;
@@ -24,6 +25,7 @@ pub(super) use access::{
 pub(super) use alerts::{AlertVerb, DeliveryLs, ReceiverAdd, RuleAdd};
 pub(super) use audit::{Above, AuditExport, AuditLs, AuditVerb, AuditVerify, ExportForm};
 pub(super) use images::{Build, Images, Pull, PullWhen};
+pub(super) use policies::{PolicyCheck, PolicyTest, PolicyVerb, PolicyWords};
 pub(super) use registries::{RegistryLogin, RegistryVerb};
 pub(super) use runbooks::{RunbookAsk, RunbookStart, RunbookVerb, RunbookWord};
 pub(super) use schedules::{ScheduleAdd, ScheduleVerb};
@@ -145,6 +147,9 @@ pub(super) enum Verb {
     /// See the run queue, and pause or limit parts of it
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Judge compose files and what runs by policies, and see which ones there are
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// See and change who may do what
     #[command(subcommand)]
     Access(AccessVerb),

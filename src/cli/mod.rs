@@ -16,6 +16,9 @@ mod grammar;
 mod images;
 mod instances;
 mod output;
+mod policies;
+mod policy_check;
+mod policy_report;
 pub mod project_files;
 mod projects;
 mod queue;
@@ -44,7 +47,7 @@ use crate::base::limits::TOKEN_FILE_BYTES_MAX;
 pub use exit::{CliError, Exit};
 
 use client::{Client, Place};
-use grammar::{AuditVerb, Cli, ComposeVerb, Format, Global, StoreVerb, Verb};
+use grammar::{AuditVerb, Cli, ComposeVerb, Format, Global, PolicyVerb, StoreVerb, Verb};
 use output::Output;
 use tunnel::Elsewhere;
 
@@ -68,10 +71,13 @@ fn explain(error: &clap::Error) -> Exit {
 
 fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, CliError> {
     let Cli { global, verb } = cli;
-    let reads_compose_files = matches!(verb, Verb::Compose(_) | Verb::Up(_) | Verb::Plan(_));
+    let reads_compose_files = matches!(
+        verb,
+        Verb::Compose(_) | Verb::Up(_) | Verb::Plan(_) | Verb::Policy(PolicyVerb::Check(_))
+    );
     if global.format == Format::Sarif && !reads_compose_files {
         let message = "`--format sarif` is for verbs that read compose files";
-        let hint = "use it with `compose check`, `compose config`, `plan` or `up`";
+        let hint = "use it with `compose check`, `compose config`, `policy check`, `plan` or `up`";
         return Err(CliError::new(Exit::Usage, message).hint(hint));
     }
     match verb {
@@ -87,6 +93,9 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<Exit, CliError> {
             audit::offline(&verify, &file, output)
         }
         Verb::Runbook(grammar::RunbookVerb::Validate { file }) => runbooks::validate(&file, output),
+        Verb::Policy(verb) if !policies::asks_agent(&verb) => {
+            policies::policies(verb, global.tenant.as_deref(), output)
+        }
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);
@@ -136,6 +145,7 @@ async fn ask_agent(verb: Verb, global: &Global, output: &mut Output) -> Result<E
         Verb::Queue(verb) => queue::queue(&client, verb, output).await,
         Verb::Store(StoreVerb::Backup(backup)) => store::backup(&client, backup, output).await,
         Verb::Access(verb) => access::access(&client, verb, output).await,
+        Verb::Policy(verb) => policies::with_agent(&client, verb, output).await,
         Verb::Audit(verb) => audit::with_agent(&client, verb, output).await,
         // Handled before: they need no agent.
         Verb::Doctor

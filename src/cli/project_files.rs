@@ -27,6 +27,40 @@ const SCALE_FILE: &str = "--scale";
 /// # Errors
 /// Every problem in the files.
 pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> {
+    read_with(options, |path| read_file(Path::new(path)))
+}
+
+/// The same, where a file that is not there and can only bring values is taken for empty. Answers with
+/// the paths of these, too.
+///
+/// # Errors
+/// Every problem in the files.
+pub(super) fn read_project_leniently(
+    options: &Options,
+    brings_values: impl Fn(&str) -> bool,
+) -> Result<(Project, Files, Vec<String>), Diagnostics> {
+    let named = |path: &str| {
+        let is_named = |file: &String| path == file || path.ends_with(&format!("/{file}"));
+        options.files.iter().chain(&options.env_files).any(is_named)
+    };
+    let mut left_out = Vec::new();
+    let (project, files) = read_with(options, |path| {
+        let answer = read_file(Path::new(path));
+        // `.env` need not be there.
+        let is_optional = path.ends_with("/.env") || named(path) || !brings_values(path);
+        if matches!(answer, Answer::Content(_)) || is_optional {
+            return answer;
+        }
+        left_out.push(path.to_owned());
+        Answer::Content(Vec::new())
+    })?;
+    Ok((project, files, left_out))
+}
+
+fn read_with(
+    options: &Options,
+    mut read: impl FnMut(&str) -> Answer,
+) -> Result<(Project, Files), Diagnostics> {
     let environment = environment();
     let mut files = Files::new();
     if options.files.iter().any(|file| file == STANDARD_INPUT) {
@@ -43,7 +77,7 @@ pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> 
                             format!("the project needs more than {BUNDLE_FILES_MAX} files");
                         return Err(Diagnostic::new("compose.bundle_too_large", message).into());
                     }
-                    let answer = read_file(Path::new(&path));
+                    let answer = read(&path);
                     files.insert(path, answer);
                 }
             }

@@ -1,11 +1,12 @@
 //! Prints findings as SARIF 2.1.0, which code hosts and editors read. Owns the shape. Face: `log`,
-//! `Level`. Never invents a rule: a result's rule is the stable code of its diagnostic.
+//! `log_of`, `Entry`, `Level`. Never invents a rule: a result's rule is the stable code of its diagnostic.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::base::Diagnostic;
+use crate::base::{Diagnostic, Digest, Location};
+use crate::domain::alerts::Severity;
 use crate::domain::compose::title_of;
-use crate::domain::policy::CHECKS;
+use crate::domain::policy::{CHECKS, HOST_CHECKS};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(super) enum Level {
     Error,
     /// It works and should be looked at.
     Warning,
+    /// It is recorded.
+    Note,
 }
 
 impl Level {
@@ -22,71 +25,172 @@ impl Level {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }
 
-/// One run of one tool with these results.
+/// A result with what its rule says.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub level: Level,
+    /// The rule's stable code.
+    pub code: String,
+    /// What the rule demands.
+    pub title: String,
+    /// What to do.
+    pub help: String,
+    pub message: String,
+    pub location: Option<Location>,
+    /// What it is about, when that is more than a place.
+    pub subject: Option<String>,
+    /// Why nothing is done about it.
+    pub suppression: Option<String>,
+    pub properties: Map<String, Value>,
+}
+
+impl Entry {
+    /// A problem with a file.
+    pub(super) fn of(level: Level, found: &Diagnostic) -> Self {
+        let message = match &found.help {
+            Some(help) => format!("{}; {help}", found.message),
+            None => found.message.clone(),
+        };
+        Self {
+            level,
+            code: found.code.to_owned(),
+            title: title_of(found.code).to_owned(),
+            help: String::new(),
+            message,
+            location: found.location.clone(),
+            subject: None,
+            suppression: None,
+            properties: Map::new(),
+        }
+    }
+}
+
+/// One run of one tool with these problems.
 pub(super) fn log(found: &[(Level, Diagnostic)]) -> Value {
-    let mut codes: Vec<&str> = found.iter().map(|(_, found)| found.code).collect();
-    codes.sort_unstable();
-    codes.dedup();
-    let rules: Vec<Value> = codes.iter().map(|code| rule(code)).collect();
+    let entries = found.iter().map(|(level, found)| Entry::of(*level, found));
+    log_of(&entries.collect::<Vec<_>>(), Vec::new())
+}
+
+/// One run of one tool with these results, and what it notifies of besides.
+pub(super) fn log_of(found: &[Entry], notifications: Vec<Value>) -> Value {
+    let mut entries: Vec<&Entry> = found.iter().collect();
+    entries.sort_by(|left, right| left.code.cmp(&right.code));
+    entries.dedup_by(|left, right| left.code == right.code);
+    let codes: Vec<&str> = entries.iter().map(|entry| entry.code.as_str()).collect();
+    let rules: Vec<Value> = entries.iter().map(|entry| rule(entry)).collect();
     let results: Vec<Value> = found
         .iter()
-        .map(|(level, found)| result(*level, found, codes.binary_search(&found.code).ok()))
+        .map(|entry| result(entry, codes.binary_search(&entry.code.as_str()).ok()))
         .collect();
+    let mut run = json!({
+        "tool": {"driver": {
+            "name": "wharf",
+            "semanticVersion": env!("CARGO_PKG_VERSION"),
+            "rules": rules,
+        }},
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    });
+    if !notifications.is_empty() {
+        run["invocations"] = json!([{
+            "executionSuccessful": true,
+            "toolExecutionNotifications": notifications,
+        }]);
+    }
     json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/\
                     sarif-schema-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {
-                "name": "wharf",
-                "semanticVersion": env!("CARGO_PKG_VERSION"),
-                "rules": rules,
-            }},
-            "columnKind": "unicodeCodePoints",
-            "results": results,
-        }],
+        "runs": [run],
     })
 }
 
-fn rule(code: &str) -> Value {
-    match CHECKS.iter().find(|check| check.id.code() == code) {
-        Some(check) => json!({
+fn rule(entry: &Entry) -> Value {
+    let code = entry.code.as_str();
+    let of_services = CHECKS
+        .iter()
+        .map(|it| (it.id, it.title, it.rationale, it.remediation, it.severity, it.cis));
+    let of_hosts = HOST_CHECKS
+        .iter()
+        .map(|it| (it.id, it.title, it.rationale, it.remediation, it.severity, it.cis));
+    match of_services.chain(of_hosts).find(|check| check.0.code() == code) {
+        Some((_, title, rationale, remediation, severity, cis)) => {
+            let controls = cis.iter().map(|control| format!("CIS-{control}"));
+            let tags: Vec<String> = ["security".to_owned()].into_iter().chain(controls).collect();
+            json!({
+                "id": code,
+                "shortDescription": {"text": title},
+                "fullDescription": {"text": rationale},
+                "help": {"text": remediation},
+                "properties": {
+                    "tags": tags,
+                    "security-severity": score(severity),
+                },
+            })
+        }
+        None if entry.help.is_empty() => {
+            json!({"id": code, "shortDescription": {"text": entry.title}})
+        }
+        None => json!({
             "id": code,
-            "shortDescription": {"text": check.title},
-            "fullDescription": {"text": check.rationale},
-            "help": {"text": check.remediation},
+            "shortDescription": {"text": entry.title},
+            "help": {"text": entry.help},
         }),
-        None => json!({"id": code, "shortDescription": {"text": title_of(code)}}),
     }
 }
 
-fn result(level: Level, found: &Diagnostic, rule_index: Option<usize>) -> Value {
-    let text = match &found.help {
-        Some(help) => format!("{}; {help}", found.message),
-        None => found.message.clone(),
-    };
+/// The number that code hosts sort findings by.
+fn score(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "0.0",
+        Severity::Low => "3.0",
+        Severity::Medium => "5.5",
+        Severity::High => "8.0",
+        Severity::Critical => "9.5",
+    }
+}
+
+fn result(entry: &Entry, rule_index: Option<usize>) -> Value {
     let mut result = json!({
-        "ruleId": found.code,
-        "level": level.word(),
-        "message": {"text": text},
+        "ruleId": entry.code,
+        "level": entry.level.word(),
+        "message": {"text": entry.message},
         "locations": [],
     });
     if let Some(index) = rule_index {
         result["ruleIndex"] = json!(index);
     }
-    if let Some(at) = &found.location {
+    let mut location = Map::new();
+    if let Some(at) = &entry.location {
         let mut region = json!({"startLine": at.line, "startColumn": at.column});
         if !at.excerpt.is_empty() {
             region["snippet"] = json!({"text": at.excerpt});
         }
-        result["locations"] = json!([{"physicalLocation": {
-            "artifactLocation": {"uri": uri(&at.file)},
-            "region": region,
-        }}]);
+        let place = json!({"artifactLocation": {"uri": uri(&at.file)}, "region": region});
+        location.insert("physicalLocation".to_owned(), place);
+    }
+    if let Some(subject) = &entry.subject {
+        let name = subject.rsplit('/').next().unwrap_or_default();
+        let logical = json!([{"name": name, "fullyQualifiedName": subject, "kind": "resource"}]);
+        location.insert("logicalLocations".to_owned(), logical);
+        // The same finding in a file that moved is the same finding.
+        let print = Digest::of_parts(&[entry.code.as_bytes(), subject.as_bytes()]);
+        result["partialFingerprints"] = json!({"wharf/v1": print});
+    }
+    if !location.is_empty() {
+        result["locations"] = json!([location]);
+    }
+    if let Some(reason) = &entry.suppression {
+        result["suppressions"] =
+            json!([{"kind": "external", "status": "accepted", "justification": reason}]);
+    }
+    if !entry.properties.is_empty() {
+        result["properties"] = Value::Object(entry.properties.clone());
     }
     result
 }
@@ -108,7 +212,6 @@ fn uri(file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Location;
 
     #[test]
     fn a_log_has_what_its_schema_requires() {

@@ -17,14 +17,16 @@ use crate::api::metrics::Metrics;
 use crate::api::{About, Api};
 use crate::base::{Ambient, CrashPoints};
 use crate::domain::alerts::DeliveryStatus;
+use crate::domain::policy::PolicySet;
 use crate::domain::rollout::HostPathPolicy;
 use crate::operations::access::Access;
 use crate::operations::alerts::Alerts;
 use crate::operations::backups::Backups;
 use crate::operations::exec::Exec;
+use crate::operations::policies::{PolicyKeeper, PolicyObserver, SharedPolicies};
 use crate::operations::projects::Projects;
 use crate::operations::registries::Registries;
-use crate::operations::rollout::{Rollout, SharedRules};
+use crate::operations::rollout::Rollout;
 use crate::operations::runbooks::Runbooks;
 use crate::operations::schedules::Schedules;
 use crate::operations::{Operations, Runner, RunnerOptions, Within};
@@ -68,6 +70,8 @@ pub(super) struct Agent {
     pub(super) scheduler: Option<Scheduler>,
     /// Sends alerts; taken when it starts.
     pub(super) deliveries: Option<Deliveries>,
+    /// Puts policies in force.
+    pub(super) policies: PolicyKeeper,
     /// Seals the audit log; taken when it starts.
     pub(super) sealing: Option<Sealing>,
     /// What other agents on the same database tell; none when there can be none.
@@ -102,13 +106,22 @@ impl Agent {
             hostname: host::hostname(),
             ..RunnerOptions::new(instance(&ambient)?)
         };
+        let policies = PolicyKeeper::new(
+            SharedPolicies::new(PolicySet::default()).with_rules(config.rules.clone()),
+            Arc::clone(&store),
+            ambient.clone(),
+            &config.state_dir,
+            policy_observer(&metrics),
+        );
+        // Before anything is deployed.
+        policies.load(config.policies.clone()).await;
         let rollout = Rollout {
             engine: Arc::clone(&engine),
             store: Arc::clone(&store),
             key: keys.hash_key().clone(),
             files: Arc::new(FilesOnDisk::below(&config.state_dir)),
             contexts: Arc::clone(&contexts),
-            rules: SharedRules::new(config.rules.clone()),
+            policies: policies.policies().clone(),
         };
         let runner = Runner::new(
             Arc::clone(&store),
@@ -146,6 +159,7 @@ impl Agent {
         );
         let api = Api {
             schedules: schedules.clone(),
+            policies: policies.clone(),
             exec: Exec::new(
                 Arc::clone(&store),
                 Arc::clone(&engine),
@@ -198,6 +212,7 @@ impl Agent {
             healer: Some(healer),
             scheduler: Some(Scheduler::new(schedules)),
             deliveries: Some(deliveries),
+            policies,
             sealing: Some(sealing),
             convergence_options,
         };
@@ -238,6 +253,14 @@ fn delivery_observer(metrics: &Arc<Metrics>) -> DeliveryObserver {
             DeliveryStatus::GivenUp => "given_up",
         };
         metrics.alert_delivery(outcome, took);
+    })
+}
+
+fn policy_observer(metrics: &Arc<Metrics>) -> PolicyObserver {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |loading, count| {
+        let at = loading.loaded_at.map(|at| at.as_second());
+        metrics.policies(count, at, loading.failures);
     })
 }
 

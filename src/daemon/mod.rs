@@ -27,7 +27,7 @@ use crate::base::limits::{BLOCKING_THREADS_MAX, TASKS_STOP_TIMEOUT};
 use crate::base::{Diagnostics, chain};
 use crate::operations::Runner;
 use crate::store::{Store, StoreError};
-use crate::watchers::glass;
+use crate::watchers::{glass, policies};
 use crate::world::docker::SharedEngine;
 use crate::world::tasks::TaskHandle;
 
@@ -137,6 +137,7 @@ async fn live(file: &Path, config: Config, logs: &Logs) -> Result<(), RunError> 
     }
     agent.spawn_until_stop("hosted", agent.api.hosted.clone().keep());
     agent.spawn_until_stop("broken glass", glass::watch(agent.api.access.clone()));
+    agent.spawn_until_stop("policies", policies::watch(agent.policies.clone()));
     agent.spawn_until_stop("housekeeping", housekeep(agent.api.clone()));
     if let Some(interval) = service::watchdog_interval() {
         agent.spawn_until_stop(
@@ -202,7 +203,8 @@ async fn reload(file: &Path, config: &mut Config, agent: &Agent, logs: &Logs) {
             logs.set_level(new.log_level);
             agent.contexts.set_bytes_max(new.contexts_bytes_max);
             agent.api.projects.set_host_paths(agent::host_path_policy(&new));
-            agent.api.projects.rules().set(new.rules.clone());
+            agent.api.projects.policies().set_rules(new.rules.clone());
+            agent.policies.load(new.policies.clone()).await;
             agent.convergence_options.send_replace(agent::convergence_options(&new));
             tracing::info!(
                 applied = changes.applied.join(","),

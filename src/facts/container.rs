@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ipam, ServiceSpec};
+use super::{DaemonFacts, Ipam, ServiceSpec};
 use crate::base::Timestamp;
 
 /// The identity of a container that belongs to a project: it outlives every recreate.
@@ -227,4 +227,6 @@ pub struct EngineFacts {
     pub root_dir: String,
     /// What it warns of.
     pub warnings: Vec<String>,
+    /// What decides how safe its containers are.
+    pub daemon: DaemonFacts,
 }

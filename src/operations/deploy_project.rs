@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::BoxFuture;
 
-use super::rollout::{Carried, Declared, Rollout, carry_out, failures_of};
+use super::rollout::{Carried, Declared, Held, Rollout, carry_out, failures_of};
 use super::{Operation, RunContext, RunEnd, store_failure};
 use crate::base::chain;
 use crate::domain::redaction::SafeText;
@@ -13,7 +13,7 @@ use crate::domain::rollout::{Observed, PlanOptions, plan};
 use crate::domain::runs::{
     DeployCause, DeployProject as DeployInputs, End, Failure, Inputs, ReasonCode, ServiceDetail,
 };
-use crate::facts::{ContainerFacts, ContainerState, Health};
+use crate::facts::{ContainerFacts, ContainerState, Health, ProjectSpec};
 use crate::store::Write;
 
 /// The operation.
@@ -44,14 +44,17 @@ impl DeployProject {
                 return RunEnd::ended(End::Failed);
             }
         };
-        if self.rollout.rules.deny_anything()
-            && !self.keeps_deployed(&run, &inputs).await
-            && let Some(end) = self.refused(&run, &declared).await
-        {
-            return end;
-        }
-        let make = |observed: &Observed, options: &PlanOptions| {
-            plan(&declared.spec, observed, options, &self.rollout.key)
+        let (workspace, now) = (run.run().workspace_id, run.ambient().now());
+        let gate = match self.rollout.gate(run.run().tenant_id, now).await {
+            Ok(gate) => gate,
+            Err(error) => {
+                run.fail(store_failure(&error));
+                return RunEnd::ended(End::Failed);
+            }
+        };
+        let is_refused = gate.is_some() && !self.keeps_deployed(&run, &inputs).await;
+        let make = |spec: &ProjectSpec, observed: &Observed, options: &PlanOptions| {
+            plan(spec, observed, options, &self.rollout.key)
         };
         let mut options = options_of(&inputs, &declared);
         if inputs.cause == DeployCause::Convergence {
@@ -64,13 +67,13 @@ impl DeployProject {
                 }
             }
         }
-        let (workspace, now) = (run.run().workspace_id, run.ambient().now());
         let noted = self.rollout.note_pulls(workspace, &declared.spec, (&mut options, now)).await;
         if let Err(error) = noted {
             run.fail(store_failure(&error));
             return RunEnd::ended(End::Failed);
         }
-        let carried = carry_out(&run, &self.rollout, &declared, options, &make).await;
+        let held = Held { gate, is_refused };
+        let carried = carry_out(&run, &self.rollout, (&declared, held), options, &make).await;
         let observed = match carried {
             Carried::Stopped(stop) => return RunEnd::stopped(stop),
             Carried::Refused => return RunEnd::ended(End::Blocked),
@@ -102,26 +105,6 @@ impl DeployProject {
         let project = self.rollout.store.project(workspace, inputs.project.clone()).await;
         let deployed = project.ok().flatten().and_then(|project| project.deployed_revision_id);
         inputs.cause == DeployCause::Convergence && deployed == Some(inputs.revision_id)
-    }
-
-    /// How the run ends when the rules do not let these files be deployed.
-    async fn refused(&self, run: &RunContext, declared: &Declared) -> Option<RunEnd> {
-        let (workspace, tenant) = (run.run().workspace_id, run.run().tenant_id);
-        let judged = match self.rollout.observe(workspace, &declared.spec).await {
-            Ok(observed) => self.rollout.refusals(tenant, declared, &observed).await,
-            // The rounds find out by themselves, and know what to do then.
-            Err(_) => return None,
-        };
-        let refusals = match judged {
-            Ok(refusals) => refusals,
-            Err(error) => vec![store_failure(&error)],
-        };
-        if refusals.is_empty() {
-            return None;
-        }
-        let is_denied = refusals.iter().all(|found| found.reason_code == ReasonCode::Refused);
-        refusals.into_iter().for_each(|refusal| run.fail(refusal));
-        Some(RunEnd::ended(if is_denied { End::Blocked } else { End::Failed }))
     }
 }
 

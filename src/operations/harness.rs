@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
+use super::policies::SharedPolicies;
 use super::projects::{Asker, Projects};
-use super::rollout::{Rollout, SharedRules};
+use super::rollout::Rollout;
 use super::{Door, Operations, Recovered, Request, Runner, RunnerOptions};
 use crate::base::crash_points::NoCrashPoints;
 use crate::base::entropy::SeededEntropy;
@@ -18,7 +19,7 @@ use crate::base::ids::RunId;
 use crate::base::time::after;
 use crate::base::{Ambient, Clock, Digest, Timestamp};
 use crate::domain::compose::{Bundle, BundleFile, ContextRef, Options};
-use crate::domain::policy::Rules;
+use crate::domain::policy::PolicySet;
 use crate::domain::rollout::{HostPathPolicy, Observed};
 use crate::domain::runs::{
     DeployChoices, Inputs, OnCrash, OperationRun, Outcome, RunType, Source, StepRecord, StepStatus,
@@ -138,7 +139,7 @@ impl Host {
             key: keys.hash_key().clone(),
             files: Arc::clone(&self.files) as _,
             contexts: Arc::new(Contexts::open(dir, 1 << 20).unwrap()),
-            rules: SharedRules::new(Rules::off()),
+            policies: SharedPolicies::new(PolicySet::default()),
         };
         let supervisor = Supervisor::new();
         let mut options = RunnerOptions::new(format!("start-{}", self.starts));

@@ -17,7 +17,9 @@ pub mod exec;
 #[cfg(test)]
 pub(crate) mod harness;
 pub mod heal_instance;
+pub mod host_look;
 pub mod hosted;
+pub mod policies;
 pub mod projects;
 pub mod pull_images;
 pub mod registries;

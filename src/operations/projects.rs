@@ -14,7 +14,8 @@ use bytes::Bytes;
 
 use self::images::check_services;
 use super::deploy_project::options_of;
-use super::rollout::{Declared, Preview, PreviewError, Rollout, SharedRules};
+use super::policies::SharedPolicies;
+use super::rollout::{Declared, Preview, PreviewError, Rollout};
 use super::{Admitted, Door, Request, SubmitError, Within};
 use crate::base::ids::{EventId, RevisionId, UserId};
 use crate::base::limits::DOOR_RETRIES_MAX;
@@ -198,9 +199,9 @@ impl Projects {
         *self.host_paths.write().unwrap_or_else(PoisonError::into_inner) = policy;
     }
 
-    /// What is done about declarations that break a rule.
-    pub fn rules(&self) -> &SharedRules {
-        &self.rollout.rules
+    /// What projects are held to.
+    pub fn policies(&self) -> &SharedPolicies {
+        &self.rollout.policies
     }
 
     /// What applying these files would do. Changes nothing.
@@ -225,7 +226,7 @@ impl Projects {
         let (workspace, now) = (scope.workspace_id, self.ambient.now());
         let noted = self.rollout.note_pulls(workspace, &declared.spec, (&mut options, now)).await;
         noted.map_err(ProjectError::Store)?;
-        let preview = self.rollout.preview_judged(&scope, &declared, &options).await;
+        let preview = self.rollout.preview_judged(&scope, &declared, (&options, now)).await;
         preview.map_err(ProjectError::Preview)
     }
 

@@ -4,7 +4,7 @@
 use futures_util::future::BoxFuture;
 
 use super::deploy_project::wrong_inputs;
-use super::rollout::{Carried, Declared, Rollout, carry_out, failures_of};
+use super::rollout::{Carried, Declared, Held, Rollout, carry_out, failures_of};
 use super::{Operation, RunContext, RunEnd, store_failure};
 use crate::domain::rollout::{
     Observed, PlanOptions, RemovalOptions, plan_removal, refuse_other_agents,
@@ -39,12 +39,12 @@ impl RemoveProject {
             orphans: true,
             unmanaged: false,
         };
-        let make = |observed: &Observed, _: &PlanOptions| {
+        let make = |_: &ProjectSpec, observed: &Observed, _: &PlanOptions| {
             refuse_other_agents(observed)?;
             Ok(plan_removal(&declared.spec, observed, wanted))
         };
         let options = PlanOptions::explicit();
-        match carry_out(&run, &self.rollout, &declared, options, &make).await {
+        match carry_out(&run, &self.rollout, (&declared, Held::default()), options, &make).await {
             Carried::Stopped(stop) => RunEnd::stopped(stop),
             Carried::Refused => RunEnd::ended(End::Blocked),
             Carried::Failed { partly: true } => RunEnd::ended(End::PartiallySucceeded),

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use futures_util::future::BoxFuture;
 
 use super::deploy_project::wrong_inputs;
-use super::rollout::{Carried, Rollout, carry_out, failures_of};
+use super::rollout::{Carried, Held, Rollout, carry_out, failures_of};
 use super::{Operation, RunContext, RunEnd, store_failure};
 use crate::domain::rollout::{Observed, PlanOptions, RestartOptions, plan_restart};
 use crate::domain::runs::{End, Failure, Inputs, ReasonCode};
+use crate::facts::ProjectSpec;
 
 /// The operation.
 pub struct RestartProject {
@@ -53,7 +54,7 @@ impl RestartProject {
         };
         let services: BTreeSet<String> = inputs.services.into_iter().collect();
         let began = run.run().started_at.unwrap_or(run.run().created_at);
-        let make = |observed: &Observed, options: &PlanOptions| {
+        let make = |_: &ProjectSpec, observed: &Observed, options: &PlanOptions| {
             let restart = RestartOptions {
                 services: options.services.clone(),
                 since: Some(began),
@@ -63,7 +64,7 @@ impl RestartProject {
         };
         let mut options = PlanOptions::explicit();
         options.services = Some(services).filter(|asked| !asked.is_empty());
-        match carry_out(&run, &self.rollout, &declared, options, &make).await {
+        match carry_out(&run, &self.rollout, (&declared, Held::default()), options, &make).await {
             Carried::Stopped(stop) => RunEnd::stopped(stop),
             Carried::Refused => RunEnd::ended(End::Blocked),
             Carried::Failed { partly: true } => RunEnd::ended(End::PartiallySucceeded),

@@ -301,9 +301,12 @@ impl Convergence {
             self.due_in(name, wait);
             return Ok(());
         }
-        let plan = self.plan(&inputs).await?;
+        let (plan, is_refused) = self.plan(&inputs).await?;
         let now = Instant::now();
-        if plan.is_empty() {
+        // Files that policies refuse wait for other files or other policies; what is deployed is
+        // kept whatever they say.
+        let waits = is_refused && project.deployed_revision_id != Some(inputs.revision_id);
+        if plan.is_empty() || waits {
             (self.observer)(Noticed::Settled);
             self.projects.entry(name.to_owned()).or_default().pace.settled(now);
             return Ok(());
@@ -340,7 +343,7 @@ impl Convergence {
         Ok(())
     }
 
-    async fn plan(&mut self, inputs: &DeployProject) -> Result<Plan, LookError> {
+    async fn plan(&mut self, inputs: &DeployProject) -> Result<(Plan, bool), LookError> {
         let workspace = self.rollout.store.scope().workspace_id;
         let declared = self.rollout.declared(inputs.revision_id).await;
         let newest = declared.map_err(LookError::Preview)?;
@@ -349,7 +352,8 @@ impl Convergence {
         let mut options = options_of(inputs, &declared);
         let failed = self.rollout.failed_attempts(workspace, &inputs.project).await;
         options.failed_attempts = failed.map_err(LookError::Store)?;
-        let preview = self.rollout.preview(workspace, &declared, &options).await;
+        let (scope, now) = (self.rollout.store.scope(), self.clock.now());
+        let preview = self.rollout.preview_judged(&scope, &declared, (&options, now)).await;
         let preview = preview.map_err(LookError::Preview)?;
         let containers = preview.observed.containers.iter();
         let running = containers.filter(|found| found.state == ContainerState::Running);
@@ -357,7 +361,7 @@ impl Convergence {
             running.filter_map(|found| Some((found.id.clone(), found.instance.clone()?))).collect();
         self.outlived(&inputs.project, &preview.observed, &running).await;
         self.endings.are_running(running.into_iter());
-        Ok(preview.plan)
+        Ok((preview.plan, preview.is_refused))
     }
 
     /// Containers that outlived their engine have not ended with it: when they end later, unseen,

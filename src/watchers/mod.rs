@@ -5,6 +5,7 @@
 pub mod convergence;
 pub mod deliveries;
 pub mod glass;
+pub mod policies;
 pub mod schedules;
 pub mod sealing;
 #[cfg(test)]

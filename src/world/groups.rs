@@ -1,11 +1,21 @@
 //! Tells which groups of the operating system there are and who belongs to them. Owns the reading
-//! of group(5). Face: `group_id`, `is_member`. Never caches: a member who was added or removed
+//! of group(5). Face: `group_id`, `group_name`, `is_member`. Never caches: a member who was added or removed
 //! counts at once.
 
 /// The number of a group, given by name or by number.
 pub fn group_id(name: &str) -> Option<u32> {
     let known = std::fs::read_to_string("/etc/group").unwrap_or_default();
     group_in(&known, name).or_else(|| name.parse().ok())
+}
+
+/// The name of a group, given by number.
+pub fn group_name(id: u32) -> Option<String> {
+    let known = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    known.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    })
 }
 
 /// Whether a user is listed as a member of a group. The user's own group is not listed.

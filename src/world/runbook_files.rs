@@ -1,15 +1,11 @@
 //! Reads the folder of runbooks that the configuration names. Owns that question. Face: `Folder`.
 //! Never follows a link out of it, and never reads a file that others than its owner may change.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::guarded_files;
 use crate::base::limits::{RUNBOOK_BYTES_MAX, RUNBOOK_FILES_MAX};
-
-/// Write permission of group and others.
-const OTHERS_WRITE: u32 = 0o022;
 
 /// The folder, if there is one.
 #[derive(Debug, Clone, Default)]
@@ -59,27 +55,8 @@ impl Folder {
 }
 
 fn found(path: &Path) -> Found {
-    let content = content(path).map_err(|error| error.to_string());
+    let content = guarded_files::read(path, RUNBOOK_BYTES_MAX).map_err(|error| error.to_string());
     Found { path: path.display().to_string(), content }
-}
-
-fn content(path: &Path) -> io::Result<String> {
-    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
-    let flags = i32::try_from(flags).map_err(io::Error::other)?;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let is = file.metadata()?;
-    if !is.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    if is.mode() & OTHERS_WRITE != 0 {
-        return Err(io::Error::other(
-            "others than its owner may change it; `chmod go-w` lets it count",
-        ));
-    }
-    let mut text = String::new();
-    // One byte more shows that it is too large.
-    file.take(RUNBOOK_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]

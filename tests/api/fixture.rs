@@ -49,7 +49,7 @@ impl Fixture {
             key: keys.hash_key().clone(),
             files: Arc::new(FilesInMemory::default()),
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
-            rules: SharedRules::new(Rules::off()),
+            policies: SharedPolicies::new(PolicySet::default()),
         };
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();

@@ -16,15 +16,16 @@ use wharfinger::api::listen::{self, SocketOptions};
 use wharfinger::api::metrics::Metrics;
 use wharfinger::api::{self, About, Api};
 use wharfinger::base::Ambient;
-use wharfinger::domain::policy::Rules;
+use wharfinger::domain::policy::PolicySet;
 use wharfinger::domain::rollout::HostPathPolicy;
 use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::exec::Exec;
+use wharfinger::operations::policies::SharedPolicies;
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
-use wharfinger::operations::rollout::{Rollout, SharedRules};
+use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::runbooks::Runbooks;
 use wharfinger::operations::schedules::Schedules;
 use wharfinger::operations::{Operations, Runner, RunnerOptions, Within};
@@ -85,7 +86,7 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         key: keys.hash_key().clone(),
         files: Arc::new(FilesInMemory::default()),
         contexts: Arc::new(Contexts::open(folder, 1 << 20).unwrap()),
-        rules: SharedRules::new(Rules::off()),
+        policies: SharedPolicies::new(PolicySet::default()),
     };
     let supervisor = Supervisor::new();
     let runner = Runner::new(

@@ -17,13 +17,14 @@ use wharfinger::base::ids::{HostId, RunId};
 use wharfinger::base::{Ambient, Clock as _};
 use wharfinger::domain::alerts::{Delivery, DeliveryStatus};
 use wharfinger::domain::audit::Actor;
-use wharfinger::domain::policy::Rules;
+use wharfinger::domain::policy::PolicySet;
 use wharfinger::domain::rollout::{HostPathPolicy, PlanOptions};
 use wharfinger::domain::runs::{DeployChoices, OperationRun, RunType, Source};
 use wharfinger::facts::{ContainerFacts, Instance, RestartPolicy, ServiceSpec, labels};
 use wharfinger::operations::deploy_project::{DeployProject, options_of};
+use wharfinger::operations::policies::SharedPolicies;
 use wharfinger::operations::projects::{Asker, ProjectError, Projects};
-use wharfinger::operations::rollout::{Declared, Rollout, SharedRules};
+use wharfinger::operations::rollout::{Declared, Rollout};
 use wharfinger::operations::{Admitted, Door, Operations};
 use wharfinger::store::{Desired, Project, Store};
 use wharfinger::watchers::convergence::{Convergence, ConvergenceOptions};
@@ -263,7 +264,7 @@ impl Host {
             key: keys.hash_key().clone(),
             files: Arc::clone(&self.files) as _,
             contexts: Arc::new(contexts),
-            rules: SharedRules::new(Rules::off()),
+            policies: SharedPolicies::new(PolicySet::default()),
         };
         let agents = self.agents(life, &ambient, &store, &rollout, &link).await;
         let agent = &agents[0];

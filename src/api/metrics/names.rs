@@ -84,6 +84,12 @@ keyed! {
         QueueWaitsOver = "wharf_queue_waits_over_total",
         /// Requests of the API; labels `method`, `status`.
         ApiRequests = "wharf_api_requests_total",
+        /// Policies in force, what the configuration says among them.
+        Policies = "wharf_policies",
+        /// Tries to put other policies in force that were refused.
+        PolicyLoadFailures = "wharf_policy_load_failures_total",
+        /// When those in force were put in force.
+        PoliciesLoaded = "wharf_policies_loaded_time_seconds",
     }
 }
 
@@ -130,6 +136,9 @@ impl Metric {
             Self::QueueClaims => "Runs and jobs that hosted workers took.",
             Self::QueueWaitsOver => "Waits of hosted workers that ended without work.",
             Self::ApiRequests => "Requests of the API.",
+            Self::Policies => "Policies in force.",
+            Self::PolicyLoadFailures => "Tries to put policies in force that were refused.",
+            Self::PoliciesLoaded => "When the policies in force were read, in seconds since 1970.",
         }
     }
 }
@@ -166,6 +175,9 @@ impl Metric {
             | Self::InstancePids => &["project", "service", "number"],
             Self::StoreUp
             | Self::EngineUp
+            | Self::Policies
+            | Self::PolicyLoadFailures
+            | Self::PoliciesLoaded
             | Self::StoreCommitDuration
             | Self::StoreCommitWrites
             | Self::QueueWaiting

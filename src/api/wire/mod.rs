@@ -12,6 +12,7 @@ mod images;
 mod instances;
 mod plans;
 mod platform;
+mod policies;
 mod projects;
 mod queue;
 mod registries;
@@ -47,6 +48,7 @@ pub use images::{Build, ImageCheck, ImageEnd, ImageView, Pull};
 pub use instances::{AddressView, EndpointsView, InstanceView, LimitsView, UsageView};
 pub use plans::{CauseView, ChangeView, FieldChangeView, NoticeView, PlanView, PlannedStep};
 pub use platform::{WorkspacePut, WorkspaceView};
+pub use policies::{PolicyExceptionView, PolicyList, PolicyRuleView, PolicyView};
 pub use projects::{
     Apply, ApplyOptions, ContainerView, ContextsMissing, ContextsWanted, DownOptions, LogRecord,
     ProjectDetail, ProjectView, RestartOptions, ServiceView, SourceView,

@@ -5,6 +5,7 @@
 mod access;
 mod listen;
 mod manual;
+mod policies;
 mod rules;
 mod schema;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::base::{Diagnostic, Diagnostics, Digest, Secret};
 use crate::domain::policy::Rules;
 use crate::domain::redaction::Known;
 use crate::domain::runs::Tenants;
+use crate::operations::policies::PolicySources;
 
 pub use access::Access;
 pub use manual::manual;
@@ -70,6 +72,8 @@ pub struct Config {
     pub runbooks: Option<PathBuf>,
     /// Space for build contexts, in bytes.
     pub contexts_bytes_max: u64,
+    /// Where policies come from.
+    pub policies: PolicySources,
     /// What is done about declarations that break a rule.
     pub rules: Rules,
 }
@@ -226,6 +230,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
     let contexts_bytes_max = section(&root, "contexts", &mut problems, |f| {
         bounded_size(f, "size_max", 1 << 20, 1 << 40).unwrap_or(2 << 30)
     });
+    let policies = section(&root, "policies", &mut problems, policies::read);
     let rules = rules::read(&root, &mut problems);
     problems.splice(0..0, top.into_problems());
     if !problems.is_empty() {
@@ -250,6 +255,7 @@ pub fn read(file: &str, text: &str, docker_host: Option<&str>) -> Result<Config,
         audit,
         runbooks,
         contexts_bytes_max,
+        policies,
         rules,
     })
 }
@@ -548,6 +554,7 @@ impl Config {
         ]);
         values.extend(listen::values(self.tcp.as_ref()));
         values.extend(self.access.values());
+        values.extend(policies::values(&self.policies));
         values.extend(rules::values(&self.rules));
         values
     }

@@ -306,6 +306,23 @@ pub const KEYS: &[Key] = &[
         "Space for build contexts that clients sent. Those that no project needs go first; a new \
          one that finds no room is refused.",
     ),
+    key(
+        "policies.directory",
+        "absolute path",
+        "(none)",
+        Reload::Live,
+        "Folder with policies of your own and their tests, one per `*.yaml`: see policies.md. Neither \
+         it nor a file of it may be changed by others than root and the agent's user. The agent \
+         reads it again at every reload, and some seconds after it changed.",
+    ),
+    key(
+        "policies.shipped",
+        "list of `NAME`, or `NAME: ACTION`",
+        "[]",
+        Reload::Live,
+        "Policies that come with the program and are in force, such as `[baseline, {restricted: \
+         warn}]`: an action stands for what all rules of the policy do.",
+    ),
     rule(
         "rules.development.health_check",
         "(`off`)",

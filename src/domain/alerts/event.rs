@@ -23,6 +23,8 @@ keyed! {
         InstanceUnhealthy = "instances.unhealthy",
         /// The health check of a container fails, and restarts did not help.
         InstanceNotHealed = "instances.not_healed",
+        /// Policies were refused: the ones before stay in force.
+        PolicyRefused = "policies.refused",
         /// Somebody tries a receiver out.
         Test = "alerts.test",
     }
@@ -48,7 +50,7 @@ impl EventKey {
     /// How much an event of this kind matters.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::RunFailed | Self::InstanceUnhealthy => Severity::High,
+            Self::RunFailed | Self::InstanceUnhealthy | Self::PolicyRefused => Severity::High,
             Self::RunDeadLetter | Self::BreakGlassStarted | Self::InstanceNotHealed => {
                 Severity::Critical
             }
@@ -148,6 +150,24 @@ pub fn broken_glass_event(
         workspace_id,
         tenant_id: None,
         summary,
+        run: None,
+        occurred_at: at,
+    }
+}
+
+/// What is raised when policies could not be put in force.
+pub fn policies_refused_event(
+    (workspace_id, tenant_id): (WorkspaceId, TenantId),
+    summary: &str,
+    at: Timestamp,
+) -> AlertEvent {
+    AlertEvent {
+        key: EventKey::PolicyRefused,
+        severity: EventKey::PolicyRefused.severity(),
+        about: at.to_string(),
+        workspace_id,
+        tenant_id: Some(tenant_id),
+        summary: SafeText::new(summary),
         run: None,
         occurred_at: at,
     }

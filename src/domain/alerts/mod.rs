@@ -14,7 +14,7 @@ pub use delivery::{
 };
 pub use event::{
     AlertEvent, EventKey, RunFacts, Severity, broken_glass_event, instance_event, of_ended_run,
-    test_event,
+    policies_refused_event, test_event,
 };
 pub use receiver::{
     NotReceived, Receiver, Webhook, WebhookError, check_webhook, header_values, signature,

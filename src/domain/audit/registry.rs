@@ -41,6 +41,11 @@ keyed! {
         /// A run was refused.
         RunBlocked = "operation_run.blocked",
 
+        /// Other policies are in force.
+        PolicyChanged = "policy.changed",
+        /// Policies could not be put in force; the ones before stay.
+        PolicyRefused = "policy.refused",
+
         /// A deployment is about to act.
         DeploymentStarted = "deployment.started",
         /// A deployment was done, wholly or in part.

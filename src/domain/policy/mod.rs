@@ -9,6 +9,7 @@ mod cis;
 pub mod condition;
 pub mod document;
 pub mod file;
+mod harden;
 mod ids;
 #[cfg(test)]
 mod manual;
@@ -31,13 +32,16 @@ use crate::facts::{ContainerFacts, HostFacts, ImageFacts, ServiceSpec};
 
 pub use checks::{CHECKS, HOST_CHECKS, looked_at};
 pub use cis::{CONTROLS, Control, deciders};
+pub use harden::{Hardened, Told, harden};
 pub use ids::{CheckId, RULES};
 pub use parameters::{PARAMETERS, Parameter, ParameterError, Parameters};
 pub use remedy::{LiveChange, Namespace, Remedy, SpecChange};
 pub use rules::{Action, Rules};
 pub use selector::{Pattern, PatternError, Selected, Selector};
-pub use set::{Admission, Finding, Over, PolicySet, Question, Rule, Source, compile, strictest};
-pub use shipped::SHIPPED;
+pub use set::{
+    Admission, Finding, Over, PolicySet, Question, Rule, Source, compile, compile_with, strictest,
+};
+pub use shipped::{SHIPPED, shipped_names, shipped_sources};
 pub use trial::{Tried, try_out};
 
 /// Driver options of volumes, by the volume's name on the engine: a volume of the driver `local`

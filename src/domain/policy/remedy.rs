@@ -2,6 +2,8 @@
 //! make, and what each of them does to a contract. Face: `Remedy`, `LiveChange`, `SpecChange`.
 //! Never acts, and never guesses: where only a person knows what is right there is no remedy.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::facts::{LiveSettings, Logging, MountKind, NetworkMode, RestartPolicy, ServiceSpec};
@@ -157,6 +159,90 @@ impl SpecChange {
             Self::RemoveUlimit(name) => drop(spec.resources.ulimits.remove(name)),
             Self::Logging(logging) => spec.logging = Some(logging.clone()),
             Self::Image(reference) => spec.image.clone_from(reference),
+        }
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live(change) => change.fmt(f),
+            Self::Recreate(changes) => {
+                let words: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                f.write_str(&words.join(", "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for LiveChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        if let Some(bytes) = self.memory_bytes {
+            words.push(format!("its memory is limited to {bytes} bytes"));
+        }
+        if let Some(nano_cpus) = self.nano_cpus {
+            let (whole, part) = (nano_cpus / 1_000_000_000, nano_cpus % 1_000_000_000);
+            let part = format!("{part:09}");
+            let part = part.trim_end_matches('0');
+            let dot = if part.is_empty() { "" } else { "." };
+            words.push(format!("its CPU time is limited to {whole}{dot}{part} CPUs"));
+        }
+        if let Some(pids) = self.pids_max {
+            words.push(format!("its processes are limited to {pids}"));
+        }
+        if let Some(restart) = self.restart {
+            let policy = match restart {
+                RestartPolicy::No => "no".to_owned(),
+                RestartPolicy::Always => "always".to_owned(),
+                RestartPolicy::OnFailure { retries_max } => format!("on-failure:{retries_max}"),
+                RestartPolicy::UnlessStopped => "unless-stopped".to_owned(),
+            };
+            words.push(format!("its restart policy is {policy}"));
+        }
+        f.write_str(&words.join(", "))
+    }
+}
+
+impl fmt::Display for SpecChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unprivileged => f.write_str("it is not privileged"),
+            Self::ReadOnlyRoot => f.write_str("its root file system is read-only"),
+            Self::RemoveCapability(name) => write!(f, "capability `{name}` is not added"),
+            Self::DropCapability(name) => write!(f, "capability `{name}` is dropped"),
+            Self::AddSecurityOption(option) => write!(f, "security option `{option}` is added"),
+            Self::RemoveSecurityOption(option) => {
+                write!(f, "security option `{option}` is left out")
+            }
+            Self::RemoveSysctl(name) => write!(f, "kernel parameter `{name}` is not set"),
+            Self::RemoveDevice(source) => write!(f, "device `{source}` is left out"),
+            Self::RemoveDeviceRule(rule) => write!(f, "device rule `{rule}` is left out"),
+            Self::OwnNamespace(namespace) => {
+                let kind = match namespace {
+                    Namespace::Pid => "process",
+                    Namespace::Ipc => "IPC",
+                    Namespace::Uts => "host name",
+                    Namespace::User => "user",
+                    Namespace::Cgroup => "control group",
+                };
+                write!(f, "it has a {kind} namespace of its own")
+            }
+            Self::DefaultCgroupParent => f.write_str("its control group is the engine's"),
+            Self::RemoveMount(target) => write!(f, "nothing is mounted at `{target}`"),
+            Self::ReadOnlyMount(target) => write!(f, "what is mounted at `{target}` is read-only"),
+            Self::PrivateMount(target) => {
+                write!(f, "what is mounted at `{target}` does not spread")
+            }
+            Self::BindPorts(address) => write!(f, "its ports are published on {address} alone"),
+            Self::RemoveUlimit(name) => write!(f, "process limit `{name}` is the engine's"),
+            Self::Logging(logging) => {
+                let driver = logging.driver.as_deref().unwrap_or("the engine's");
+                write!(f, "its log driver is {driver}")?;
+                let mut options = logging.options.iter();
+                options.try_for_each(|(name, value)| write!(f, " {name}={value}"))
+            }
+            Self::Image(reference) => write!(f, "its image is `{reference}`"),
         }
     }
 }

@@ -48,6 +48,17 @@ pub struct PolicySet {
 /// # Errors
 /// Every problem of every file, each with its place. None of the policies is in force then.
 pub fn compile(sources: &[Source<'_>]) -> Result<PolicySet, Diagnostics> {
+    compile_with(sources, &BTreeMap::new())
+}
+
+/// The same, where some policies, by their file, are to do something else than they say.
+///
+/// # Errors
+/// Every problem of every file, each with its place. None of the policies is in force then.
+pub fn compile_with(
+    sources: &[Source<'_>],
+    actions: &BTreeMap<String, Action>,
+) -> Result<PolicySet, Diagnostics> {
     let mut problems = Vec::new();
     let mut policies: BTreeMap<Name, (Arc<Policy>, &str)> = BTreeMap::new();
     let mut tests = Vec::new();
@@ -63,7 +74,7 @@ pub fn compile(sources: &[Source<'_>]) -> Result<PolicySet, Diagnostics> {
     for source in sources.iter().filter(is_policy) {
         match file::read(source.file, source.text) {
             Err(more) => problems.extend(more.0),
-            Ok(policy) => match policies.get(&policy.name) {
+            Ok(mut policy) => match policies.get(&policy.name) {
                 Some((_, other)) => {
                     let message = format!("{other} has a policy `{}` too", policy.name);
                     let problem = Diagnostic::new(file::CODE, message).help("choose another name");
@@ -71,6 +82,9 @@ pub fn compile(sources: &[Source<'_>]) -> Result<PolicySet, Diagnostics> {
                     problems.push(Diagnostic { location: place, ..problem });
                 }
                 None => {
+                    if let Some(action) = actions.get(source.file) {
+                        policy.act(*action);
+                    }
                     tests.extend(policy.tests.iter().cloned());
                     policies.insert(policy.name, (Arc::new(policy), source.file));
                 }
@@ -170,14 +184,16 @@ impl Rule<'_> {
         }
     }
 
-    fn severity(&self) -> Severity {
+    /// How bad a failure is.
+    pub fn severity(&self) -> Severity {
         match self {
             Self::Check(bound) => bound.severity,
             Self::Condition(bound) => bound.severity,
         }
     }
 
-    fn action(&self, policy: &Policy, stage: Stage) -> Action {
+    /// What is done about a failure.
+    pub fn action(&self, policy: &Policy, stage: Stage) -> Action {
         let own = match self {
             Self::Check(bound) => &bound.actions,
             Self::Condition(bound) => &bound.actions,
@@ -265,6 +281,20 @@ impl Policy {
         (self.matches.is_empty() || is_one(&self.matches)) && !is_one(&self.excludes)
     }
 
+    /// Lets all of its rules do this, except those that are off.
+    fn act(&mut self, action: Action) {
+        self.actions = file::Actions { default: Some(action), by_stage: BTreeMap::new() };
+        let checks = self.checks.iter_mut().map(|bound| &mut bound.actions);
+        let conditions = self.conditions.iter_mut().map(|bound| &mut bound.actions);
+        for own in checks.chain(conditions) {
+            own.default = own.default.filter(|own| *own == Action::Off);
+            own.by_stage.retain(|_, own| *own == Action::Off);
+        }
+        let parts: [&[u8]; 3] =
+            [b"wharfinger policy 1", self.digest.as_bytes(), action.key().as_bytes()];
+        self.digest = Digest::of_parts(&parts);
+    }
+
     /// What the agent's configuration says of the five rules, as a policy.
     fn of_rules(name: Name, rules: &Rules) -> Self {
         let checks = super::RULES.iter().filter_map(|id| check(*id)).map(|check| {
@@ -336,6 +366,18 @@ impl PolicySet {
     /// The tests beside them.
     pub fn tests(&self) -> &[Trial] {
         &self.tests
+    }
+
+    /// Whether nothing is done about anything.
+    pub fn is_idle(&self) -> bool {
+        let acts = |policy: &Policy, rule: Rule<'_>| {
+            Stage::ALL.iter().any(|stage| rule.action(policy, *stage) != Action::Off)
+        };
+        self.policies.iter().all(|policy| {
+            let mut rules = policy.checks.iter().map(Rule::Check);
+            let mut own = policy.conditions.iter().map(Rule::Condition);
+            !rules.any(|rule| acts(policy, rule)) && !own.any(|rule| acts(policy, rule))
+        })
     }
 
     /// The exceptions that are over, however long.

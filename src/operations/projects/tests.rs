@@ -195,7 +195,7 @@ async fn files_that_break_a_denied_rule_are_not_deployed_and_what_runs_is_kept()
     let mut rules = Rules::off();
     rules.set(Stage::Production, CheckId::ImageTag, Action::Deny);
     rules.set(Stage::Production, CheckId::Limits, Action::Warn);
-    agent.projects.rules().set(rules.clone());
+    agent.projects.policies().set_rules(rules.clone());
     let refused = agent.up(LATEST).await;
     assert_eq!(refused.run.outcome().key(), "blocked", "{:?}", refused.run);
     assert_eq!(refused.steps.len(), 0);
@@ -217,14 +217,14 @@ async fn files_that_break_a_denied_rule_are_not_deployed_and_what_runs_is_kept()
     // Files that were refused do not come in through another door.
     assert_eq!(agent.converge().await.run.outcome().key(), "blocked");
     // What was deployed before a rule is kept, although it breaks it now.
-    agent.projects.rules().set(Rules::off());
+    agent.projects.policies().set_rules(Rules::off());
     agent.up(WEB).await;
     rules.set(Stage::Production, CheckId::Limits, Action::Deny);
-    agent.projects.rules().set(rules);
+    agent.projects.policies().set_rules(rules);
     assert_eq!(agent.converge().await.run.outcome().key(), "succeeded");
     assert_eq!(agent.up(WEB).await.run.outcome().key(), "blocked");
     // In another stage the same files are deployed.
-    agent.projects.rules().set(Rules::default());
+    agent.projects.policies().set_rules(Rules::default());
     assert_ne!(agent.up(WEB).await.run.outcome().key(), "blocked");
 }
 

@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::engine_loss::{GivenUp, wait_for_engine};
 use super::execute::{Executed, How, count, execute};
+use super::gate::Passage;
 use super::report::ActError;
 use super::wait::{WaitError, last_words};
-use super::{Declared, Preview, PreviewError, Rollout, failures_of};
+use super::{Declared, Gate, Preview, PreviewError, Rollout, failures_of};
 use crate::base::limits::{DEPLOY_REFUSALS_MAX, DEPLOY_ROUNDS_MAX};
+use crate::domain::policy::Action as PolicyAction;
 use crate::domain::rollout::{
     Action, Contract, Observed, Plan, PlanErrors, PlanOptions, Step, Target, failed_by_itself,
     image_reference,
 };
 use crate::domain::runs::{CountKey, Details, Failure, ReasonCode};
-use crate::facts::{ContainerFacts, ContainerState, labels};
+use crate::facts::{ContainerFacts, ContainerState, ProjectSpec, labels};
 use crate::operations::{RunContext, Stop, store_failure};
 use crate::store::StoreError;
 
@@ -37,13 +39,22 @@ pub enum Carried {
 
 /// Makes the plan of one round; an empty one ends the rounds.
 pub type MakePlan<'a> =
-    &'a (dyn Fn(&Observed, &PlanOptions) -> Result<Plan, PlanErrors> + Send + Sync);
+    &'a (dyn Fn(&ProjectSpec, &Observed, &PlanOptions) -> Result<Plan, PlanErrors> + Send + Sync);
+
+/// What policies have to say while a project is carried.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// The policies; none for what declares nothing.
+    pub gate: Option<Gate>,
+    /// What they refuse is not deployed; else it is only hardened.
+    pub is_refused: bool,
+}
 
 /// Looks, plans and executes until nothing is left to do.
 pub async fn carry_out(
     run: &RunContext,
     rollout: &Rollout,
-    declared: &Declared,
+    (declared, held): (&Declared, Held),
     options: PlanOptions,
     make_plan: MakePlan<'_>,
 ) -> Carried {
@@ -52,6 +63,9 @@ pub async fn carry_out(
         run,
         rollout,
         declared,
+        held,
+        hardened: None,
+        is_begun: false,
         options,
         partly: false,
         last: None,
@@ -67,10 +81,21 @@ pub async fn carry_out(
     rounds.exhausted()
 }
 
+/// What a look came to.
+enum Look {
+    Planned(Box<Preview>),
+    Refused(Vec<Failure>),
+}
+
 struct Rounds<'a> {
     run: &'a RunContext,
     rollout: &'a Rollout,
     declared: &'a Declared,
+    held: Held,
+    /// What is planned when policies changed what is declared.
+    hardened: Option<Box<Declared>>,
+    /// Did a step succeed that was more than fetching an image?
+    is_begun: bool,
     options: PlanOptions,
     /// Did any step succeed?
     partly: bool,
@@ -88,7 +113,11 @@ impl Rounds<'_> {
     /// One round; none when another one is due.
     async fn next(&mut self, make_plan: MakePlan<'_>) -> Option<Carried> {
         let preview = match self.look(make_plan).await {
-            Ok(preview) => preview,
+            Ok(Look::Planned(preview)) => *preview,
+            Ok(Look::Refused(refusals)) => {
+                refusals.into_iter().for_each(|refusal| self.run.fail(refusal));
+                return Some(Carried::Refused);
+            }
             Err(PreviewError::Engine(error)) if error.is_outcome_unknown() => {
                 // Whatever it refused before, it was on its way out.
                 self.refusals = 0;
@@ -126,8 +155,9 @@ impl Rounds<'_> {
             return Some(self.fail(vec![store_failure(&error)]));
         }
         self.run.log(preview.plan.to_string().trim_end());
-        let executed = execute(self.run, self.rollout, self.declared, &preview).await;
+        let executed = execute(self.run, self.rollout, self.planned(), &preview).await;
         self.partly |= executed.succeeded > 0;
+        self.is_begun |= executed.succeeded > 0 && executed.how != How::ImagesOnly;
         self.options.fresh_images.extend(executed.fresh_images.iter().cloned());
         match executed.how {
             How::Stopped(stop) => Some(Carried::Stopped(stop)),
@@ -164,7 +194,7 @@ impl Rounds<'_> {
             self.failures = returns.steps.iter().filter_map(failed_replacement).collect();
         }
         let preview = Preview { plan: returns, ..preview };
-        let executed = execute(self.run, self.rollout, self.declared, &preview).await;
+        let executed = execute(self.run, self.rollout, self.planned(), &preview).await;
         match executed.how {
             How::Stopped(stop) => Some(Carried::Stopped(stop)),
             How::EngineLost => self.engine_returns().await,
@@ -193,7 +223,7 @@ impl Rounds<'_> {
             }
             _ => None,
         });
-        let spec = &self.declared.spec;
+        let spec = &self.planned().spec;
         let attempts = removed.filter_map(|service| {
             let unit = spec.services.get(&service)?;
             let image = observed.images.get(&image_reference(spec, &service, unit))?;
@@ -204,16 +234,44 @@ impl Rounds<'_> {
         self.run.describe(|told| told.failed_attempts.extend(attempts));
     }
 
-    async fn look(&mut self, make_plan: MakePlan<'_>) -> Result<Preview, PreviewError> {
+    async fn look(&mut self, make_plan: MakePlan<'_>) -> Result<Look, PreviewError> {
         let run = self.run.run();
-        let observed = self.rollout.observe(run.workspace_id, &self.declared.spec).await?;
+        let mut observed = self.rollout.observe(run.workspace_id, &self.declared.spec).await?;
+        if let Some(gate) = &self.held.gate {
+            let passage = gate.pass(self.declared, &mut observed);
+            let refusals = passage.refusals();
+            // What was unknown before the images came can be refused now; once more than that was
+            // done, the project is brought to its end.
+            if self.held.is_refused && !self.is_begun && !refusals.is_empty() {
+                return Ok(Look::Refused(refusals));
+            }
+            self.tell(&passage);
+            self.hardened = Some(Box::new(passage.declared));
+        }
         // By their label, so that those are known whose creation a crash or a lost answer hid.
         let own = (labels::RUN, run.id.to_string());
         let made = observed.containers.iter().filter(|c| c.all_labels.get(own.0) == Some(&own.1));
         self.options.fresh_containers = made.map(|container| container.id.clone()).collect();
         self.options.hooks_due = self.run.details().hooks_due;
-        let plan = make_plan(&observed, &self.options).map_err(PreviewError::Plan)?;
-        Ok(Preview { plan, observed })
+        let spec = &self.planned().spec;
+        let plan = make_plan(spec, &observed, &self.options).map_err(PreviewError::Plan)?;
+        Ok(Look::Planned(Box::new(Preview { plan, observed, is_refused: false })))
+    }
+
+    /// What is planned: declared, and hardened.
+    fn planned(&self) -> &Declared {
+        self.hardened.as_deref().unwrap_or(self.declared)
+    }
+
+    /// Tells whoever follows what policies found, when they look first and when images have come.
+    fn tell(&self, passage: &Passage) {
+        if self.is_begun {
+            return;
+        }
+        let told = passage.left.iter().filter(|line| line.told.action > PolicyAction::Audit);
+        for line in passage.hardened.iter().chain(told) {
+            self.run.log(format!("{}: {}", line.told.service, line.sentence()));
+        }
     }
 
     /// Remembers the anonymous volumes that the plan removes: when the agent dies between a

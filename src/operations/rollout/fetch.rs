@@ -116,7 +116,7 @@ impl Rounds<'_> {
         }
         let owner = self.rollout.owner();
         let observed = Observed { owner, images, ..Observed::default() };
-        let preview = Preview { plan, observed };
+        let preview = Preview { plan, observed, is_refused: false };
         let executed = execute(self.run, self.rollout, self.declared, &preview).await;
         match executed.how {
             How::Stopped(stop) => Err(NotFetched::Stopped(stop)),

@@ -8,6 +8,7 @@ mod create;
 mod engine_loss;
 mod execute;
 mod fetch;
+mod gate;
 mod hook;
 mod image_look;
 mod logins;
@@ -15,7 +16,6 @@ mod observe;
 #[cfg(test)]
 mod proofs;
 mod report;
-mod rules;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,17 +33,18 @@ use crate::domain::runs::{
     DeployCause, DeployChoices, DeployProject, Inputs, Outcome, RunType, Status, Subject, Wanted,
 };
 use crate::facts::{MountKind, ProjectSpec, ServiceUnit};
+use crate::operations::policies::SharedPolicies;
 use crate::store::{PageRequest, Project, RunFilter, Store, StoreError};
 use crate::world::content_files::{ContentFileError, ContentFiles, name_of};
 use crate::world::contexts::Contexts;
 use crate::world::docker::{EngineError, SharedEngine};
 
-pub use carry::{Carried, MakePlan, carry_out};
+pub use carry::{Carried, Held, MakePlan, carry_out};
 pub use fetch::{end_of, fetch_images};
+pub use gate::{Gate, Line, Passage};
 pub(super) use hook::{HookEnd, hook_steps};
 pub use image_look::{Answers, ImageRow};
 pub use report::{failures_of, plan_failures};
-pub use rules::SharedRules;
 
 /// What every operation on a project works with. Cheap to clone.
 #[derive(Clone)]
@@ -58,8 +59,8 @@ pub struct Rollout {
     pub files: Arc<dyn ContentFiles>,
     /// The build contexts that clients sent.
     pub contexts: Arc<Contexts>,
-    /// What is done about declarations that break a rule.
-    pub rules: SharedRules,
+    /// What projects are held to.
+    pub policies: SharedPolicies,
 }
 
 /// A project as its files declare it.
@@ -88,6 +89,8 @@ pub struct Preview {
     pub plan: Plan,
     /// How the project was found.
     pub observed: Observed,
+    /// Policies do not let the files be deployed.
+    pub is_refused: bool,
 }
 
 /// Why there is no plan.
@@ -275,7 +278,7 @@ impl Rollout {
         let options =
             PlanOptions { inactive_services: declared.inactive.clone(), ..options.clone() };
         let plan = plan(&declared.spec, &observed, &options, &self.key);
-        Ok(Preview { plan: plan.map_err(PreviewError::Plan)?, observed })
+        Ok(Preview { plan: plan.map_err(PreviewError::Plan)?, observed, is_refused: false })
     }
 
     /// Services whose mounted files are not all on the host.

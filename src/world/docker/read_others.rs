@@ -10,8 +10,8 @@ use bollard::models::{
 
 use super::read::{environment, healthcheck, set, sorted, timestamp, unsigned};
 use crate::facts::{
-    EngineFacts, ImageFacts, Ipam, IpamPool, Mount, MountKind, NetworkFacts, ServiceSpec,
-    VolumeFacts,
+    DaemonFacts, EngineFacts, ImageFacts, Ipam, IpamPool, Mount, MountKind, NetworkFacts,
+    ServiceSpec, VolumeFacts,
 };
 
 /// One image.
@@ -114,7 +114,9 @@ pub(super) fn volume(report: Volume) -> VolumeFacts {
 
 /// The engine itself.
 pub(super) fn engine(report: SystemInfo, api_version: String) -> EngineFacts {
+    let daemon = daemon(&report);
     EngineFacts {
+        daemon,
         id: report.id.unwrap_or_default(),
         name: report.name.unwrap_or_default(),
         version: report.server_version.unwrap_or_default(),
@@ -127,5 +129,28 @@ pub(super) fn engine(report: SystemInfo, api_version: String) -> EngineFacts {
         memory_bytes: unsigned(report.mem_total),
         root_dir: report.docker_root_dir.unwrap_or_default(),
         warnings: report.warnings.unwrap_or_default(),
+    }
+}
+
+/// What decides how safe its containers are.
+fn daemon(report: &SystemInfo) -> DaemonFacts {
+    let registries = report.registry_config.iter();
+    let networks = registries.clone().flat_map(|it| it.insecure_registry_cidrs.iter().flatten());
+    let named = registries.flat_map(|it| it.index_configs.iter().flatten());
+    let named = named.filter(|(_, index)| index.secure == Some(false)).map(|(name, _)| name);
+    let plugins = report.plugins.iter().flat_map(|it| it.authorization.iter().flatten());
+    let swarm = report.swarm.as_ref().and_then(|swarm| swarm.local_node_state.as_ref());
+    DaemonFacts {
+        security_options: report.security_options.iter().flatten().cloned().collect(),
+        logging_driver: report.logging_driver.clone().unwrap_or_default(),
+        storage_driver: report.driver.clone().unwrap_or_default(),
+        cgroup_version: report.cgroup_version.map(|it| it.to_string()).unwrap_or_default(),
+        insecure_registries: networks.chain(named).cloned().collect(),
+        authorization_plugins: plugins.cloned().collect(),
+        live_restore: report.live_restore_enabled == Some(true),
+        is_experimental: report.experimental_build == Some(true),
+        is_in_swarm: swarm
+            .is_some_and(|state| !matches!(state.to_string().as_str(), "" | "inactive")),
+        warnings: report.warnings.clone().unwrap_or_default(),
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::container::Container;
 use super::state::State;
 use crate::facts::{
-    ContainerFacts, EngineFacts, NetworkAddress, NetworkFacts, NetworkMode, VolumeFacts, labels,
-    normalise,
+    ContainerFacts, DaemonFacts, EngineFacts, NetworkAddress, NetworkFacts, NetworkMode,
+    VolumeFacts, labels, normalise,
 };
 use crate::world::docker::ContainerFilter;
 
@@ -93,5 +93,12 @@ pub(super) fn engine_facts() -> EngineFacts {
         memory_bytes: 4 << 30,
         root_dir: "/var/lib/docker".to_owned(),
         warnings: Vec::new(),
+        daemon: DaemonFacts {
+            logging_driver: "json-file".to_owned(),
+            storage_driver: "overlay2".to_owned(),
+            cgroup_version: "2".to_owned(),
+            security_options: ["name=seccomp,profile=builtin".to_owned()].into(),
+            ..DaemonFacts::default()
+        },
     }
 }
