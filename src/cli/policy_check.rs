@@ -11,7 +11,7 @@ use super::policy_report::{Report, Row, Threshold, rows};
 use super::project_files::read_project_leniently;
 use crate::base::{Clock as _, Timestamp};
 use crate::domain::access::Stage;
-use crate::domain::compose::{Answer, Files, Inputs, Project, lower};
+use crate::domain::compose::{Answer, Files, Inputs, Project, lower_what_can_be};
 use crate::domain::policy::{PolicySet, Question, Subject, VolumeOptions};
 use crate::facts::{ContainerFacts, HostFacts, ImageFacts, ProjectSpec, ServiceSpec, labels};
 use crate::operations::host_look::look_at_host;
@@ -60,7 +60,7 @@ fn check_files<'a>(
     }
     stand_in(&project, &mut files);
     let inputs = Inputs { files, context_digests: BTreeMap::new() };
-    let spec = lower(&project, &inputs).map_err(wrong)?;
+    let (spec, refused) = lower_what_can_be(&project, &inputs);
     let mut found = Vec::new();
     for service in spec.services.keys() {
         found.extend(judge_declared(&project, &spec, service, asked));
@@ -71,6 +71,7 @@ fn check_files<'a>(
         set: asked.set,
         subjects: spec.services.len(),
         rows: found,
+        refused: refused.0,
         warnings: project.warnings.clone(),
     })
 }
@@ -154,6 +155,7 @@ async fn check_engine<'a>(words: &PolicyCheck, asked: &Asked<'a>) -> Result<Repo
         set: asked.set,
         subjects,
         rows: found,
+        refused: Vec::new(),
         warnings: Vec::new(),
     })
 }
