@@ -46,8 +46,8 @@ pub(super) const CHECKS: [Check; 5] = [
         id: CheckId::ImageTag,
         title: "Images have a specific tag",
         severity: Severity::Medium,
-        rationale: "`latest`, or no tag, means another image on another day: nobody can say what \
-                    ran, nor return to it.",
+        rationale: "`latest`, `stable`, or no tag, means another image on another day: nobody can \
+                    say what ran, nor return to it.",
         remediation: "name a version, or a digest",
         cis: &[],
         judge: image_tag,
