@@ -4,6 +4,8 @@
 
 #[path = "agent/elsewhere.rs"]
 mod elsewhere;
+#[path = "agent/policies.rs"]
+mod policies;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;

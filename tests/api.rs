@@ -41,7 +41,7 @@ use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::exec::Exec;
-use wharfinger::operations::policies::SharedPolicies;
+use wharfinger::operations::policies::{PolicyKeeper, SharedPolicies};
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::Rollout;

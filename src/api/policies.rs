@@ -41,5 +41,5 @@ pub(super) async fn show(
         Problem::new(ProblemCode::NotFound, format!("no policy {name:?} is in force"))
             .hint("`wharf policy ls --agent` lists them")
     };
-    Ok(axum::Json(PolicyView::of(set.policy(&name).ok_or_else(unknown)?)))
+    Ok(axum::Json(PolicyView::of(set.policy(&name).ok_or_else(unknown)?, &set)))
 }

@@ -38,8 +38,7 @@ pub(super) fn policies(
         PolicyVerb::Ls { checks: true, .. } => list_checks(output),
         PolicyVerb::Ls { set, .. } => {
             let set = read_all(&set)?;
-            let policies = set.policies().iter().map(|policy| PolicyView::of(policy)).collect();
-            list(&PolicyList::of_policies(policies), output)
+            list(&PolicyList::of_set(&set), output)
         }
         PolicyVerb::Show { name, set, .. } => show(&name, &set, output),
     }
@@ -252,7 +251,7 @@ fn show(name: &str, words: &PolicyWords, output: &mut Output) -> Result<Exit, Cl
         let message = format!("there is no policy and no check `{name}`");
         return Err(CliError::new(Exit::NotFound, message).hint(did_you_mean(name, &known)));
     };
-    show_policy(&PolicyView::of(policy), output)
+    show_policy(&PolicyView::of(policy, &set), output)
 }
 
 fn show_check(id: CheckId, output: &mut Output) -> Result<(), CliError> {

@@ -9,14 +9,17 @@ use super::output::Output;
 use super::policies::{is_yaml, problem, read_set, unjudged};
 use super::policy_report::{Report, Row, Threshold, rows};
 use super::project_files::read_project_leniently;
-use crate::base::{Clock as _, Timestamp};
+use crate::base::{Clock as _, Diagnostic, Timestamp};
 use crate::domain::access::Stage;
-use crate::domain::compose::{Answer, Files, Inputs, Project, lower_what_can_be};
+use crate::domain::compose::{Answer, Files, Inputs, Project, lower_as_far_as_possible};
 use crate::domain::policy::{PolicySet, Question, Subject, VolumeOptions};
 use crate::facts::{ContainerFacts, HostFacts, ImageFacts, ProjectSpec, ServiceSpec, labels};
 use crate::operations::host_look::look_at_host;
 use crate::world::clock::SystemClock;
 use crate::world::docker::{ContainerFilter, DockerEngine, Engine, EngineAddress, EngineError};
+
+/// What a key is that says nothing to this agent.
+const NOT_HONOURED: &str = "compose.not_honoured";
 
 /// What is asked of the policies.
 struct Asked<'a> {
@@ -60,7 +63,11 @@ fn check_files<'a>(
     }
     stand_in(&project, &mut files);
     let inputs = Inputs { files, context_digests: BTreeMap::new() };
-    let (spec, refused) = lower_what_can_be(&project, &inputs);
+    let (spec, problems) = lower_as_far_as_possible(&project, &inputs);
+    // What the agent does not deploy can be judged all the same.
+    let is_known = |problem: &Diagnostic| problem.code == NOT_HONOURED;
+    let (ignored, refused): (Vec<_>, Vec<_>) = problems.0.into_iter().partition(is_known);
+    let warnings = project.warnings.iter().cloned().chain(ignored).collect();
     let mut found = Vec::new();
     for service in spec.services.keys() {
         found.extend(judge_declared(&project, &spec, service, asked));
@@ -71,8 +78,8 @@ fn check_files<'a>(
         set: asked.set,
         subjects: spec.services.len(),
         rows: found,
-        refused: refused.0,
-        warnings: project.warnings.clone(),
+        refused,
+        warnings,
     })
 }
 

@@ -225,6 +225,8 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
             let body = (route.method == "PUT").then_some(login);
             of(route.path.replace("{host}", "registry.example.org"), body, false)
         }
+        ("GET", "/v1/policies") => plain(None),
+        ("GET", "/v1/policies/{name}") => of(named("rules"), None, false),
         ("GET", "/v1/audit/{id}") => of(route.path.replace("{id}", &things.event), None, true),
         _ => None,
     }

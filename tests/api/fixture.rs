@@ -51,6 +51,13 @@ impl Fixture {
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
             policies: SharedPolicies::new(PolicySet::default()),
         };
+        let policies = PolicyKeeper::new(
+            rollout.policies.clone(),
+            Arc::clone(&store),
+            ambient.clone(),
+            dir.path(),
+            Arc::new(|_, _| {}),
+        );
         let operations = Operations::on_projects(&rollout);
         let supervisor = Supervisor::new();
         let spawn = Arc::new(supervisor.clone());
@@ -66,6 +73,7 @@ impl Fixture {
             store: Arc::clone(&store),
             door: runner.door(),
             hosted: runner.hosted(),
+            policies,
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),

@@ -14,6 +14,7 @@ mod exec;
 mod hooks;
 mod in_place;
 mod openapi;
+mod policies;
 mod registries;
 mod replacing;
 mod round_trip;

@@ -22,7 +22,7 @@ use wharfinger::operations::access::Access;
 use wharfinger::operations::alerts::Alerts;
 use wharfinger::operations::backups::Backups;
 use wharfinger::operations::exec::Exec;
-use wharfinger::operations::policies::SharedPolicies;
+use wharfinger::operations::policies::{PolicyKeeper, SharedPolicies};
 use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::Rollout;
@@ -88,6 +88,13 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         contexts: Arc::new(Contexts::open(folder, 1 << 20).unwrap()),
         policies: SharedPolicies::new(PolicySet::default()),
     };
+    let policies = PolicyKeeper::new(
+        rollout.policies.clone(),
+        Arc::clone(&store),
+        ambient.clone(),
+        folder,
+        Arc::new(|_, _| {}),
+    );
     let supervisor = Supervisor::new();
     let runner = Runner::new(
         Arc::clone(&store),
@@ -105,6 +112,7 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
         store: Arc::clone(&store),
         door: runner.door(),
         hosted: runner.hosted(),
+        policies,
         projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
         schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
         runbooks: Runbooks::new(

@@ -44,7 +44,7 @@ pub struct PolicyView {
     pub rules: Vec<PolicyRuleView>,
     /// Who is excepted.
     pub exceptions: Vec<PolicyExceptionView>,
-    /// Tests in its file.
+    /// Tests in its file and beside it.
     pub tests: usize,
 }
 
@@ -86,23 +86,23 @@ pub struct PolicyExceptionView {
 impl PolicyList {
     /// What is in force, and how the last try to change it went.
     pub fn of(set: &PolicySet, loading: &Loading) -> Self {
-        let policies = set.policies().iter().map(|policy| PolicyView::of(policy)).collect();
         Self {
             loaded_at: loading.loaded_at.map(|at| at.to_string()),
             problems: loading.problems.iter().map(ToString::to_string).collect(),
-            ..Self::of_policies(policies)
+            ..Self::of_set(set)
         }
     }
 
-    /// Policies that nobody has to put in force.
-    pub fn of_policies(items: Vec<PolicyView>) -> Self {
+    /// Policies, whether they are in force or not.
+    pub fn of_set(set: &PolicySet) -> Self {
+        let items = set.policies().iter().map(|policy| PolicyView::of(policy, set)).collect();
         Self { items, next: None, loaded_at: None, problems: Vec::new() }
     }
 }
 
 impl PolicyView {
-    /// A policy.
-    pub fn of(policy: &Policy) -> Self {
+    /// A policy of a set.
+    pub fn of(policy: &Policy, set: &PolicySet) -> Self {
         let checks = policy.checks.iter().map(Rule::Check);
         let rules = checks.chain(policy.conditions.iter().map(Rule::Condition));
         let action = |stage: &Stage| {
@@ -124,7 +124,7 @@ impl PolicyView {
             action: Stage::ALL.iter().filter_map(action).collect(),
             rules: rules.map(|rule| PolicyRuleView::of(&rule, policy)).collect(),
             exceptions: exceptions.collect(),
-            tests: policy.tests.len(),
+            tests: set.tests().iter().filter(|test| test.policy == policy.name).count(),
         }
     }
 }

@@ -35,7 +35,7 @@ pub use bundle::{Bundle, BundleFile, ContextRef, load_bundle};
 pub use codes::{CODES, title_of};
 pub use keys::service_keys;
 pub use load::{Answer, Files, Loaded, Options, PROJECT_NAMES, is_project_name, load, survey};
-pub use lower::{Inputs, lower, lower_what_can_be};
+pub use lower::{Inputs, lower, lower_as_far_as_possible};
 pub use print::canonical;
 pub use print_yaml::canonical_yaml;
 pub use project::{LocalContext, Project};

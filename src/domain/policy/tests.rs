@@ -4,6 +4,7 @@
 mod cases;
 mod confined;
 mod declared;
+mod hardened;
 mod hosts;
 mod images;
 mod mounted;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::*;
 use crate::domain::access::Stage;
 use crate::domain::audit::AuditEvents;
-use crate::domain::policy::{Action, CheckId, Rules};
+use crate::domain::policy::{Action, CheckId, PolicySet, Rules, Source, compile};
 use crate::domain::runs::{OperationRun, RunState, SourceTree, Status};
 use crate::operations::harness::{Agent, Host, PROJECT, asker, bundle};
 use crate::store::{AuditFilter, PageRequest};
+use crate::world::docker::{ContainerFilter, Engine as _};
 
 const WEB: &str = "services: {web: {image: 'app:1'}}";
 const OTHER: &str = "services: {web: {image: 'app:2'}}";
@@ -238,4 +239,57 @@ async fn the_commit_of_the_files_is_kept_with_the_run_and_asks_for_nothing_else(
     assert_eq!(deploy.choices.source, Some(source));
     let without = agent.up(WEB).await;
     assert_eq!(without.run.run_identity_hash, ended.run.run_identity_hash);
+}
+
+fn policies(text: &str) -> PolicySet {
+    compile(&[Source { file: "own.yaml", text }]).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_hardened_before_it_is_planned_and_nothing_is_left_to_do() {
+    let agent = Host::new().start().await;
+    let text = "name: own\ntitle: t\nowner: o\naction: remediate\nparameters: {memory: 64m}\nchecks: \
+                [read_only_root, memory_limit, capabilities_dropped]\n";
+    agent.projects.policies().replace(policies(text));
+    let choices = DeployChoices::default();
+    let preview = agent.projects.preview(PROJECT, &bundle(WEB), choices.clone(), &asker()).await;
+    let notices = preview.unwrap().plan.notices;
+    let told = "is put right as `rule.read_only_root` of policy `own` asks: its root file system can be \
+                written (compose.yaml:1:12); its root file system is read-only";
+    assert!(notices.iter().any(|notice| notice.message == told), "{notices:?}");
+    let deployed = agent.up(WEB).await;
+    assert_eq!(deployed.run.outcome().key(), "succeeded", "{:?}", deployed.run);
+    let made = agent.engine.containers(&ContainerFilter::default()).await.unwrap();
+    assert!(made.iter().all(|container| container.spec.security.read_only));
+    assert!(made.iter().all(|it| it.spec.resources.memory_bytes == Some(64 << 20)));
+    assert!(made.iter().all(|it| it.spec.security.cap_drop.contains("ALL")));
+    // Neither a person nor the watcher finds anything to do.
+    let preview = agent.projects.preview(PROJECT, &bundle(WEB), choices, &asker()).await.unwrap();
+    assert!(preview.plan.is_empty(), "{}", preview.plan);
+    assert_eq!(agent.converge().await.steps.len(), 0);
+    // Without the policy the containers are made anew as their files say.
+    agent.projects.policies().replace(PolicySet::default());
+    assert_eq!(agent.up(WEB).await.run.outcome().key(), "succeeded");
+    let made = agent.engine.containers(&ContainerFilter::default()).await.unwrap();
+    assert!(made.iter().all(|container| !container.spec.security.read_only));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_machine_can_put_right_is_refused_and_what_is_not_known_stops_nothing() {
+    let agent = Host::new().start().await;
+    let text = |action: &str, check: &str| {
+        format!("name: own\ntitle: t\nowner: o\naction: {action}\nchecks: [{check}]\n")
+    };
+    for (action, check, outcome) in [
+        ("remediate", "memory_limit", "blocked"),
+        ("quarantine", "memory_limit", "blocked"),
+        ("audit", "memory_limit", "succeeded"),
+        ("warn", "memory_limit", "succeeded"),
+        ("deny", "ports_needed", "succeeded"),
+        ("deny", "ssh_server", "succeeded"),
+    ] {
+        agent.projects.policies().replace(policies(&text(action, check)));
+        let ended = agent.up(WEB).await;
+        assert_eq!(ended.run.outcome().key(), outcome, "{action} {check}: {:?}", ended.run);
+    }
 }

@@ -37,6 +37,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
         () if is("/v1/runbooks") => &["runbooks."],
         () if is("/v1/alerts") => &["alerts."],
         () if is("/v1/registries") => &["registries."],
+        () if is("/v1/policies") => &["findings.view"],
         () if is("/v1/audit/export") || is("/v1/audit/cloudevents") => &["audit.export"],
         () if is("/v1/audit") && is_write => &["platform.audit"],
         () if is("/v1/audit") => &["audit.view"],
@@ -57,6 +58,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
     // What no tenant owns speaks of all of them.
     let is_of_all = is("/v1/alerts")
         || is("/v1/registries")
+        || is("/v1/policies")
         || is("/v1/queue/controls")
         || is("/v1/queue/claims")
         || is("/v1/queue/types") && is_write

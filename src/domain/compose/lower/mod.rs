@@ -1,5 +1,5 @@
 //! Lowers a compose project to what a deployment needs. Owns the translation of every key, key by
-//! key. Face: `lower`, `lower_what_can_be`, `Inputs`. Never loses a key in silence: one without a counterpart is an
+//! key. Face: `lower`, `lower_as_far_as_possible`, `Inputs`. Never loses a key in silence: one without a counterpart is an
 //! error with its place.
 
 mod build;
@@ -36,12 +36,14 @@ pub struct Inputs {
 /// # Errors
 /// Every key that cannot be honoured, and every config or secret without content.
 pub fn lower(project: &Project, inputs: &Inputs) -> Result<ProjectSpec, Diagnostics> {
-    let (spec, problems) = lower_what_can_be(project, inputs);
-    if problems.0.is_empty() { Ok(spec) } else { Err(problems) }
+    match lower_as_far_as_possible(project, inputs) {
+        (spec, problems) if problems.0.is_empty() => Ok(spec),
+        (_, problems) => Err(problems),
+    }
 }
 
-/// The deployable form of what can be honoured, and everything that cannot, for who only judges it.
-pub fn lower_what_can_be(project: &Project, inputs: &Inputs) -> (ProjectSpec, Diagnostics) {
+/// The same without what cannot be honoured, for whoever only looks at the project.
+pub fn lower_as_far_as_possible(project: &Project, inputs: &Inputs) -> (ProjectSpec, Diagnostics) {
     let problems = Problems::default();
     let mut spec = ProjectSpec { name: project.name.clone(), ..ProjectSpec::default() };
     let names = Names::of(project);

@@ -13,7 +13,7 @@ fn surveyed(text: &str) -> (Project, ProjectSpec, Vec<String>) {
             Loaded::Needs(paths) => files.extend(paths.into_iter().map(|p| (p, Answer::Missing))),
         }
     };
-    let (spec, problems) = lower_what_can_be(&project, &Inputs::default());
+    let (spec, problems) = lower_as_far_as_possible(&project, &Inputs::default());
     let problems = problems.0.into_iter().map(|problem| problem.message).collect();
     (project, spec, problems)
 }
