@@ -9,7 +9,7 @@ use super::output::Output;
 use super::policies::{is_yaml, problem, read_set, unjudged};
 use super::policy_report::{Report, Row, Threshold, rows};
 use super::project_files::read_project_leniently;
-use crate::base::{Clock as _, Timestamp};
+use crate::base::{Clock as _, Diagnostic, Timestamp};
 use crate::domain::access::Stage;
 use crate::domain::compose::{Answer, Files, Inputs, Project, lower_as_far_as_possible};
 use crate::domain::policy::{PolicySet, Question, Subject, VolumeOptions};
@@ -65,11 +65,9 @@ fn check_files<'a>(
     let inputs = Inputs { files, context_digests: BTreeMap::new() };
     let (spec, problems) = lower_as_far_as_possible(&project, &inputs);
     // What the agent does not deploy can be judged all the same.
-    let is_judged = problems.0.iter().all(|problem| problem.code == NOT_HONOURED);
-    if !is_judged {
-        return Err(wrong(problems));
-    }
-    let warnings = project.warnings.iter().cloned().chain(problems.0).collect();
+    let is_known = |problem: &Diagnostic| problem.code == NOT_HONOURED;
+    let (ignored, refused): (Vec<_>, Vec<_>) = problems.0.into_iter().partition(is_known);
+    let warnings = project.warnings.iter().cloned().chain(ignored).collect();
     let mut found = Vec::new();
     for service in spec.services.keys() {
         found.extend(judge_declared(&project, &spec, service, asked));
@@ -80,6 +78,7 @@ fn check_files<'a>(
         set: asked.set,
         subjects: spec.services.len(),
         rows: found,
+        refused,
         warnings,
     })
 }
@@ -163,6 +162,7 @@ async fn check_engine<'a>(words: &PolicyCheck, asked: &Asked<'a>) -> Result<Repo
         set: asked.set,
         subjects,
         rows: found,
+        refused: Vec::new(),
         warnings: Vec::new(),
     })
 }

@@ -22,6 +22,8 @@ pub(super) struct Report<'a> {
     /// How many services or containers were judged.
     pub subjects: usize,
     pub rows: Vec<Row>,
+    /// Why the compose files would not be deployed as they are: the rest of them was judged.
+    pub refused: Vec<Diagnostic>,
     /// What the compose files say that is probably not meant.
     pub warnings: Vec<Diagnostic>,
 }
@@ -153,7 +155,11 @@ impl Report<'_> {
             self.text(output)?;
         }
         let is_failed = self.failures().any(|row| threshold.is_reached(row));
-        Ok(if is_failed { Exit::Failed } else { Exit::Success })
+        Ok(match (is_failed, self.refused.is_empty()) {
+            (true, _) => Exit::Failed,
+            (false, false) => Exit::Changes,
+            (false, true) => Exit::Success,
+        })
     }
 
     fn failures(&self) -> impl Iterator<Item = &Row> {
@@ -161,6 +167,9 @@ impl Report<'_> {
     }
 
     fn text(&self, output: &mut Output) -> Result<(), CliError> {
+        for refused in &self.refused {
+            output.line(format!("error: {refused}"))?;
+        }
         for warning in &self.warnings {
             output.line(format!("warning: {warning}"))?;
         }
@@ -202,15 +211,17 @@ impl Report<'_> {
             "policies": policies.collect::<Vec<_>>(),
             "subjects": self.subjects,
             "findings": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "refused": self.refused,
             "warnings": self.warnings,
         })
     }
 
     fn sarif(&self) -> Value {
+        let refused = self.refused.iter().map(|found| Entry::of(Level::Error, found));
         let warnings = self.warnings.iter().map(|found| Entry::of(Level::Warning, found));
         let found = self.rows.iter().filter_map(Row::entry);
         let notes = self.rows.iter().filter_map(Row::notification).collect();
-        sarif::log_of(&warnings.chain(found).collect::<Vec<_>>(), notes)
+        sarif::log_of(&refused.chain(warnings).chain(found).collect::<Vec<_>>(), notes)
     }
 }
 

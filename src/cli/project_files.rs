@@ -13,7 +13,7 @@ use crate::base::{Diagnostic, Diagnostics, Digest};
 use crate::domain::compose::dockerignore::{ContextEntry, ContextKind, Ignore, context_digest};
 use crate::domain::compose::{
     Answer, Bundle, BundleFile, ContextRef, Files, Loaded, LocalContext, Options, Project,
-    canonical, load,
+    canonical, load, survey,
 };
 
 /// The name of the compose file that is read from standard input. Its folder is the present one.
@@ -27,14 +27,14 @@ const SCALE_FILE: &str = "--scale";
 /// # Errors
 /// Every problem in the files.
 pub fn read_project(options: &Options) -> Result<(Project, Files), Diagnostics> {
-    read_with(options, |path| read_file(Path::new(path)))
+    read_with(load, options, |path| read_file(Path::new(path)))
 }
 
-/// The same, where a file that is not there and can only bring values is taken for empty. Answers with
-/// the paths of these, too.
+/// What can be read of a project, where a file that is not there and can only bring values is taken for
+/// empty. Answers with the paths of these, too; the project tells what was passed over.
 ///
 /// # Errors
-/// Every problem in the files.
+/// When nothing can be read.
 pub(super) fn read_project_leniently(
     options: &Options,
     brings_values: impl Fn(&str) -> bool,
@@ -44,7 +44,7 @@ pub(super) fn read_project_leniently(
         options.files.iter().chain(&options.env_files).any(is_named)
     };
     let mut left_out = Vec::new();
-    let (project, files) = read_with(options, |path| {
+    let (project, files) = read_with(survey, options, |path| {
         let answer = read_file(Path::new(path));
         // `.env` need not be there.
         let is_optional = path.ends_with("/.env") || named(path) || !brings_values(path);
@@ -57,7 +57,11 @@ pub(super) fn read_project_leniently(
     Ok((project, files, left_out))
 }
 
+/// `load` or `survey`.
+type Load = fn(&Options, &BTreeMap<String, String>, &Files) -> Result<Loaded, Diagnostics>;
+
 fn read_with(
+    load: Load,
     options: &Options,
     mut read: impl FnMut(&str) -> Answer,
 ) -> Result<(Project, Files), Diagnostics> {

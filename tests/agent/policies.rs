@@ -73,7 +73,9 @@ fn codes_tell_clean_files_from_findings_and_from_what_cannot_be_judged() {
     check(&["check"], 1, "absent.env is not there");
     check(&["check", "--shipped", "baseline", "-f", "clean.yaml"], 0, "0 findings");
     check(&["check", "--shipped", "baseline", "-f", "models.yaml"], 0, "credential_spec");
-    check(&["check", "-f", "broken.yaml"], 2, "broken.yaml:1:18");
+    // What is refused is judged as far as it can be read.
+    check(&["check", "-f", "broken.yaml"], 1, "broken.yaml:1:18");
+    check(&["check", "-f", "broken.yaml", "--fail-on", "quarantine"], 2, "unknown key `imag`");
     check(&["check", "-f", "absent.yaml"], 2, "absent.yaml");
     check(&["check", "--policy", "bad.yaml"], 2, "bad.yaml:4:10");
     check(&["check", "--shipped", "base"], 64, "known here: baseline");

@@ -25,7 +25,7 @@ const MARK: &str = "wharfverdict";
 const AT_ONCE: usize = 6;
 
 /// What no engine here makes, by a part of what it says of it, and why.
-const NOT_MADE: [(&str, &str); 7] = [
+const NOT_MADE: [(&str, &str); 9] = [
     ("an image by its digest", "only a registry gives one"),
     ("plugin \"local-persist\" not found", "no plugins are here"),
     ("includes invalid characters for a local volume name", "engines that take it are broken"),
@@ -33,6 +33,8 @@ const NOT_MADE: [(&str, &str); 7] = [
     ("mount type unknown", "Windows only"),
     ("No such container", "the case is about a container that nobody knows"),
     ("systempaths:unconfined", "only with `=` it is an option"),
+    ("invalid port specification", "people write an address there, and no engine takes it"),
+    ("no log driver named", "no engine has a driver `None`"),
 ];
 
 /// A project with a service `web`, as its file declares it.

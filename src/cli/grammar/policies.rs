@@ -12,8 +12,10 @@ pub(in crate::cli) enum PolicyVerb {
     /// Judge compose files, or what runs, by policies; needs no agent
     ///
     /// Ends with 0 when nothing is wrong, 1 when something is, 2 when it cannot be judged: a file or a
-    /// policy is broken, or the engine does not answer. What is not known (`unknown`) and what somebody
-    /// is excepted from count for nothing. Services of all profiles are judged unless some are named.
+    /// policy is broken, or the engine does not answer. A compose file that would not be deployed is
+    /// judged as far as it can be read, says why, and ends with 2 when nothing else is wrong. What is
+    /// not known (`unknown`) and what somebody is excepted from count for nothing. Services of all
+    /// profiles are judged unless some are named.
     Check(Box<PolicyCheck>),
     /// Run the tests beside policies; ends with 1 when one fails, 2 when a policy is broken
     Test(PolicyTest),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::check;
 use super::interpolate::Variables;
 use super::keys::FILE_SHAPE;
-use super::load::{Halt, Loader, no_place};
+use super::load::{Halt, Loader, Strictness, no_place};
 use super::no_effect;
 use super::read::{bare, quoted, require};
 use crate::base::yaml::{Key, Map, Mark, Node, Scalar, Value};
@@ -33,6 +33,9 @@ impl Loader<'_> {
         }
         check::check(&model, &disabled, &mut self.problems);
         self.stop_at_problems()?;
+        if self.strictness == Strictness::PassOver {
+            fill_in(&mut model, directory);
+        }
         no_effect::warn(&model, &mut self.warnings);
         for (name, node) in
             model.get("services").and_then(Node::as_map).into_iter().flat_map(|m| &m.0)
@@ -42,7 +45,8 @@ impl Loader<'_> {
             }
         }
         for service in entries_mut(&mut model, "services") {
-            self.resolve_environment(service, variables)?;
+            let resolved = self.resolve_environment(service, variables);
+            self.or_pass_over(resolved)?;
         }
         name_resources(&mut model, name);
         keep_used(&mut model);
@@ -160,6 +164,41 @@ fn complete_service(service: &mut Map, directory: &str) {
     }
     add_default_network(service);
     add_dependencies(service);
+}
+
+/// What is referred to and declared nowhere stands for what a declaration without words would be.
+fn fill_in(model: &mut Map, directory: &str) {
+    let mut missing: Vec<(&str, String)> = Vec::new();
+    for service in entries_mut(model, "services") {
+        if service.get("image").is_none() && service.get("build").is_none() {
+            let build = Node::new(Value::Map(Map::default()), no_place());
+            service.insert(key("build", &no_place()), build);
+            if let Some(build) = map_in(service, "build") {
+                set_default(build, "context", quoted(directory));
+                set_default(build, "dockerfile", quoted("Dockerfile"));
+            }
+        }
+        let networks = map_in(service, "networks").map(|map| map.0.as_slice()).unwrap_or_default();
+        missing.extend(networks.iter().map(|(key, _)| ("networks", key.text.clone())));
+        for mount in items_in(service, "volumes") {
+            if text_in(mount, "type") == Some("volume") {
+                missing.extend(text_in(mount, "source").map(|name| ("volumes", name.to_owned())));
+            }
+        }
+    }
+    for (section, name) in missing {
+        if model.get(section).is_none() {
+            model.insert(
+                key(section, &no_place()),
+                Node::new(Value::Map(Map::default()), no_place()),
+            );
+        }
+        if let Some(entries) = map_in(model, section)
+            && entries.get(&name).is_none()
+        {
+            entries.insert(key(&name, &no_place()), Node::new(Value::Null, no_place()));
+        }
+    }
 }
 
 /// A request that neither counts nor names devices means all of them.

@@ -84,7 +84,10 @@ impl Loader<'_> {
             return self.base_in(extends, &target, place, variables, chain);
         };
         let path = absolute(place.base, &file, variables.get("HOME"));
-        self.bytes(&path, Some(&extends.mark))?;
+        let found = self.bytes(&path, Some(&extends.mark)).map(|_| ());
+        if self.or_pass_over(found)?.is_none() {
+            return Ok(None);
+        }
         let base = parent(&path).to_owned();
         let mut services = Map::default();
         for document in self.documents(std::slice::from_ref(&path))? {

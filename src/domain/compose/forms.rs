@@ -80,6 +80,9 @@ pub(super) fn settle_paths(reading: &mut Reading<'_>, mut node: Node, form: Form
     let Value::Map(map) = &mut node.value else { return node };
     match form {
         Form::Mount => {
+            if reading.takes_as_meant {
+                complete_mount(reading, map, &node.mark);
+            }
             let is_bind = text_of(map, "type") == Some("bind");
             rewrite(map, "source", |source| match is_bind {
                 true => reading.absolute(source),
@@ -116,6 +119,22 @@ pub(super) fn settle_paths(reading: &mut Reading<'_>, mut node: Node, form: Form
         _ => {}
     }
     node
+}
+
+/// What a mount leaves out and yet plainly means.
+fn complete_mount(reading: &mut Reading<'_>, map: &mut Map, mark: &Mark) {
+    let Some(source) = text_of(map, "source").map(str::to_owned) else { return };
+    let kind = if is_path(&source) { "bind" } else { "volume" };
+    for (name, text) in [("type", kind), ("target", &source)] {
+        if map.get(name).is_none() {
+            reading.refuse(
+                mark,
+                "compose.missing_key",
+                format!("`{name}` is missing in `volumes`"),
+            );
+            map.insert(key(name, mark), Node::text(text, mark.clone()));
+        }
+    }
 }
 
 fn text_of<'a>(map: &'a Map, key: &str) -> Option<&'a str> {
@@ -201,7 +220,11 @@ fn ports(reading: &mut Reading<'_>, node: Node, key: &str) -> Option<Expanded> {
             long.push(item);
             continue;
         };
-        match ports::parse(&spec) {
+        let parsed = ports::parse(&spec);
+        if parsed.is_err() && reading.takes_as_meant {
+            long.push(long_port(ports::as_meant(&spec), &item.mark));
+        }
+        match parsed {
             Ok(ports) => long.extend(ports.into_iter().map(|port| long_port(port, &item.mark))),
             Err(reason) => {
                 let message = format!("`{spec}` is not a port: {reason}");

@@ -39,8 +39,12 @@ impl Loader<'_> {
                 self.problems.push(item.problem("compose.include_cycle", message));
                 continue;
             }
-            for path in &paths {
+            let found = paths.iter().try_for_each(|path| {
                 self.bytes(path, Some(&item.mark))?;
+                Ok(())
+            });
+            if self.or_pass_over(found)?.is_none() {
+                continue;
             }
             let own = match texts(item, "project_directory").first() {
                 Some(own) => absolute(directory, own, None),

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::limits::{EXPRESSION_DEPTH_MAX, SUBSTITUTED_BYTES_MAX};
+use crate::domain::redaction::has_url_password;
 
 /// Why a text cannot be interpolated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +112,28 @@ impl Variables {
 /// When a `$` begins no variable, or a required variable has no value.
 pub(super) fn substitute(text: &str, variables: &Variables) -> Result<String, SubstituteError> {
     expand(text, variables, 0)
+}
+
+/// Does a text with variables give what it stands for by itself: a default, or a password within an
+/// address?
+pub(super) fn is_given(text: &str) -> bool {
+    let nothing = Variables::default();
+    match substitute(text, &nothing) {
+        Ok(written) if nothing.take_unset().is_empty() => !written.is_empty(),
+        Ok(written) => has_url_password(&written),
+        Err(_) => false,
+    }
+}
+
+/// What is left of a text whose variables nobody set.
+pub(super) fn without_variables(text: &str) -> String {
+    let mut left = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        left.push_str(before);
+        rest = after.split_once('}').map_or("", |(_, after)| after);
+    }
+    left + rest
 }
 
 fn expand(text: &str, variables: &Variables, depth: usize) -> Result<String, SubstituteError> {

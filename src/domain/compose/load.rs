@@ -1,5 +1,5 @@
 //! Loads a project, sans I/O: asks for files until it has them all. Owns the order of the steps.
-//! Face: `load`, `Options`, `Answer`, `Loaded`. Never opens a file and never asks for one twice.
+//! Face: `load`, `survey`, `Options`, `Answer`, `Loaded`. Never opens a file and never asks for one twice.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,9 +69,43 @@ pub fn load(
     environment: &BTreeMap<String, String>,
     files: &Files,
 ) -> Result<Loaded, Diagnostics> {
+    load_by(options, environment, files, Strictness::Refuse)
+}
+
+/// Loads what can be read of a project, for who only judges it: a part that is wrong is passed over,
+/// or taken as it is plainly meant, and told of in `Project::passed_over`. Nothing deploys a project
+/// of which something was passed over.
+///
+/// # Errors
+/// When nothing can be read: no file, no YAML, no name.
+pub fn survey(
+    options: &Options,
+    environment: &BTreeMap<String, String>,
+    files: &Files,
+) -> Result<Loaded, Diagnostics> {
+    load_by(options, environment, files, Strictness::PassOver)
+}
+
+/// What is done about what is wrong in the files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// Nothing is loaded.
+    Refuse,
+    /// The rest is loaded.
+    PassOver,
+}
+
+fn load_by(
+    options: &Options,
+    environment: &BTreeMap<String, String>,
+    files: &Files,
+    strictness: Strictness,
+) -> Result<Loaded, Diagnostics> {
     let mut loader = Loader {
         options,
         files,
+        strictness,
+        passed_over: Vec::new(),
         needs: RefCell::default(),
         problems: Vec::new(),
         warnings: Vec::new(),
@@ -86,6 +120,7 @@ pub fn load(
         Ok(mut project) => {
             let told = |found| secrets.in_diagnostic(found);
             project.warnings = project.warnings.into_iter().map(told).collect();
+            project.passed_over = project.passed_over.into_iter().map(told).collect();
             Ok(Loaded::Done(Box::new(Project { secrets, ..project })))
         }
         Err(Halt::Needs) => Ok(Loaded::Needs(loader.needs.take())),
@@ -111,12 +146,15 @@ impl From<Diagnostic> for Halt {
 pub(super) struct Loader<'a> {
     pub(super) options: &'a Options,
     files: &'a Files,
+    pub(super) strictness: Strictness,
+    /// What was wrong and did not stop the loading.
+    passed_over: Vec<Diagnostic>,
     needs: RefCell<BTreeSet<String>>,
     pub(super) problems: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
     /// What would have to be fetched before it can be deployed.
     pub(super) elsewhere: Vec<Diagnostic>,
-    /// The places of values that held a variable.
+    /// The places of values that came from variables.
     interpolated: BTreeSet<String>,
     /// By service, the names in `environment` whose values stand in a compose file.
     pub(super) literals: BTreeMap<String, BTreeSet<String>>,
@@ -164,9 +202,11 @@ impl Loader<'_> {
         let variables = variables.asked();
         let secrets = Known::default();
         let elsewhere = std::mem::take(&mut self.elsewhere);
+        let passed_over = std::mem::take(&mut self.passed_over);
         let literals = std::mem::take(&mut self.literals);
         Ok(Project {
             elsewhere,
+            passed_over,
             literals,
             name,
             directory,
@@ -201,8 +241,24 @@ impl Loader<'_> {
             return Ok(());
         }
         let mut problems = std::mem::take(&mut self.problems);
+        if self.strictness == Strictness::PassOver {
+            self.passed_over.append(&mut problems);
+            self.passed_over.truncate(DIAGNOSTICS_MAX);
+            return Ok(());
+        }
         problems.truncate(DIAGNOSTICS_MAX);
         Err(Halt::Refused(Diagnostics(problems)))
+    }
+
+    /// The result, or none when it may be passed over.
+    pub(super) fn or_pass_over<T>(&mut self, result: Result<T, Halt>) -> Result<Option<T>, Halt> {
+        match result {
+            Err(Halt::Refused(problems)) if self.strictness == Strictness::PassOver => {
+                self.problems.extend(problems.0);
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
     }
 
     /// The answer for a path; asks for it when there is none.
@@ -257,7 +313,7 @@ impl Loader<'_> {
 
     /// Variables from `--env-file`, or from the `.env` of a directory. The environment wins over
     /// them, and a later `--env-file` over an earlier one.
-    fn read_env_files(&self, variables: &mut Variables, directory: &str) -> Result<(), Halt> {
+    fn read_env_files(&mut self, variables: &mut Variables, directory: &str) -> Result<(), Halt> {
         let implicit = [format!("{directory}/.env")];
         let paths: Vec<String> = match self.options.env_files.as_slice() {
             [] => implicit.map(|path| absolute("/", &path, None)).to_vec(),
@@ -270,7 +326,8 @@ impl Loader<'_> {
             if is_implicit && !matches!(self.fetch(path)?, Answer::Content(_)) {
                 continue;
             }
-            values.extend(self.env_values(path, variables)?);
+            let read = self.env_values(path, variables);
+            values.extend(self.or_pass_over(read)?.unwrap_or_default());
         }
         for (name, value) in values {
             variables.set_default(name, value);
@@ -398,7 +455,9 @@ impl Loader<'_> {
         }
         let (problems, warnings) = (Findings::default(), Findings::default());
         let interpolated = BTreeSet::new();
-        let mut reading = Reading { base, variables, problems, warnings, interpolated };
+        let takes_as_meant = self.strictness == Strictness::PassOver;
+        let mut reading =
+            Reading { base, variables, takes_as_meant, problems, warnings, interpolated };
         reading.interpolate(&mut tree);
         let read = reading.read(tree, &FILE_SHAPE, "the file");
         self.problems.append(&mut reading.problems.0);

@@ -1,5 +1,5 @@
 //! Turns compose files into one project. Owns the Compose Specification: interpolation, merging,
-//! short forms, `extends`, `include`, profiles, defaults. Face: `load`, `canonical`,
+//! short forms, `extends`, `include`, profiles, defaults. Face: `load`, `survey`, `canonical`,
 //! `canonical_yaml`, `lower`, `Bundle`, `Project`. Never opens a file: it says what it needs, and
 //! the caller brings it.
 
@@ -34,7 +34,7 @@ mod words;
 pub use bundle::{Bundle, BundleFile, ContextRef, load_bundle};
 pub use codes::{CODES, title_of};
 pub use keys::service_keys;
-pub use load::{Answer, Files, Loaded, Options, PROJECT_NAMES, is_project_name, load};
+pub use load::{Answer, Files, Loaded, Options, PROJECT_NAMES, is_project_name, load, survey};
 pub use lower::{Inputs, lower, lower_as_far_as_possible};
 pub use print::canonical;
 pub use print_yaml::canonical_yaml;

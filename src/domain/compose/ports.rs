@@ -47,6 +47,23 @@ pub(super) fn parse(spec: &str) -> Result<Vec<Port>, String> {
     Ok(ports)
 }
 
+/// What can be told of a short form that is wrong: ranges that do not fit each other are published
+/// from their first ports on; a target that is no number is 0, and an address that is none is left
+/// out.
+pub(super) fn as_meant(spec: &str) -> Port {
+    let (rest, protocol) = spec.rsplit_once('/').unwrap_or((spec, "tcp"));
+    let (host, target) = rest.rsplit_once(':').map_or((None, rest), |(h, t)| (Some(h), t));
+    let target = range(target).map_or(0, |(first, _)| first);
+    let (address, published) = match host.map(|host| host.rsplit_once(':').unwrap_or(("", host))) {
+        Some((address, published)) => (address, published),
+        None => ("", ""),
+    };
+    let is_address = address.parse::<std::net::IpAddr>().is_ok();
+    let host_ip = is_address.then(|| address.to_owned());
+    let published = (!published.is_empty()).then(|| published.to_owned());
+    Port { host_ip, published, target, protocol: protocol.to_ascii_lowercase() }
+}
+
 /// The address, without brackets, and the published port or range.
 fn split_host(host: Option<&str>) -> Result<(Option<String>, Option<&str>), String> {
     let Some(host) = host else { return Ok((None, None)) };

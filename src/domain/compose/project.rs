@@ -24,6 +24,8 @@ pub struct Project {
     pub inactive: BTreeSet<String>,
     /// What would have to be fetched before the project can be deployed.
     pub(super) elsewhere: Vec<Diagnostic>,
+    /// What is wrong in the files and was passed over: only a survey does that.
+    pub passed_over: Vec<Diagnostic>,
     /// By service, the names in `environment` whose values stand in a compose file.
     pub(super) literals: BTreeMap<String, BTreeSet<String>>,
     pub(super) model: Map,

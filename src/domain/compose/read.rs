@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::forms::{self, Expanded};
-use super::interpolate::{SubstituteError, Variables, substitute};
+use super::interpolate::{SubstituteError, Variables, is_given, substitute, without_variables};
 use super::paths::{absolute, is_windows};
 use super::schema::{Field, Fields, Shape, Unique, Unset};
 use super::unique::without_doubles;
@@ -22,11 +22,14 @@ pub(super) struct Reading<'a> {
     pub(super) base: &'a str,
     /// For interpolation and `~`.
     pub(super) variables: &'a Variables,
+    /// What is of the wrong kind, and plainly means something, is taken so; it is told of all the
+    /// same.
+    pub(super) takes_as_meant: bool,
     /// Errors.
     pub(super) problems: Findings,
     /// What works but is probably not meant.
     pub(super) warnings: Findings,
-    /// The places of values that held a variable.
+    /// The places of values that came from variables.
     pub(super) interpolated: BTreeSet<String>,
 }
 
@@ -59,12 +62,20 @@ impl Reading<'_> {
             Value::Seq(items) => items.iter_mut().for_each(|item| self.interpolate(item)),
             Value::Map(map) => map.0.iter_mut().for_each(|(_, value)| self.interpolate(value)),
             Value::Scalar(scalar) if scalar.text.contains('$') => {
-                if scalar.text.replace("$$", "").contains('$') {
+                if scalar.text.replace("$$", "").contains('$') && !is_given(&scalar.text) {
                     self.interpolated.insert(format!("{:?}", node.mark));
                 }
                 match substitute(&scalar.text, self.variables) {
                     Ok(text) => *scalar = Scalar { text, plain: false },
-                    Err(error) => self.problems.push(substitution_problem(&node.mark, &error)),
+                    Err(error) => {
+                        self.problems.push(substitution_problem(&node.mark, &error));
+                        if let (true, SubstituteError::Missing { .. }) =
+                            (self.takes_as_meant, &error)
+                        {
+                            *scalar =
+                                Scalar { text: without_variables(&scalar.text), plain: false };
+                        }
+                    }
                 }
                 for name in self.variables.take_unset() {
                     let message = format!("variable `{name}` is not set; an empty text is used");
@@ -403,6 +414,8 @@ impl Reading<'_> {
                 self.wrong_kind(&node, key, expected(shape));
             }
         }
+        let meant = self.takes_as_meant && matches!(shape, Shape::Text) && !scalar.text.is_empty();
+        let cast = cast.or_else(|| meant.then(|| quoted(&scalar.text)));
         Some(Node::new(Value::Scalar(cast?), node.mark))
     }
 

@@ -6,6 +6,7 @@ mod hooks;
 mod lowering;
 mod schema;
 mod spelling;
+mod surveying;
 mod yaml_form;
 
 use proptest::prelude::*;

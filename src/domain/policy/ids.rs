@@ -99,12 +99,16 @@ check_ids! {
 
     /// No port of the host below 1024.
     PortsPrivileged = "ports_privileged",
+    /// No port of a container below 1024 is published.
+    ContainerPortsPrivileged = "container_ports_privileged",
     /// Ports are open on a particular address.
     PortsInterface = "ports_interface",
     /// Only needed ports are open.
     PortsNeeded = "ports_needed",
     /// Not on the engine's default bridge.
     DefaultBridge = "default_bridge",
+    /// Not on the network that every service of a project is on.
+    DefaultNetwork = "default_network",
 
     /// Memory is limited.
     MemoryLimit = "memory_limit",

@@ -118,7 +118,7 @@ fn root_is_root_however_it_is_written() {
         assert_eq!(verdict(id, &spec, None), expect, "{user}");
     };
     let root = "fail: it says that it runs as root at user";
-    for user in ["root", "0", "0:0", "root:app", "00"] {
+    for user in ["root", "0", "0:0", "root:app", "00", "-0", "+0:0"] {
         check(user, root);
     }
     check("1000", "pass");
@@ -173,10 +173,14 @@ fn a_tag_is_specific_unless_it_is_absent_or_latest() {
         let found = verdict(CheckId::ImageTag, &spec, None);
         assert_eq!(found.split(':').next(), Some(expect), "{image}: {found}");
     };
-    for image in ["web:1", "registry:5000/web:1", "web@sha256:ab", "web:latest@sha256:ab"] {
+    for image in
+        ["web:1", "web:1-stable", "registry:5000/web:1", "web@sha256:ab", "web:latest@sha256:ab"]
+    {
         check(image, "pass");
     }
-    for image in ["web", "web:latest", "registry:5000/web", "a/b/c"] {
+    for image in
+        ["web", "web:latest", "registry:5000/web", "a/b/c", "web:stable", "r:5000/web:EDGE"]
+    {
         check(image, "fail");
     }
     check(&"a".repeat(64), "pass");

@@ -227,6 +227,11 @@ fn push_visible(text: &str, out: &mut String) {
     out.extend(text.chars().filter(|c| !c.is_control()));
 }
 
+/// Whether a text is an address with a password: `scheme://user:password@host`.
+pub fn has_url_password(word: &str) -> bool {
+    split_url_password(word).is_some_and(|(before, after)| before.len() + after.len() < word.len())
+}
+
 /// Splits `scheme://user:password@host` around the password.
 fn split_url_password(word: &str) -> Option<(&str, &str)> {
     let authority = word.find("://")? + 3;

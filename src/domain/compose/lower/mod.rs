@@ -1,5 +1,5 @@
 //! Lowers a compose project to what a deployment needs. Owns the translation of every key, key by
-//! key. Face: `lower`, `Inputs`. Never loses a key in silence: one without a counterpart is an
+//! key. Face: `lower`, `lower_as_far_as_possible`, `Inputs`. Never loses a key in silence: one without a counterpart is an
 //! error with its place.
 
 mod build;
@@ -64,8 +64,9 @@ pub fn lower_as_far_as_possible(project: &Project, inputs: &Inputs) -> (ProjectS
             spec.services.insert(name.to_owned(), service::lower(&context, section));
         }
     }
-    let mut problems = problems.into_inner();
-    problems.extend(project.elsewhere.iter().cloned());
+    let lowered = problems.into_inner();
+    let problems = project.passed_over.iter().cloned().chain(lowered);
+    let problems = problems.chain(project.elsewhere.iter().cloned()).collect();
     (spec, project.secrets.in_diagnostics(Diagnostics(problems)))
 }
 

@@ -310,13 +310,13 @@ models: {small: {model: ai/small}}
 #[test]
 fn literals_are_told_from_what_variables_brought() {
     let text = "services:\n  web:\n    image: i\n    env_file: [a.env]\n    environment:\n      \
-                A: written\n      B: ${B}\n      C: a$$b\n      D:\n      E: ''\n";
+                A: written\n      B: ${B}\n      C: a$$b\n      D:\n      E: ''\n      G: ${G:-default}\n      H: x${B}\n";
     let files = [("compose.yaml", text), ("a.env", "F=file\n")];
     let mut case = case(&files);
     case.environment = &[("B", "shell"), ("D", "shell")];
     let project = case.load().unwrap();
     let literals: Vec<&str> = project.literals("web").unwrap().iter().map(String::as_str).collect();
-    assert_eq!(literals, ["A", "C"]);
+    assert_eq!(literals, ["A", "C", "G"]);
     let place = |path: &[&str]| {
         let place = project.place("web", path)?;
         Some((place.line, place.column))

@@ -420,6 +420,7 @@ fn spelled(lines: &[String]) -> Node {
     let mut reading = Reading {
         base: "/p",
         variables: &variables,
+        takes_as_meant: false,
         problems: Findings::default(),
         warnings: Findings::default(),
         interpolated: std::collections::BTreeSet::new(),

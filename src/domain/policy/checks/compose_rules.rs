@@ -46,8 +46,8 @@ pub(super) const CHECKS: [Check; 5] = [
         id: CheckId::ImageTag,
         title: "Images have a specific tag",
         severity: Severity::Medium,
-        rationale: "`latest`, or no tag, means another image on another day: nobody can say what \
-                    ran, nor return to it.",
+        rationale: "`latest`, `stable`, or no tag, means another image on another day: nobody can \
+                    say what ran, nor return to it.",
         remediation: "name a version, or a digest",
         cis: &[],
         judge: image_tag,
@@ -97,7 +97,8 @@ fn non_root_user(subject: &Subject<'_>, _: &Parameters) -> Verdict {
         },
     };
     let name = user.split(':').next().unwrap_or_default();
-    let is_root = name.is_empty() || name == "root" || name.parse() == Ok(0_u32);
+    // `00`, `-0` and `+0` are numbers of root as well.
+    let is_root = name.is_empty() || name == "root" || name.parse() == Ok(0_i64);
     if is_root {
         fail(format!("{whose} says that it runs as root"), &["user"])
     } else {
@@ -138,9 +139,18 @@ fn image_tag(subject: &Subject<'_>, _: &Parameters) -> Verdict {
         None if is_engine_id(image) => Verdict::Pass,
         None => fail(format!("image `{image}` has no tag"), &["image"]),
         Some((_, "latest")) => fail(format!("image `{image}` is whatever is latest"), &["image"]),
+        Some((_, tag)) if MOVING_TAGS.contains(&tag.to_ascii_lowercase().as_str()) => {
+            fail(format!("image `{image}` is whatever is `{tag}` that day"), &["image"])
+        }
         Some(_) => Verdict::Pass,
     }
 }
+
+/// Tags that are moved to each new image, whatever it is of.
+const MOVING_TAGS: [&str; 17] = [
+    "canary", "current", "dev", "devel", "develop", "edge", "head", "latest", "lts", "main",
+    "mainline", "master", "nightly", "next", "rolling", "stable", "unstable",
+];
 
 /// Whether it names an image by its content.
 fn is_engine_id(image: &str) -> bool {

@@ -48,7 +48,9 @@ pub(super) const CHECKS: [Check; 9] = [
         judge: seccomp,
         remedy: Some(|subject, parameters| {
             is_failure(&seccomp(subject, parameters)).then_some(())?;
-            remove_options(subject, |key, _| key == "seccomp")
+            remove_options(subject, |key, value| {
+                key == "seccomp" || key == "label" && value.starts_with("seccomp")
+            })
         }),
     },
     Check {
@@ -202,6 +204,14 @@ fn seccomp(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     let at = &["security_opt"];
     let mut needs = Vec::new();
     let mut is_given = false;
+    // `label:seccomp:unconfined` is no label: it means to take the profile off.
+    let misplaced = |key: &str, value: &str| {
+        key == "label" && matches!(value, "seccomp:unconfined" | "seccomp=unconfined")
+    };
+    let mut all = options(subject.spec);
+    if let Some((option, ..)) = all.find(|(_, key, value)| misplaced(key, value)) {
+        return fail(format!("it says `{option}`"), at);
+    }
     for (option, _, value) in options(subject.spec).filter(|(_, key, _)| *key == "seccomp") {
         is_given = true;
         match value {

@@ -99,7 +99,7 @@ fn rotate(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
 
 fn logging_disabled(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     match effective(subject) {
-        Some(found) if found.driver == NONE => {
+        Some(found) if found.driver.eq_ignore_ascii_case(NONE) => {
             fail("its output is thrown away", &["logging", "driver"])
         }
         // A daemon's default is hardly ever `none`, and is looked at with the host.

@@ -22,7 +22,7 @@ use crate::facts::ServiceSpec;
 pub use host_files::looked_at;
 
 /// Every check of services and containers, in the order of their ids.
-pub const CHECKS: &[Check] = &joined::<Check, 46>(&[
+pub const CHECKS: &[Check] = &joined::<Check, 48>(&[
     &compose_rules::CHECKS,
     &[confinement::PRIVILEGED],
     &capabilities::CHECKS,

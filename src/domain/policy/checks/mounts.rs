@@ -5,9 +5,10 @@ use super::shares::{Mounted, Source, mounted, mounted_by};
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, pass_unless, quoted, unknown};
 use crate::domain::alerts::Severity;
 use crate::domain::policy::paths::{
-    holds_socket, is_harmless, is_socket, is_within, system_folder,
+    holds_socket, is_harmless, is_socket, is_within, resolved, system_folder,
 };
 use crate::domain::policy::{Remedy, SpecChange};
+use crate::facts::MountKind;
 
 pub(super) const CHECKS: [Check; 4] = [
     Check {
@@ -92,7 +93,18 @@ fn holds_run(subject: &Subject<'_>, path: &str) -> bool {
     path == "/var" && !is_link
 }
 
+/// `- /run/docker.sock` alone is an empty volume at that place, of no use to anybody: the socket was
+/// meant, and the next one to look at it will say so.
+fn means_socket<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Option<&'a str> {
+    let anonymous = subject.spec.mounts.iter().filter(|(_, m)| m.kind == MountKind::Anonymous);
+    let mut targets = anonymous.map(|(target, _)| target.as_str());
+    targets.find(|target| is_socket(&resolved(target, None), more_sockets(subject, parameters)))
+}
+
 fn docker_socket(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
+    if let Some(target) = means_socket(subject, parameters) {
+        return fail(format!("`{target}` without a source was meant to be an engine's socket"), AT);
+    }
     let (mounts, needs) = mounted(subject);
     match mounts.iter().find_map(|mount| commands(subject, parameters, mount)) {
         Some(reason) => fail(reason, AT),
@@ -105,7 +117,9 @@ fn remove_sockets(subject: &Subject<'_>, parameters: &Parameters) -> Option<Reme
     let (mounts, _) = mounted(subject);
     let is_way = |mount: &&Mounted| commands(subject, parameters, mount).is_some();
     let ways: Vec<&Mounted> = mounts.iter().filter(is_way).collect();
-    let is_known = !ways.is_empty() && ways.iter().all(|mount| mount.is_own_bind);
+    let is_known = !ways.is_empty()
+        && means_socket(subject, parameters).is_none()
+        && ways.iter().all(|mount| mount.is_own_bind);
     let remove = |mount: &&Mounted| SpecChange::RemoveMount(mount.target.clone());
     is_known.then(|| Remedy::Recreate(ways.iter().map(remove).collect()))
 }

@@ -12,7 +12,7 @@ use crate::facts::{DaemonOption, NetworkMode, PortBinding};
 /// The first port that needs no privilege.
 const PRIVILEGED_END: u16 = 1024;
 
-pub(super) const CHECKS: [Check; 4] = [
+pub(super) const CHECKS: [Check; 6] = [
     Check {
         id: CheckId::PortsPrivileged,
         title: "No port of the host below 1024 is published",
@@ -22,6 +22,17 @@ pub(super) const CHECKS: [Check; 4] = [
         remediation: "publish a port above 1023, or allow it with `ports_privileged_allowed`",
         cis: &["5.8"],
         judge: ports_privileged,
+        remedy: None,
+    },
+    Check {
+        id: CheckId::ContainerPortsPrivileged,
+        title: "No port of a container below 1024 is published",
+        severity: Severity::Info,
+        rationale: "A program that listens there is started as root, or holds \
+                    `NET_BIND_SERVICE`, wherever the host does not open these ports to all.",
+        remediation: "let the program listen above 1023; the port of the host may stay",
+        cis: &[],
+        judge: container_ports_privileged,
         remedy: None,
     },
     Check {
@@ -56,6 +67,17 @@ pub(super) const CHECKS: [Check; 4] = [
         judge: default_bridge,
         remedy: None,
     },
+    Check {
+        id: CheckId::DefaultNetwork,
+        title: "Services name the networks that they join",
+        severity: Severity::Info,
+        rationale: "A service that names none is on the project's default network with all others \
+                    that name none: who breaks into one of them reaches all.",
+        remediation: "declare `networks`, one for each group of services that talk to each other",
+        cis: &[],
+        judge: default_network,
+        remedy: None,
+    },
 ];
 
 fn published<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a PortBinding> {
@@ -63,9 +85,24 @@ fn published<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a PortBinding>
     subject.spec.ports.iter().filter(move |_| !is_hosts)
 }
 
+/// Address and port of the host. The long form takes any text for the port, and some write
+/// `published: 127.0.0.1:8080`: it says which address is meant, whatever an engine makes of it.
+fn at_host(port: &PortBinding) -> (Option<&str>, Option<&str>) {
+    let (address, text) = (port.host_ip.as_deref(), port.host_port.as_deref());
+    match text {
+        Some(text) if text.parse::<IpAddr>().is_ok() => (address.or(Some(text)), None),
+        Some(text) => match text.rsplit_once(':') {
+            Some((before, text)) => (address.or(Some(before)), Some(text)),
+            None => (address, Some(text)),
+        },
+        None => (address, None),
+    }
+}
+
 /// Ports of the host; none when the engine chooses one.
 fn host_ports(port: &PortBinding) -> Option<(u16, u16)> {
-    let text = port.host_port.as_deref().filter(|text| !text.is_empty())?;
+    let (_, text) = at_host(port);
+    let text = text.filter(|text| !text.is_empty())?;
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
     (first > 0).then_some((first, last))
@@ -79,6 +116,14 @@ fn ports_privileged(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
         .filter_map(|(first, last)| (first..=last.min(PRIVILEGED_END)).find(|port| is_wrong(port)));
     match wrong.next() {
         Some(port) => fail(format!("port {port} of the host is published"), &["ports"]),
+        None => Verdict::Pass,
+    }
+}
+
+fn container_ports_privileged(subject: &Subject<'_>, _: &Parameters) -> Verdict {
+    let mut ports = published(subject).map(|port| port.container_port);
+    match ports.find(|port| (1..PRIVILEGED_END).contains(port)) {
+        Some(port) => fail(format!("port {port} of the container is published"), &["ports"]),
         None => Verdict::Pass,
     }
 }
@@ -99,11 +144,12 @@ pub(in crate::domain::policy) fn is_every_address(address: Option<&str>) -> bool
 }
 
 fn is_open(subject: &Subject<'_>, port: &PortBinding) -> bool {
-    if !is_every_address(port.host_ip.as_deref()) {
+    let (address, _) = at_host(port);
+    if !is_every_address(address) {
         return false;
     }
     // What says no address at all gets the daemon's.
-    let says_nothing = port.host_ip.as_deref().is_none_or(|address| address.trim().is_empty());
+    let says_nothing = address.is_none_or(|address| address.trim().is_empty());
     let by_host = subject.host.map(|host| host.option("ip", "ip"));
     match by_host {
         Some(DaemonOption::Set(values)) if says_nothing => {
@@ -151,6 +197,20 @@ fn default_bridge(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     match is_default {
         true => fail("it is on the engine's default bridge", &["network_mode"]),
         false => Verdict::Pass,
+    }
+}
+
+/// The network that Compose makes for services that name none is called after the project.
+fn default_network(subject: &Subject<'_>, _: &Parameters) -> Verdict {
+    let is_default = |name: &String| match subject.project {
+        Some(project) => name.strip_prefix(project) == Some("_default"),
+        None => name.ends_with("_default"),
+    };
+    match &subject.spec.network_mode {
+        NetworkMode::Networks(networks) if networks.keys().any(is_default) => {
+            fail("it is on the project's default network", &["networks"])
+        }
+        _ => Verdict::Pass,
     }
 }
 

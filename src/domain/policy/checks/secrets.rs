@@ -19,10 +19,7 @@ pub(super) const ENVIRONMENT_SECRETS: Check = Check {
 fn environment_secrets(subject: &Subject<'_>, _: &Parameters) -> Verdict {
     let environment = subject.spec.environment.iter();
     let found: Vec<&str> = environment
-        .filter(|(name, value)| {
-            let value = value.expose();
-            holds_secret(name, value) || is_token(value) || ends_as_secret(name, value)
-        })
+        .filter(|(name, value)| holds_secret(name, value.expose()))
         .map(|(name, _)| name.as_str())
         .collect();
     match found.as_slice() {
@@ -121,6 +118,8 @@ const SECRET_WORDS: [&str; 9] = [
     "CREDENTIALS",
     "PWD",
 ];
+/// The same, where other words stand before them without a sign in between: `MYAPIKEY`.
+const SECRET_ENDS: [&str; 5] = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY"];
 /// The same, of two words.
 const SECRET_PAIRS: [(&str, &str); 5] = [
     ("API", "KEY"),
@@ -145,8 +144,67 @@ const ABOUT_WORDS: [&str; 13] = [
     "EXPIRATION",
     "ENABLED",
 ];
+/// Words that, with a number for the value, make it the name of a rule about secrets:
+/// `PASSWORD_MIN_LENGTH=12`, `ACCESS_TOKEN_EXPIRE_MINUTES=30`.
+const QUANTITY_WORDS: [&str; 46] = [
+    "AGE",
+    "ATTEMPTS",
+    "BONUS",
+    "BUDGET",
+    "CACHE",
+    "CHARACTERS",
+    "CHARS",
+    "COST",
+    "COUNT",
+    "DAYS",
+    "DURATION",
+    "EXPIRATION",
+    "EXPIRE",
+    "EXPIRES",
+    "EXPIRY",
+    "HISTORY",
+    "HOURS",
+    "INTERVAL",
+    "ITERATIONS",
+    "LENGTH",
+    "LIFETIME",
+    "LIMIT",
+    "MAX",
+    "MIN",
+    "MINIMUM",
+    "MINUTES",
+    "MS",
+    "POLICY",
+    "PORT",
+    "QUOTA",
+    "RATE",
+    "REQUIREMENTS",
+    "RETENTION",
+    "RETRIES",
+    "ROTATION",
+    "ROUNDS",
+    "SECONDS",
+    "SECS",
+    "SIZE",
+    "STRENGTH",
+    "TIMEOUT",
+    "TOKENS",
+    "TTL",
+    "USAGE",
+    "VALIDITY",
+    "WORKERS",
+];
 /// Values that are a choice and no secret.
 const CHOICES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "0", "1"];
+
+/// Is it a bare number, with a unit of time or size if any?
+fn is_quantity(value: &str) -> bool {
+    const UNITS: [&str; 10] = ["", "%", "b", "d", "h", "k", "m", "mb", "ms", "s"];
+    let value = value.trim().to_ascii_lowercase();
+    let end = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+    let (number, unit) = value.split_at(end);
+    number.starts_with(|c: char| c.is_ascii_digit()) && UNITS.contains(&unit)
+}
 
 /// Whether a variable holds a secret, as far as its name and the form of its value tell.
 pub(super) fn holds_secret(name: &str, value: &str) -> bool {
@@ -155,12 +213,24 @@ pub(super) fn holds_secret(name: &str, value: &str) -> bool {
     }
     let upper = name.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
-    let is_about = words.last().is_some_and(|last| ABOUT_WORDS.contains(last));
+    let is_secret = |word: &str| {
+        SECRET_WORDS.contains(&word) || SECRET_ENDS.iter().any(|end| word.ends_with(end))
+    };
+    // A rule about secrets ends with another word: `PASSWORD_MIN`, but not `MIN_PASSWORD`.
+    let is_last = words.last().is_some_and(|last| is_secret(last));
+    let is_rule = !is_last && words.iter().any(|word| QUANTITY_WORDS.contains(word));
+    let is_about = words.last().is_some_and(|last| ABOUT_WORDS.contains(last))
+        || is_rule && is_quantity(value);
     let is_pair = words.windows(2).any(|pair| SECRET_PAIRS.contains(&(pair[0], pair[1])));
     // `PWD` alone is the folder that a shell is in.
-    let is_word = words.iter().any(|w| SECRET_WORDS.contains(w) || w.ends_with("PASSWORD"));
+    // Of several it is as true as of one: `AUTH_TOKENS`.
+    let is_one = |word: &str| is_secret(word.strip_suffix('S').unwrap_or(word));
+    let is_word = words.iter().any(|word| is_secret(word) || is_one(word));
     let is_word = is_word && upper != "PWD";
-    !is_about && (is_pair || is_word) || has_password(value)
+    !is_about && (is_pair || is_word)
+        || has_password(value)
+        || is_token(value)
+        || ends_as_secret(name, value)
 }
 
 /// Whether a value is an address with a password: `scheme://user:password@host`.
