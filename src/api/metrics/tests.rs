@@ -95,6 +95,7 @@ fn filled() -> Metrics {
     metrics.findings.set(&[count], &BTreeMap::from([("baseline".to_owned(), tally)]));
     metrics.projects.with_label_values(&["running"]).set(1);
     metrics.images_outdated.with_label_values(&["shop"]).set(1);
+    metrics.image_vulnerabilities.with_label_values(&["high"]).set(1);
     metrics.containers.with_label_values(&["shop", "running", "healthy"]).set(1);
     metrics
 }

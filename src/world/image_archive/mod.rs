@@ -62,10 +62,14 @@ impl From<io::Error> for ArchiveError {
 pub async fn read(
     mut parts: BoxStream<'_, Result<Bytes, EngineError>>,
 ) -> Result<Contents, ArchiveError> {
+    // The thread waits for nothing but parts, so that none begins before there is one.
+    let first = tokio::time::timeout(IMAGE_ARCHIVE_TIMEOUT, parts.next()).await;
+    let first = first.map_err(|_| ArchiveError::TooSlow)?.transpose();
+    let first = first.map_err(ArchiveError::Engine)?.unwrap_or_default();
     let (sender, receiver) = mpsc::channel(IMAGE_ARCHIVE_PARTS_MAX);
     #[expect(clippy::disallowed_methods, reason = "unpacking takes a processor for a while")]
     let unpacking = tokio::task::spawn_blocking(move || {
-        let mut stream = Parts { receiver, part: Bytes::new() };
+        let mut stream = Parts { receiver, part: first };
         let contents = unpack(&mut stream)?;
         // Until the engine is done: it would call a reader that left early a failure.
         io::copy(&mut stream, &mut io::sink())?;

@@ -88,7 +88,7 @@ fn what_python_takes_for_no_version_is_refused() {
 fn gems_are_ordered_as_their_manual_says() {
     check(
         Order::Gem,
-        "1.0.a.2 1.0.b1 1.0.pre 1.0-a.2=1.0.pre.a.2 1.0.rc1 1.0=1=1.0.0 1.0.1.pre1 1.0.1 1.9 1.10 2.0.0.rc1 2.0.0",
+        "1.0.a.2 1.0.b1 1.0-a.2=1.0.pre.a.2 1.0.pre 1.0.rc1 1.0=1=1.0.0 1.0.1.pre1 1.0.1 1.9 1.10 2.0.0.rc1 2.0.0",
     );
     check_refused(Order::Gem, &["", "a", "1..2", "junk", "1.2 .3", "-1"]);
 }
