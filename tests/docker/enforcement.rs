@@ -107,7 +107,7 @@ fn bad_containers_are_seen_within_a_second_and_shut_off_within_three() {
     let (mut seen, mut done) = (Vec::new(), Vec::new());
     for run in runs(&agent, "enforce_policy") {
         let shown = agent.json(&["run", "show", run["id"].as_str().unwrap()]);
-        let id = shown["run"]["inputs"]["container_id"].as_str().unwrap().to_owned();
+        let id = shown["run"]["subject"].as_str().unwrap().replace("container:", "");
         let started = docker_text(&["inspect", "-f", "{{.State.StartedAt}}", &id]);
         let started: jiff::Timestamp = started.parse().unwrap();
         let after = |at: &serde_json::Value| moment(at).duration_since(started).as_secs_f64();
