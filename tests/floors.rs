@@ -39,6 +39,8 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("enforcement", "policy"),
     ("findings", "access"),
     ("findings", "alerts"),
+    ("findings", "policy"),
+    ("findings", "redaction"),
     ("policy", "access"),
     ("policy", "alerts"),
     ("policy", "compose"),
