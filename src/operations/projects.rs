@@ -6,7 +6,6 @@ mod images;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,7 +25,6 @@ use crate::domain::audit::{
     Actor, ActorType, AuditEvent, EventContext, EventType, Outcome, Target,
 };
 use crate::domain::compose::{Bundle, is_project_name};
-use crate::domain::enforcement::Treated;
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{Caller, HostPathPolicy, HostPathRefusal, host_paths};
 use crate::domain::runs::{
@@ -360,16 +358,6 @@ impl Projects {
         let project = name.to_owned();
         let inputs = Inputs::RestartProject(RestartProject { project, services });
         Ok(asker.request(&scope, inputs))
-    }
-
-    /// Containers that enforcement holds back, by id, and what it did.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn held_back(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        let enforced = self.rollout.store.enforced(self.within.workspace()).await?;
-        let held = enforced.treated.into_values().filter(Treated::holds_back);
-        Ok(held.map(|it| (it.container_id.clone(), it.told())).collect())
     }
 
     /// Leaves a project alone from now on.
