@@ -58,7 +58,7 @@ pub(super) async fn list(
         false => BTreeMap::new(),
     };
     let now = api.ambient.now();
-    let held = api.projects.held_back().await?;
+    let held = api.enforcement.held_back().await?;
     let items = containers.iter().filter_map(|container| {
         let view = InstanceView::of(container, usages.get(&container.id), now)?;
         Some(InstanceView { held_back: held.get(&container.id).cloned(), ..view })

@@ -85,7 +85,7 @@ pub(super) async fn show(
         None => ProjectView::unknown(&name),
     };
     let mut detail = ProjectDetail::of(project, &containers, &api.projects.agent_id());
-    let held = api.projects.held_back().await?;
+    let held = api.enforcement.held_back().await?;
     for container in &mut detail.containers {
         container.held_back = held.get(&container.id).cloned();
     }

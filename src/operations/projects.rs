@@ -2,124 +2,34 @@
 //! before a run, and which records change with its acceptance. Face: `Projects`, `Asker`,
 //! `ProjectError`. Never touches the engine: the run does.
 
+mod asker;
 mod images;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+pub use self::asker::Asker;
 use self::images::check_services;
 use super::deploy_project::options_of;
 use super::policies::SharedPolicies;
 use super::rollout::{Declared, Preview, PreviewError, Rollout};
 use super::{Admitted, Door, Request, SubmitError, Within};
-use crate::base::ids::{EventId, RevisionId, UserId};
+use crate::base::ids::{EventId, RevisionId};
 use crate::base::limits::DOOR_RETRIES_MAX;
 use crate::base::{Ambient, Diagnostics, Digest, Secret, Timestamp};
-use crate::domain::access::PlatformIdentity;
-use crate::domain::audit::{
-    Actor, ActorType, AuditEvent, EventContext, EventType, Outcome, Target,
-};
+use crate::domain::audit::{AuditEvent, EventContext, EventType, Outcome, Target};
 use crate::domain::compose::{Bundle, is_project_name};
-use crate::domain::enforcement::Treated;
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{Caller, HostPathPolicy, HostPathRefusal, host_paths};
 use crate::domain::runs::{
-    DeployCause, DeployChoices, DeployProject, Inputs, RemoveProject, RestartProject, Source,
-    Wanted,
+    DeployCause, DeployChoices, DeployProject, Inputs, RemoveProject, RestartProject, Wanted,
 };
 use crate::store::{Desired, NewRevision, Project, Scope, StoreError, Write};
 use crate::world::host_paths;
-
-/// Who asks, and through which door.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
-    /// The operating system's number of the user.
-    pub uid: u32,
-    /// The user's name.
-    pub name: String,
-    /// Their address.
-    pub email: Option<String>,
-    /// Who they are in the records; none for a user of the machine who has none.
-    pub user_id: Option<UserId>,
-    /// Who they are above workspaces.
-    pub platform: Option<PlatformIdentity>,
-    /// They act as a platform user, not as a member.
-    pub is_above: bool,
-    /// Through which door.
-    pub source: Source,
-    /// Where they connect from; none for this host.
-    pub ip: Option<IpAddr>,
-    /// With which program.
-    pub user_agent: Option<SafeText>,
-}
-
-impl Asker {
-    /// A user of the host, of whom nothing else is known.
-    pub fn local(uid: u32, name: impl Into<String>, source: Source) -> Self {
-        Self {
-            uid,
-            name: name.into(),
-            email: None,
-            user_id: None,
-            platform: None,
-            is_above: false,
-            source,
-            ip: None,
-            user_agent: None,
-        }
-    }
-
-    /// Who they act as above workspaces; none for who acts as a member.
-    pub fn above(&self) -> Option<PlatformIdentity> {
-        self.platform.filter(|_| self.is_above)
-    }
-
-    /// What an event tells of how they asked.
-    pub fn context(&self) -> EventContext {
-        EventContext {
-            source: Some(self.source),
-            ip: self.ip.map(|ip| ip.to_string()),
-            user_agent: self.user_agent.clone(),
-            ..EventContext::default()
-        }
-    }
-
-    /// The asker as the audit log keeps them: by their id; a user of the machine without a record, by
-    /// number.
-    pub fn actor(&self, scope: &Scope) -> Actor {
-        if let Some(user_id) = self.user_id {
-            let actor_type = if self.is_above { ActorType::Platform } else { ActorType::Human };
-            let actor_email = self.email.clone();
-            return Actor { actor_type, actor_email, ..Actor::human(user_id, &self.name) };
-        }
-        if self.name == scope.owner_name {
-            return Actor::human(scope.owner_id, &scope.owner_name);
-        }
-        Actor {
-            actor_id: Some(format!("uid:{}", self.uid)),
-            actor_label: self.name.clone(),
-            ..Actor::human(scope.owner_id, &self.name)
-        }
-    }
-
-    pub(super) fn request(&self, scope: &Scope, inputs: Inputs) -> Request {
-        let is_owner = self.name == scope.owner_name && !self.is_above;
-        // Runs name members alone.
-        let member = self.user_id.filter(|_| !self.is_above);
-        Request {
-            user_id: member.or_else(|| is_owner.then_some(scope.owner_id)),
-            initiator_name: self.name.clone(),
-            actor: self.actor(scope),
-            ..Request::by_owner(scope, self.source, inputs)
-        }
-    }
-}
 
 /// Why a request was not accepted. Nothing is recorded then.
 #[derive(Debug, thiserror::Error)]
@@ -360,16 +270,6 @@ impl Projects {
         let project = name.to_owned();
         let inputs = Inputs::RestartProject(RestartProject { project, services });
         Ok(asker.request(&scope, inputs))
-    }
-
-    /// Containers that enforcement holds back, by id, and what it did.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn held_back(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        let enforced = self.rollout.store.enforced(self.within.workspace()).await?;
-        let held = enforced.treated.into_values().filter(Treated::holds_back);
-        Ok(held.map(|it| (it.container_id.clone(), it.told())).collect())
     }
 
     /// Leaves a project alone from now on.

@@ -224,6 +224,20 @@ fn probe(route: &Route, things: &Things) -> Option<Probe> {
             let body = (route.method == "POST").then(|| json!({}));
             of(named("ops"), body, false)
         }
+        ("GET", "/v1/enforcement/plan") => {
+            of("/v1/enforcement/plan?container=none".to_owned(), None, false)
+        }
+        ("GET", path) if path.starts_with("/v1/enforcement") => plain(None),
+        ("PUT", "/v1/enforcement/switch") => {
+            plain(Some(json!({"is_off": false, "reason": "a test"})))
+        }
+        ("POST", "/v1/enforcement/quarantine" | "/v1/enforcement/release") => {
+            plain(Some(json!({"container": "none", "reason": "a test"})))
+        }
+        ("POST", "/v1/enforcement/maintenance") => {
+            plain(Some(json!({"reason": "a test", "seconds": 60})))
+        }
+        ("POST", "/v1/enforcement/maintenance/end") => plain(Some(json!({}))),
         ("GET", "/v1/findings" | "/v1/compliance") => plain(None),
         (_, path) if path.starts_with("/v1/findings/{id}") => {
             let path = route.path.replace("{id}", &things.finding).replace("{exception}", "open");

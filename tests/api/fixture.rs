@@ -59,7 +59,8 @@ impl Fixture {
             dir.path(),
             Arc::new(|_, _| {}),
         );
-        let operations = Operations::on_projects(&rollout);
+        let advisories = Advisories::below(dir.path(), None);
+        let operations = Operations::on_projects(&rollout).and_scans(&rollout, &advisories);
         let supervisor = Supervisor::new();
         let spawn = Arc::new(supervisor.clone());
         let options = RunnerOptions::new("test");
@@ -80,6 +81,7 @@ impl Fixture {
                 ambient.clone(),
             ),
             policies,
+            scans: Scans::new(rollout.clone(), runner.door(), advisories, ambient.clone()),
             projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
             schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
             alerts: Alerts::new(Arc::clone(&store), ambient.clone()),

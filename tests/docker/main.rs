@@ -7,7 +7,6 @@
 mod bad_input;
 mod crash;
 mod desired_state;
-
 mod enforcement;
 mod engine;
 #[path = "../engine_suite/mod.rs"]

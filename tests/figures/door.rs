@@ -29,6 +29,7 @@ use wharfinger::operations::projects::Projects;
 use wharfinger::operations::registries::Registries;
 use wharfinger::operations::rollout::Rollout;
 use wharfinger::operations::runbooks::Runbooks;
+use wharfinger::operations::scans::Scans;
 use wharfinger::operations::schedules::Schedules;
 use wharfinger::operations::{Operations, Runner, RunnerOptions, Within};
 use wharfinger::store::Store;
@@ -121,6 +122,12 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
             ambient.clone(),
         ),
         policies,
+        scans: Scans::new(
+            rollout.clone(),
+            runner.door(),
+            Advisories::below(folder, None),
+            ambient.clone(),
+        ),
         projects: Projects::new(rollout, runner.door(), ambient.clone(), policy),
         schedules: Schedules::new(Arc::clone(&store), runner.door(), ambient.clone()),
         runbooks: Runbooks::new(

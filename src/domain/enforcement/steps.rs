@@ -111,12 +111,14 @@ pub struct PlannedStep {
     pub act: Act,
 }
 
-/// The networks that a container is a member of.
+/// The networks that a container is a member of. A contract leaves out the engine's own one, which
+/// those are in that name none; what the container was found in does not.
 fn members(container: &ContainerFacts) -> BTreeMap<String, Attachment> {
-    match &container.spec.network_mode {
-        NetworkMode::Networks(networks) => networks.clone(),
-        _ => BTreeMap::new(),
-    }
+    let NetworkMode::Networks(networks) = &container.spec.network_mode else {
+        return BTreeMap::new();
+    };
+    let found = container.addresses.keys().chain(networks.keys());
+    found.map(|name| (name.clone(), networks.get(name).cloned().unwrap_or_default())).collect()
 }
 
 /// Whether a container can lose its network: one with the host's, with another container's or with

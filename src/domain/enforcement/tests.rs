@@ -291,7 +291,7 @@ fn the_first_rung_is_the_mildest_that_helps() {
     check(&bad(none), &around(|_| {}), "pause rule.privileged");
     let live = "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy]";
     let forever = container(|found| found.spec.restart = RestartPolicy::Always);
-    check(&forever, &around(|it| it.policy = live), "update cis.5.15");
+    check(&forever, &around(|it| it.policy = live), "update rule.restart_policy");
     let both =
         "name: strict\ntitle: t\nowner: o\naction: remediate\nchecks: [restart_policy, privileged]";
     let found = bad(|found| found.spec.restart = RestartPolicy::Always);
@@ -393,6 +393,20 @@ fn several_rungs_are_undone_together() {
     // What others did meanwhile stays.
     let started = container(|_| {});
     assert!(release_steps(&undo, &started).is_empty());
+}
+
+#[test]
+fn the_network_of_those_that_name_none_is_lost_too() {
+    let found = container(|found| {
+        found.spec.network_mode = NetworkMode::Networks(BTreeMap::new());
+        found.addresses.insert("bridge".to_owned(), crate::facts::NetworkAddress::default());
+    });
+    let changes = Changes::default();
+    assert!(!is_done(Rung::Quarantine, &found, &changes));
+    let planned = steps(Rung::Quarantine, &found, &changes);
+    assert_eq!(planned[0].act, Act::Disconnect("bridge".to_owned()));
+    let undo = Remembered::default().before(Rung::Quarantine, &found, &changes);
+    assert!(undo.networks.contains_key("bridge"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! for by hand, and the look that changes nothing. Face: `Enforcement`. Never acts on a container
 //! itself: a run does.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event;
@@ -13,7 +14,7 @@ use crate::base::limits::{
 use crate::base::time::after;
 use crate::domain::audit::{AuditEvents, EventType, Outcome};
 use crate::domain::enforcement::{
-    Decision, Enforced, Keeper, Maintenance, Place, PlannedStep, Settings, Switch, steps,
+    Decision, Enforced, Keeper, Maintenance, Place, PlannedStep, Settings, Switch, Treated, steps,
 };
 use crate::domain::runs::{EnforcePolicy, Inputs, ReleaseContainer};
 use crate::facts::ContainerFacts;
@@ -113,6 +114,16 @@ impl Enforcement {
         round.enforced.maintenance.retain(|one| now < one.ends_at);
         let recent = round.recent.len();
         Ok(Standing { settings: round.settings, enforced: round.enforced, recent })
+    }
+
+    /// Containers that enforcement holds back, by id, and what it did.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn held_back(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        let enforced = self.rollout.store.enforced(self.within.workspace()).await?;
+        let held = enforced.treated.into_values().filter(Treated::holds_back);
+        Ok(held.map(|it| (it.container_id.clone(), it.told())).collect())
     }
 
     /// Switches enforcement off or on.

@@ -147,7 +147,7 @@ impl EnforcePolicy {
                     return self.recreate_ours(run, asked, (project, &found), task).await;
                 }
                 (Rung::Recreate, None) => {
-                    return self.recreate_other(run, asked, &found, task).await;
+                    return self.recreate_other(run, asked, &found, &task);
                 }
                 _ => self.climb(run, &mut found, &task).await,
             };

@@ -180,6 +180,8 @@ impl Rollout {
         let peers = neighbours.map(|all| all.peers_of(container));
         let subject = Subject {
             project,
+            // What no registry knows was built here.
+            is_built: image.as_deref().is_some_and(|image| image.digests.is_empty()),
             image: image.as_deref(),
             container: Some(container),
             peers: peers.as_deref(),

@@ -2,10 +2,10 @@
 //! methods of `EnforcePolicy`. Never makes somebody else's container anew: nobody knows what of it
 //! could be lost.
 
-use super::enforce::{EnforcePolicy, Task, count, failed, put};
+use super::enforce::{EnforcePolicy, Task, count, failed};
 use crate::domain::alerts::EventKey;
 use crate::domain::audit::{EventType, Outcome};
-use crate::domain::enforcement::{Decision, Treatment};
+use crate::domain::enforcement::Decision;
 use crate::domain::rollout::{Observed, PlanOptions, plan};
 use crate::domain::runs::{CountKey, End, EnforcePolicy as Asked};
 use crate::facts::{ContainerFacts, ProjectSpec};
@@ -141,16 +141,14 @@ impl EnforcePolicy {
 
     /// What somebody else made is not made anew: what it was started with beside its contract is
     /// nobody's to repeat.
-    pub(super) async fn recreate_other(
+    pub(super) fn recreate_other(
         &self,
         run: &RunContext,
         asked: &Asked,
         found: &ContainerFacts,
-        task: Task,
+        task: &Task,
     ) -> RunEnd {
         let why = format!("{} is no container of ours, and has to be made anew", found.name);
-        let mut end = self.given_up(run, asked, &task, &why);
-        end.writes.push(put(run, self.treated(run, asked, &task, Treatment::GivenUp)));
-        end
+        self.given_up(run, asked, task, &why)
     }
 }

@@ -268,7 +268,7 @@ async fn convergence_leaves_what_is_held_back_and_an_explicit_up_lifts_it() {
     agent.engine.forget_calls();
     agent.converge().await.assert(RunOutcome::Succeeded);
     assert!(agent.engine.writes().is_empty(), "{:?}", agent.engine.writes());
-    let held = agent.projects.held_back().await.unwrap();
+    let held = people(&agent).held_back().await.unwrap();
     assert_eq!(held[&id], "without its networks by enforcement: it is odd");
     agent.up(WEB).await.assert(RunOutcome::Succeeded);
     assert_eq!(networks(&found(&agent, &id).await), ["shop_default"]);

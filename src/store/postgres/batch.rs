@@ -3,6 +3,7 @@
 //! `Told`. Never decides itself what a change means: the ledger does.
 
 use super::access;
+use super::acts::{expected, has_own_statements, own_rows};
 use super::alerts::{self, SealedReceiver};
 use super::audit::{Entries, Head};
 use super::audit_keeping::{self, Keeping};
@@ -109,25 +110,6 @@ impl Work {
             || !sealed.revisions.is_empty()
             || writes.iter().any(is_own)
     }
-}
-
-/// Whether a write is done at once, with statements of its own.
-fn has_own_statements(write: &Write) -> bool {
-    use Write::{
-        Access, Alert, Audit, DropHostedType, Enforcement, Finding, Registry, Scan, Schedule,
-    };
-    matches!(
-        write,
-        Schedule(_)
-            | Alert(_)
-            | Finding(_)
-            | Audit(_)
-            | Access(_)
-            | Registry(_)
-            | Enforcement(_)
-            | Scan(_)
-            | DropHostedType { .. }
-    )
 }
 
 /// What a caller hears.
@@ -545,62 +527,4 @@ async fn admit_run<'a>(
     decided.revisions = &admit.sealed.revisions;
     pending.add(&mut ledger, cache);
     Ok(decided)
-}
-
-/// The writes that are rows of their own.
-fn own_rows(writes: &[Write]) -> Vec<&Write> {
-    let is_own = |write: &&Write| {
-        matches!(
-            write,
-            Write::PutHostedType(_)
-                | Write::PutQueueControl(_)
-                | Write::DropQueueControl { .. }
-                | Write::ApplyProject { .. }
-                | Write::KeepProject { .. }
-                | Write::NoteDeployed { .. }
-                | Write::ForgetProject { .. }
-                | Write::ForgetVolumes { .. }
-                | Write::PutAdoption(_)
-                | Write::DropAdoptions { .. }
-        )
-    };
-    writes.iter().filter(is_own).collect()
-}
-
-/// Revisions that are there as soon as the work is done.
-fn expected(work: &Work) -> Vec<RevisionId> {
-    let revisions = match work {
-        Work::Commit { sealed, .. } => &sealed.revisions,
-        Work::Admit(admit) => &admit.sealed.revisions,
-        _ => return Vec::new(),
-    };
-    revisions.iter().map(|sealed| sealed.revision.id).collect()
-}
-
-/// What a work is about to do to records, as far as it is known before.
-pub(super) fn acts(work: &Work) -> Vec<Act<'_>> {
-    match work {
-        Work::Commit { writes, .. } => writes.iter().map(Act::Write).collect(),
-        Work::Admit(admit) => {
-            let insert = Act::Insert { run: &admit.run, supersedes: admit.supersedes };
-            let writes = admit.writes.iter().map(Act::Write);
-            std::iter::once(insert).chain(writes).collect()
-        }
-        Work::SignOfLife(sign) => vec![Act::SignOfLife(sign)],
-        Work::Step { step, progress } => vec![Act::Progress { run_id: step.run_id, progress }],
-        Work::Progress { run_id, progress, .. } => {
-            vec![Act::Progress { run_id: *run_id, progress }]
-        }
-        Work::Check
-        | Work::Maintain
-        | Work::Claim(_)
-        | Work::RegisterAgent(_)
-        | Work::Heartbeat { .. }
-        | Work::Exit(_)
-        | Work::ForgetExits { .. }
-        | Work::DoomVolumes { .. }
-        | Work::TakeDeliveries(_)
-        | Work::KeepAudit(_)
-        | Work::ReportDelivery { .. } => Vec::new(),
-    }
 }

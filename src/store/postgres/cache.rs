@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::batch::{Work, acts};
+use super::acts::acts;
+use super::batch::Work;
 use super::claims::{self, Ahead, Queue};
 use super::fault::Fault;
 use super::loads;

@@ -4,6 +4,7 @@
 
 mod access;
 mod access_statements;
+mod acts;
 mod alerts;
 mod audit;
 mod audit_keeping;

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::domain::enforcement::Settings;
 use crate::domain::policy::{Source as PolicySource, compile};
-use crate::facts::{NetworkMode, ServiceSpec, labels};
+use crate::facts::{ServiceSpec, labels};
 use crate::operations::harness::{Agent, Host, image};
 use crate::store::{AuditFilter, PageRequest};
 use crate::world::docker::Engine as _;
@@ -60,7 +60,7 @@ async fn start(agent: &Agent, name: &str, privileged: bool, label: Option<(&str,
 
 async fn has_network(agent: &Agent, id: &str) -> bool {
     let found = agent.engine.container(id).await.unwrap().unwrap();
-    matches!(found.spec.network_mode, NetworkMode::Networks(networks) if !networks.is_empty())
+    !found.addresses.is_empty()
 }
 
 #[tokio::test(start_paused = true)]

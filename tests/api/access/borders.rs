@@ -38,6 +38,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
         () if is("/v1/findings") && route.path.ends_with("/decision") => &["findings.accept"],
         () if is("/v1/findings") || is("/v1/compliance") => &["findings."],
         () if is("/v1/alerts") => &["alerts."],
+        () if is("/v1/enforcement") => &["enforcement."],
         () if is("/v1/registries") => &["registries."],
         () if is("/v1/policies") => &["findings.view"],
         () if is("/v1/audit/export") || is("/v1/audit/cloudevents") => &["audit.export"],
@@ -61,6 +62,7 @@ fn too_weak(route: &Route) -> Option<&'static str> {
     let is_of_all = is("/v1/alerts")
         || is("/v1/images/advisories") && is_write
         || is("/v1/registries")
+        || is("/v1/enforcement")
         || is("/v1/policies")
         || is("/v1/queue/controls")
         || is("/v1/queue/claims")
