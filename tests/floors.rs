@@ -37,6 +37,8 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("compose", "redaction"),
     ("findings", "access"),
     ("findings", "alerts"),
+    ("findings", "policy"),
+    ("findings", "redaction"),
     ("policy", "access"),
     ("policy", "alerts"),
     ("policy", "compose"),

@@ -1,6 +1,7 @@
 //! The way from one simulated agent to the store. Owns its host's name there, what goes wrong on the
 //! way, and the defects that lie in it. Face: `Link`. Never changes an answer otherwise.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +17,7 @@ use wharfinger::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, W
 use wharfinger::domain::audit::proof::Verdict;
 use wharfinger::domain::audit::seal::{Checkpoint, PurgeCause, Tombstone, VerifyingKey};
 use wharfinger::domain::audit::{AuditEvents, AuditRecord};
-use wharfinger::domain::findings::{Finding, FindingException};
+use wharfinger::domain::findings::{Finding, FindingException, PolicyStanding};
 use wharfinger::domain::registries::{Credentials, Login};
 use wharfinger::domain::runs::{
     Agent, Attempt, HostedType, Job, OperationRun, QueueControl, StepRecord,
@@ -26,11 +27,12 @@ use wharfinger::domain::schedules::Schedule;
 use wharfinger::store::transfer::Parts;
 use wharfinger::store::{
     Accepted, Admission, Adoption, Answer, AuditFilter, AuditOptions, AuditPage, Backlog, Change,
-    Claim, Claimed, CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingTotals, Heard,
-    JobFilter, KeepAudit, Lost, Notice, OpenAttempt, Outbox, Page, PageRequest, Project,
-    QueueDepth, ReadAccess, ReadAlerts, ReadAudit, ReadFindings, ReadProjects, ReadQueue,
-    ReadRegistries, ReadRuns, ReadScans, ReadSchedules, Revision, RunFilter, RunProgress, ScanRow,
-    Scope, SignOfLife, Snapshot, Store, StoreError, TakeDeliveries, Write,
+    Claim, Claimed, CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingCount,
+    FindingFilter, FindingTotals, Heard, JobFilter, KeepAudit, Lost, Notice, OpenAttempt, Outbox,
+    Page, PageRequest, Project, QueueDepth, ReadAccess, ReadAlerts, ReadAudit, ReadFindings,
+    ReadProjects, ReadQueue, ReadRegistries, ReadRuns, ReadScans, ReadSchedules, Revision,
+    RunFilter, RunProgress, ScanRow, Scope, SignOfLife, Snapshot, StandingCount, Store, StoreError,
+    TakeDeliveries, Write,
 };
 
 use crate::flaws::Flaw;
@@ -338,6 +340,19 @@ forward! { ReadFindings:
     ) -> Vec<Finding>;
     fn findings_by_fingerprint(tenant: TenantId, keys: Vec<Digest>) -> Vec<Finding>;
     fn finding_exceptions(finding: FindingId) -> Vec<FindingException>;
+    fn findings_by_id(ids: Vec<FindingId>) -> Vec<Finding>;
+    fn findings(filter: FindingFilter, page: PageRequest) -> Page<Finding>;
+    fn open_findings(tenant: TenantId, after: Option<FindingId>, limit: usize) -> Vec<Finding>;
+    fn exceptions_of(findings: Vec<FindingId>) -> Vec<FindingException>;
+    fn exceptions_over(at: Timestamp, limit: usize) -> Vec<FindingException>;
+    fn findings_overdue(at: Timestamp, limit: usize) -> Vec<Finding>;
+    fn findings_finished(before: Timestamp, limit: usize) -> Vec<Finding>;
+    fn finding_counts(at: Timestamp) -> Vec<FindingCount>;
+    fn policies_named(tenant: TenantId) -> BTreeSet<String>;
+    fn policy_standings(
+        tenant: TenantId, subjects: Option<Vec<String>>
+    ) -> Vec<PolicyStanding>;
+    fn standing_counts(workspace: Option<WorkspaceId>) -> Vec<StandingCount>;
 }
 
 forward! { ReadAudit:

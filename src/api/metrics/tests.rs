@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::base::Timestamp;
+use crate::domain::findings::{FindingStatus, FindingType};
 use crate::facts::{Instance, ServiceSpec};
 
 fn container() -> ContainerFacts {
@@ -79,11 +80,36 @@ fn filled() -> Metrics {
     let container = ContainerFacts { instance, ..container() };
     let usage = ContainerUsage { memory_limit_bytes: Some(1), ..ContainerUsage::default() };
     metrics.instances.set(&[(&container, Some(&usage))]);
+    let count = FindingCount {
+        finding_type: FindingType::PolicyViolation,
+        severity: Severity::High,
+        status: FindingStatus::New,
+        total: 3,
+        overdue: 1,
+    };
+    let tally = Tally { passing: 2, failing: 1, excepted: 1, unknown: 0 };
+    metrics.findings.set(&[count], &BTreeMap::from([("baseline".to_owned(), tally)]));
     metrics.projects.with_label_values(&["running"]).set(1);
     metrics.images_outdated.with_label_values(&["shop"]).set(1);
     metrics.image_vulnerabilities.with_label_values(&["high"]).set(1);
     metrics.containers.with_label_values(&["shop", "running", "healthy"]).set(1);
     metrics
+}
+
+#[test]
+fn each_look_at_findings_replaces_the_last() {
+    let metrics = filled();
+    let text = metrics.render().unwrap();
+    let open = "wharf_findings_open{severity=\"high\",status=\"new\",type=\"policy_violation\"} 3";
+    assert!(text.contains(open), "{text}");
+    assert!(text.contains("wharf_findings_overdue{severity=\"high\"} 1"), "{text}");
+    assert!(text.contains("wharf_findings_overdue{severity=\"low\"} 0"), "{text}");
+    let ratio = "wharf_policy_compliance_ratio{policy=\"baseline\"} 0.6666";
+    assert!(text.contains(ratio), "{text}");
+    metrics.findings.set(&[], &BTreeMap::new());
+    let text = metrics.render().unwrap();
+    assert!(!text.contains("wharf_findings_open{") && !text.contains(ratio), "{text}");
+    assert!(text.contains("wharf_findings_overdue{severity=\"high\"} 0"), "{text}");
 }
 
 #[test]

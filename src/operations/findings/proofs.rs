@@ -1,3 +1,5 @@
+//! Proves what becomes of findings on a host in memory: through looks, people and time.
+
 use std::sync::Arc;
 use std::time::Duration;
 
