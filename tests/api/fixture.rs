@@ -51,13 +51,20 @@ impl Fixture {
             contexts: Arc::new(Contexts::open(dir.path(), 1 << 20).unwrap()),
             rules: SharedRules::new(Rules::off()),
         };
-        let operations = Operations::on_projects(&rollout);
+        let advisories = wharfinger::world::advisories::Advisories::below(dir.path(), None);
+        let operations = Operations::on_projects(&rollout).and_scans(&rollout, &advisories);
         let supervisor = Supervisor::new();
         let spawn = Arc::new(supervisor.clone());
         let options = RunnerOptions::new("test");
         let runner = Runner::new(Arc::clone(&store), ambient.clone(), operations, spawn, options);
         let policy = HostPathPolicy::default();
         let contexts = Arc::clone(&rollout.contexts);
+        let scans = wharfinger::operations::scans::Scans::new(
+            rollout.clone(),
+            runner.door(),
+            advisories,
+            ambient.clone(),
+        );
         let path = dir.path().join("wharf.sock");
         let listener =
             listen::bind(&SocketOptions { path: path.clone(), mode: 0o600, group_id: None })
@@ -76,6 +83,7 @@ impl Fixture {
                 Arc::new(supervisor.clone()),
                 supervisor.stop_token(),
             ),
+            scans,
             registries: Registries::new(Arc::clone(&store), engine.clone(), ambient.clone()),
             findings: Findings::new(Arc::clone(&store), ambient.clone()),
             runbooks: Runbooks::new(
