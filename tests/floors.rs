@@ -29,6 +29,8 @@ const PEERS: &[(&str, &str)] = &[("daemon", "cli"), ("cli", "daemon"), ("watcher
 /// Within `domain/`, who may use whom.
 const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("access", "redaction"),
+    ("advisories", "alerts"),
+    ("advisories", "sbom"),
     ("alerts", "redaction"),
     ("alerts", "runs"),
     ("audit", "redaction"),
@@ -51,6 +53,9 @@ const DOMAIN_PAIRS: &[(&str, &str)] = &[
     ("runs", "redaction"),
     ("runs", "rollout"),
     ("runs", "runbooks"),
+    ("scans", "advisories"),
+    ("scans", "alerts"),
+    ("scans", "sbom"),
     ("schedules", "runs"),
 ];
 

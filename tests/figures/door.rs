@@ -112,7 +112,14 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
     let listener = listen::bind(&socket).unwrap();
     let contexts = Arc::clone(&rollout.contexts);
     let policy = HostPathPolicy::default();
+    let advisories = wharfinger::world::advisories::Advisories::below(folder, None);
     let api = Api {
+        scans: wharfinger::operations::scans::Scans::new(
+            rollout.clone(),
+            runner.door(),
+            advisories,
+            ambient.clone(),
+        ),
         store: Arc::clone(&store),
         door: runner.door(),
         hosted: runner.hosted(),

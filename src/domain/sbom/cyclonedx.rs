@@ -90,11 +90,11 @@ fn component(package: &Package, url: &str) -> Value {
         // What a package says need not be an expression of SPDX, so it is given as a name.
         component["licenses"] = json!([{ "license": { "name": license } }]);
     }
-    if let Some(source) = &package.source {
-        if let Some(properties) = component["properties"].as_array_mut() {
-            let source = format!("{} {}", source.name, source.version);
-            properties.push(property("wharfinger:source", &source));
-        }
+    if let Some(source) = &package.source
+        && let Some(properties) = component["properties"].as_array_mut()
+    {
+        let source = format!("{} {}", source.name, source.version);
+        properties.push(property("wharfinger:source", &source));
     }
     component
 }

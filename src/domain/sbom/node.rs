@@ -117,10 +117,10 @@ fn yarn_name(head: &str) -> Option<String> {
         return None;
     }
     // An alias: `mine@npm:theirs@^1.0.0`.
-    if let Some(theirs) = wish.strip_prefix("npm:") {
-        if let Some(at) = theirs.get(1..).and_then(|rest| rest.find('@')) {
-            return Some(theirs.split_at(at + 1).0.to_owned());
-        }
+    if let Some(theirs) = wish.strip_prefix("npm:")
+        && let Some(at) = theirs.get(1..).and_then(|rest| rest.find('@'))
+    {
+        return Some(theirs.split_at(at + 1).0.to_owned());
     }
     Some(name.to_owned())
 }

@@ -66,11 +66,10 @@ fn scan(found: &Row<'_>) -> Result<ImageScan, Fault> {
 impl ReadScans for SqliteStore {
     fn image_scans(&self, workspace: WorkspaceId) -> Answer<'_, Vec<ScanRow>> {
         answer(self.read("list the scans of images", move |connection| {
-            let sql = format!(
-                "SELECT workspace_id, image_id, scanned_at, matched_at, summary FROM image_scans
-                 WHERE workspace_id = ? ORDER BY image_id LIMIT {IMAGE_SCANS_MAX}"
-            );
-            collect(connection, &sql, [workspace.to_string()], row)
+            let sql = "SELECT workspace_id, image_id, scanned_at, matched_at, summary
+                 FROM image_scans WHERE workspace_id = ? ORDER BY image_id LIMIT ?";
+            let limit = i64::try_from(IMAGE_SCANS_MAX).unwrap_or(i64::MAX);
+            collect(connection, sql, params![workspace.to_string(), limit], row)
         }))
     }
 

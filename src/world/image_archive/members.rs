@@ -48,11 +48,15 @@ impl Budget {
     }
 }
 
+/// What takes a member and its content.
+pub(super) type Each<'a> =
+    dyn FnMut(Member, &mut dyn Read, &mut Budget) -> Result<(), ArchiveError> + 'a;
+
 /// Calls `each` with every member and its content.
 pub(super) fn walk(
     archive: &mut dyn Read,
     budget: &mut Budget,
-    each: &mut dyn FnMut(Member, &mut dyn Read, &mut Budget) -> Result<(), ArchiveError>,
+    each: &mut Each<'_>,
 ) -> Result<(), ArchiveError> {
     let mut archive = tar::Archive::new(archive);
     let mut long_name: Option<String> = None;
