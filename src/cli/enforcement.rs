@@ -183,7 +183,7 @@ pub(super) async fn maintenance(
             if output.is_json() {
                 output.json(&body)?;
             } else {
-                output.line("maintenance ended".to_owned())?;
+                output.line("maintenance ended")?;
             }
             Ok(Exit::Success)
         }

@@ -311,6 +311,9 @@ impl PolicyWatcher {
     ) {
         let elapsed = || since.map(|since| between(since, self.ambient.now()));
         (self.observer)(Watched::Judged(elapsed()));
+        if round.under_way.contains(&container.id) {
+            return;
+        }
         let Decision::Act { rung, codes, policies, .. } = &look.decision else {
             if let Decision::Leave(leave) = look.decision
                 && leave.is_refusal()

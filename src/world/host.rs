@@ -40,13 +40,13 @@ pub fn own_container() -> Option<String> {
 
 /// The container whose files an engine mounts into it, such as `…/containers/ID/hostname`.
 fn container_of(mountinfo: &str) -> Option<String> {
-    let ids = mountinfo.lines().filter_map(|line| {
+    let mut ids = mountinfo.lines().filter_map(|line| {
         let path = line.split(' ').nth(3)?.strip_suffix("/hostname")?;
         let (parents, id) = path.rsplit_once('/')?;
         let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         (parents.ends_with("/containers") && is_id).then(|| id.to_owned())
     });
-    ids.last()
+    ids.next_back()
 }
 
 /// The machine's name.

@@ -34,6 +34,7 @@ use wharfinger::operations::schedules::Schedules;
 use wharfinger::operations::{Operations, Runner, RunnerOptions, Within};
 use wharfinger::store::Store;
 use wharfinger::store::keys::Keys;
+use wharfinger::world::advisories::Advisories;
 use wharfinger::world::content_files::FilesInMemory;
 use wharfinger::world::contexts::Contexts;
 use wharfinger::world::docker::fake::FakeEngine;
@@ -112,14 +113,7 @@ fn open(store: Arc<dyn Store>, folder: &Path, ambient: &Ambient) -> Client {
     let listener = listen::bind(&socket).unwrap();
     let contexts = Arc::clone(&rollout.contexts);
     let policy = HostPathPolicy::default();
-    let advisories = wharfinger::world::advisories::Advisories::below(folder, None);
     let api = Api {
-        scans: wharfinger::operations::scans::Scans::new(
-            rollout.clone(),
-            runner.door(),
-            advisories,
-            ambient.clone(),
-        ),
         store: Arc::clone(&store),
         door: runner.door(),
         hosted: runner.hosted(),

@@ -12,7 +12,7 @@ use crate::domain::enforcement::{
 };
 use crate::domain::findings::Look as Seen;
 use crate::domain::policy::{Finding, Subject, Verdict, VolumeOptions};
-use crate::domain::runs::{CountKey, Inputs, RunType};
+use crate::domain::runs::{CountKey, Inputs, OperationRun, RunType, Status};
 use crate::facts::{ContainerFacts, HostFacts, ServiceSpec, labels};
 use crate::operations::rollout::{Gate, Rollout};
 use crate::store::{PageRequest, RunFilter, StoreError};
@@ -40,6 +40,8 @@ pub struct Round {
     pub enforced: Enforced,
     /// When containers were dealt with.
     pub recent: Vec<Timestamp>,
+    /// Ids of the containers that are being dealt with.
+    pub under_way: BTreeSet<String>,
     /// When it was.
     pub now: Timestamp,
     owner: String,
@@ -135,7 +137,7 @@ impl Rollout {
         )
         .await?;
         // What somebody did by hand, and what turned out to need nothing, uses nothing up.
-        let counts = |run: &crate::domain::runs::OperationRun| {
+        let counts = |run: &OperationRun| {
             let is_by_policy = matches!(
                 &run.context.inputs,
                 Inputs::EnforcePolicy(inputs) if inputs.by_hand.is_none()
@@ -143,7 +145,13 @@ impl Rollout {
             is_by_policy && Some(run.id) != own && run.summary_counts.get(CountKey::Skipped) == 0
         };
         let recent = runs.items.iter().filter(|run| counts(run)).map(|run| run.created_at);
+        let is_active =
+            |run: &&OperationRun| run.status() != Status::Completed && Some(run.id) != own;
+        let active = runs.items.iter().filter(is_active);
+        let container =
+            |run: &OperationRun| run.context.inputs.container().map(|(id, _)| id.to_owned());
         Ok(Round {
+            under_way: active.filter_map(container).collect(),
             recent: recent.filter(|at| between(*at, now) < settings.window).collect(),
             settings,
             enforced,

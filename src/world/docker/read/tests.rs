@@ -110,8 +110,9 @@ const SAFE: &str = "
     healthcheck: {test: [CMD, look]}
     logging: {driver: local}
     mem_limit: 64m
+    networks: [back]
     pids_limit: 99
-    ports: ['127.0.0.1:8080:80']
+    ports: ['127.0.0.1:8080:8080']
     read_only: true
     restart: on-failure:3
     security_opt: ['no-new-privileges=true']
@@ -119,6 +120,7 @@ const SAFE: &str = "
     ulimits: {nofile: 9}
     volumes: ['./data:/data', 'db:/db']
 volumes: {db: {}}
+networks: {back: {}}
 ";
 
 const OPEN: &str = "
