@@ -17,6 +17,7 @@ use wharfinger::domain::alerts::{AlertRule, Delivery, DeliveryEvent, Receiver, W
 use wharfinger::domain::audit::proof::Verdict;
 use wharfinger::domain::audit::seal::{Checkpoint, PurgeCause, Tombstone, VerifyingKey};
 use wharfinger::domain::audit::{AuditEvents, AuditRecord};
+use wharfinger::domain::enforcement::Enforced;
 use wharfinger::domain::findings::{Finding, FindingException, PolicyStanding};
 use wharfinger::domain::registries::{Credentials, Login};
 use wharfinger::domain::runs::{
@@ -29,10 +30,10 @@ use wharfinger::store::{
     Accepted, Admission, Adoption, Answer, AuditFilter, AuditOptions, AuditPage, Backlog, Change,
     Claim, Claimed, CompleteRun, ContainerExit, DeliveryFilter, EndJob, FindingCount,
     FindingFilter, FindingTotals, Heard, JobFilter, KeepAudit, Lost, Notice, OpenAttempt, Outbox,
-    Page, PageRequest, Project, QueueDepth, ReadAccess, ReadAlerts, ReadAudit, ReadFindings,
-    ReadProjects, ReadQueue, ReadRegistries, ReadRuns, ReadScans, ReadSchedules, Revision,
-    RunFilter, RunProgress, ScanRow, Scope, SignOfLife, Snapshot, StandingCount, Store, StoreError,
-    TakeDeliveries, Write,
+    Page, PageRequest, Project, QueueDepth, ReadAccess, ReadAlerts, ReadAudit, ReadEnforcement,
+    ReadFindings, ReadProjects, ReadQueue, ReadRegistries, ReadRuns, ReadScans, ReadSchedules,
+    Revision, RunFilter, RunProgress, ScanRow, Scope, SignOfLife, Snapshot, StandingCount, Store,
+    StoreError, TakeDeliveries, Write,
 };
 
 use crate::flaws::Flaw;
@@ -373,6 +374,10 @@ forward! { KeepAudit:
     fn note_anchored(place: String, seq: u64) -> ();
     fn erase_next() -> bool;
     fn audit_tombstone(before: Timestamp, cause: PurgeCause) -> Option<Tombstone>;
+}
+
+forward! { ReadEnforcement:
+    fn enforced(workspace: WorkspaceId) -> Enforced;
 }
 
 forward! { ReadProjects:
