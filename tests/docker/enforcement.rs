@@ -392,7 +392,14 @@ impl Kill {
                 break;
             }
             is_asked = is_asked || self.ask(&agent, &name);
-            assert!(began.elapsed() < Duration::from_secs(60), "{}: {}", self.name, agent.log());
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{} to be killed at {at:?}: {:#?} {:#?} {}",
+                self.name,
+                listed(&agent, &["quarantine", "ls"]),
+                listed(&agent, &["run", "ls"]),
+                agent.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         // The last points are those of its end.
