@@ -30,10 +30,16 @@ impl Marked {
 
     /// Starts a container past the agent.
     fn run(&self, name: &str, words: &[&str]) -> String {
+        self.run_this(name, words, &["sleep", "3600"])
+    }
+
+    /// The same, with a command of its own.
+    fn run_this(&self, name: &str, words: &[&str], command: &[&str]) -> String {
         let image = engine::busybox();
         let mut args = vec!["run", "-d", "--name", name, "--label", &self.0];
         args.extend(words);
-        args.extend([image.as_str(), "sleep", "3600"]);
+        args.push(&image);
+        args.extend(command);
         docker_text(&args)
     }
 }
@@ -123,7 +129,14 @@ fn bad_containers_are_seen_within_a_second_and_shut_off_within_three() {
 fn nothing_else_is_touched_whatever_happens() {
     let folder = tempfile::tempdir().unwrap();
     let marked = Marked::new("calm");
+    // A policy that nobody opted in for containers that others started, and one that nothing is about.
+    let (loose, apart) = (Marked::new("calm-loose"), Marked::new("calm-apart"));
     let mut agent = agent(folder.path(), &marked, BAD, "");
+    let policy = format!(
+        "name: loose\ntitle: what is bad is told of\nowner: tests\n\
+         match: {{labels: {{{MARK}: calm-loose}}}}\n{BAD}\n"
+    );
+    std::fs::write(folder.path().join("policies/loose.yaml"), policy).unwrap();
     agent.start();
     let good = marked.run("wharfenforce-calm-good", &[]);
     let foreign = "wharfinger.owner=somebody-else";
@@ -131,13 +144,16 @@ fn nothing_else_is_touched_whatever_happens() {
         marked.run("wharfenforce-calm-foreign", &["--label", "bad=yes", "--label", foreign]);
     let part = "wharfinger.part=proxy";
     let proxy = marked.run("wharfenforce-calm-proxy", &["--label", "bad=yes", "--label", part]);
+    let unasked = loose.run("wharfenforce-calm-loose", &["--label", "bad=yes"]);
+    let unseen = apart.run("wharfenforce-calm-apart", &["--label", "bad=yes"]);
+    let untouched = [&good, &other, &proxy, &unasked, &unseen];
     let network = "wharfenforce-calm";
     let _ = docker(&["network", "rm", network]);
     docker_text(&["network", "create", "--label", &marked.0, network]);
     let events = if is_long() { 1_000 } else { 100 };
     let mut made = 0;
     while made < events {
-        for id in [&good, &other, &proxy] {
+        for id in untouched {
             docker_text(&["network", "connect", network, id]);
             docker_text(&["network", "disconnect", network, id]);
             docker_text(&["pause", id]);
@@ -154,11 +170,11 @@ fn nothing_else_is_touched_whatever_happens() {
     });
     let actions = runs(&agent, "enforce_policy");
     println!(
-        "{made} events on good, foreign and own containers: {} actions, 1 planted",
+        "{made} events on good, foreign, own and unasked containers: {} actions, 1 planted",
         actions.len()
     );
     assert_eq!(actions.len(), 1, "{actions:#?}");
-    for id in [&good, &other, &proxy] {
+    for id in untouched {
         assert!(!is_cut_off(id));
         assert_eq!(docker_text(&["inspect", "-f", "{{.State.Status}}", id]), "running");
     }
@@ -241,85 +257,125 @@ fn a_release_gives_the_network_back() {
 struct Kill {
     name: &'static str,
     rule: &'static str,
-    words: &'static [&'static str],
+    made: Made,
     /// Releases it by hand once it was dealt with.
     releases: bool,
-    /// Whether a container is fully dealt with, or released.
+    /// Whether the container of this name is fully dealt with, or released.
     is_done: fn(&str) -> bool,
-    state: &'static str,
+    /// What its record says in the end; none is kept about what was made anew.
+    state: Option<&'static str>,
 }
 
-const KILLS: [Kill; 4] = [
+/// How a container comes to be.
+enum Made {
+    /// Started past the agent, with these words; it runs this, or sleeps.
+    Past(&'static [&'static str], &'static [&'static str]),
+    /// By the agent, as a service of a project, before the rule is there.
+    Ours,
+}
+
+const KILLS: [Kill; 6] = [
     Kill {
         name: "update",
         rule: "action: remediate\nchecks: [restart_policy]",
-        words: &["--restart", "always"],
+        made: Made::Past(&["--restart", "always"], &[]),
         releases: false,
-        is_done: |id| {
-            let format = "{{.HostConfig.RestartPolicy.Name}}";
-            docker_text(&["inspect", "-f", format, id]) == "on-failure"
+        is_done: |name| said(name, "{{.HostConfig.RestartPolicy.Name}}") == "on-failure",
+        state: Some("in_force"),
+    },
+    Kill {
+        name: "recreate",
+        rule: "action: remediate\nchecks: [no_new_privileges]",
+        made: Made::Ours,
+        releases: false,
+        is_done: |name| {
+            let format = "{{.State.Status}} {{.HostConfig.SecurityOpt}}";
+            said(name, format) == "running [no-new-privileges:true]"
         },
-        state: "in_force",
+        state: None,
     },
     Kill {
         name: "quarantine",
         rule: BAD,
-        words: &["--label", "bad=yes"],
+        made: Made::Past(&["--label", "bad=yes"], &[]),
         releases: false,
-        is_done: is_cut_off,
-        state: "in_force",
+        is_done: |name| said(name, NETWORKS) == "{}",
+        state: Some("in_force"),
     },
     Kill {
         name: "pause",
         rule: BAD,
-        words: &["--label", "bad=yes", "--network", "host"],
+        made: Made::Past(&["--label", "bad=yes", "--network", "host"], &[]),
         releases: false,
-        is_done: |id| docker_text(&["inspect", "-f", "{{.State.Status}}", id]) == "paused",
-        state: "in_force",
+        is_done: |name| said(name, STATUS) == "paused",
+        state: Some("in_force"),
+    },
+    // The engine does not freeze what it is about to start again.
+    Kill {
+        name: "stop",
+        rule: BAD,
+        made: Made::Past(
+            &["--label", "bad=yes", "--network", "host", "--restart", "always"],
+            &["false"],
+        ),
+        releases: false,
+        is_done: |name| matches!(said(name, STATUS).as_str(), "exited" | "paused"),
+        state: Some("in_force"),
     },
     Kill {
         name: "release",
         rule: BAD,
-        words: &["--label", "bad=yes"],
+        made: Made::Past(&["--label", "bad=yes"], &[]),
         releases: true,
-        is_done: |id| !is_cut_off(id),
-        state: "released",
+        is_done: |name| !matches!(said(name, NETWORKS).as_str(), "{}" | ""),
+        state: Some("released"),
     },
 ];
 
+const NETWORKS: &str = "{{json .NetworkSettings.Networks}}";
+const STATUS: &str = "{{.State.Status}}";
+
+/// What the engine says about a container; nothing while it is not there.
+fn said(name: &str, format: &str) -> String {
+    text(&docker(&["inspect", "-f", format, name]).stdout).trim().to_owned()
+}
+
 #[test]
 fn killed_at_any_point_a_container_is_as_it_was_or_fully_dealt_with() {
-    for kill in &KILLS {
-        kill.prove();
-    }
+    std::thread::scope(|scope| {
+        for kill in &KILLS {
+            std::thread::Builder::new().spawn_scoped(scope, || kill.prove()).unwrap();
+        }
+    });
 }
 
 impl Kill {
     fn prove(&self) {
         let points = self.one(None);
         let is_all = std::env::var("WHARF_CRASH_POINTS").as_deref() == Ok("all");
-        let stride = if is_all { 1 } else { points.div_ceil(6).max(1) };
-        let chosen: Vec<usize> = (1..=points).filter(|at| at % stride == stride / 2).collect();
+        let tried = if is_all { points } else { 4 };
+        // In the midst of as many equal parts; or each of them.
+        let chosen: Vec<usize> =
+            (0..tried).map(|part| 1 + (2 * part + 1) * points / (2 * tried)).collect();
         let chosen = if is_all { (1..=points).collect() } else { chosen };
         let mut killed = 0;
         for at in &chosen {
             killed += self.one(Some(*at));
         }
         println!("{}: {points} points, {} tried, {killed} kills", self.name, chosen.len());
-        assert!(killed * 10 >= chosen.len() * 7, "too few kills took place: {killed}");
+        assert!(killed * 10 >= chosen.len() * 7, "{}: only {killed} kills took place", self.name);
     }
 
     /// One life without a kill: how many points there are; or with one: 1 when it took place.
     fn one(&self, at: Option<usize>) -> usize {
         let folder = tempfile::tempdir().unwrap();
-        let marked = Marked::new(&format!("kill-{}", self.name));
-        let name = format!("wharfenforce-kill-{}", self.name);
-        let id = marked.run(&name, self.words);
-        let mut agent = agent(folder.path(), &marked, self.rule, "");
+        let label = format!("kill-{}", self.name);
+        let marked = Marked::new(&label);
+        let (mut agent, name, _project) = self.make(folder.path(), &marked);
         let log = folder.path().join("points");
         if self.releases {
             agent.start();
-            wait_until("it was shut off", || self.is_recorded(&agent, "in_force"));
+            wait_until("it was shut off", || Self::has_record(&agent, "in_force"));
             agent.stop();
         }
         match at {
@@ -332,35 +388,45 @@ impl Kill {
         let mut was_killed = false;
         loop {
             was_killed |= agent.exited().is_some();
-            if was_killed || (is_asked && self.is_recorded(&agent, self.state)) {
+            if was_killed || (is_asked && self.is_recorded(&agent, &name) && are_ended(&agent)) {
                 break;
             }
             is_asked = is_asked || self.ask(&agent, &name);
-            assert!(began.elapsed() < Duration::from_secs(60), "{}: {}", self.name, agent.log());
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{} to be killed at {at:?}: {:#?} {:#?} {}",
+                self.name,
+                listed(&agent, &["quarantine", "ls"]),
+                listed(&agent, &["run", "ls"]),
+                agent.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
-        if !was_killed && at.is_none() {
-            wait_until("the run ended", || Self::are_ended(&agent));
-            agent.stop();
+        // The last points are those of its end.
+        was_killed = was_killed || agent.exited().is_some() || !agent.stop().success();
+        if at.is_none() {
+            assert!(!was_killed, "{}: {}", self.name, agent.log());
             return std::fs::read_to_string(&log).unwrap().lines().count();
         }
-        agent.kill();
         agent.unset_env("WHARF_CRASH_AT");
         agent.start();
         let context = format!("{} killed at {at:?}", self.name);
-        if self.releases && !self.is_recorded(&agent, "released") {
+        if self.releases && !Self::has_record(&agent, "released") {
             wait_until("the release is asked for", || self.ask(&agent, &name));
         }
         wait_until(&format!("it is done: {context}"), || {
-            self.is_recorded(&agent, self.state) && (self.is_done)(&id) && Self::are_ended(&agent)
+            self.is_recorded(&agent, &name) && (self.is_done)(&name) && are_ended(&agent)
         });
         // A further life does nothing more.
         let runs_before = agent.json(&["run", "ls", "--limit", "500"])["items"].clone();
         agent.stop();
         agent.start();
         std::thread::sleep(Duration::from_millis(1_500));
-        assert!((self.is_done)(&id), "{context}");
+        assert!((self.is_done)(&name), "{context}");
         assert_eq!(agent.json(&["run", "ls", "--limit", "500"])["items"], runs_before, "{context}");
+        let filter = format!("label={MARK}={label}");
+        let there = docker_text(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]);
+        assert_eq!(there, name, "{context}: something is left over");
         let page = agent.json(&["audit", "ls", "--limit", "500"]);
         let events = page["items"].as_array().unwrap();
         let mut numbers: Vec<u64> = events.iter().map(|it| it["seq"].as_u64().unwrap()).collect();
@@ -370,24 +436,63 @@ impl Kill {
         usize::from(was_killed)
     }
 
+    /// The container, and an agent that will deal with it when it starts.
+    fn make(&self, folder: &std::path::Path, marked: &Marked) -> (Agent, String, Option<Project>) {
+        let Made::Past(words, runs) = self.made else {
+            let mut agent = agent(folder, marked, &self.rule.replace("remediate", "audit"), "");
+            let (_, label) = marked.0.split_once('=').unwrap();
+            let compose = format!(
+                "services: {{web: {{image: '@IMAGE@', init: true, command: [sleep, '3600'], \
+                 labels: {{{MARK}: {label}}}}}}}\n"
+            );
+            let project = Project::new("wharfenforcedkills", &compose);
+            agent.start();
+            agent.must(&project, "up", &[]);
+            agent.stop();
+            let agent = self::agent(folder, marked, self.rule, "");
+            return (agent, "wharfenforcedkills-web-1".to_owned(), Some(project));
+        };
+        let name = format!("wharfenforce-kill-{}", self.name);
+        let runs = if runs.is_empty() { &["sleep", "3600"] } else { runs };
+        marked.run_this(&name, words, runs);
+        if runs == ["false"] {
+            // From then on the engine waits for longer than the agent needs.
+            wait_until("the engine waits", || {
+                let count = said(&name, "{{.RestartCount}} {{.State.Status}}");
+                matches!(count.split_once(' '), Some((count, "restarting"))
+                    if count.parse::<u32>().is_ok_and(|count| count >= 5))
+            });
+        }
+        (agent(folder, marked, self.rule, ""), name, None)
+    }
+
     fn ask(&self, agent: &Agent, name: &str) -> bool {
         let words = ["quarantine", "release", name, "--reason", "it is fine", "--detach"];
         agent.wharf(&words).status.success()
     }
 
-    fn is_recorded(&self, agent: &Agent, state: &str) -> bool {
-        let output = agent.wharf(&["quarantine", "ls", "--format", "json"]);
-        let page: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let items = page["items"].as_array().cloned().unwrap_or_default();
-        items.iter().any(|item| item["state"] == state)
+    fn is_recorded(&self, agent: &Agent, name: &str) -> bool {
+        match self.state {
+            Some(state) => Self::has_record(agent, state),
+            None => (self.is_done)(name),
+        }
     }
 
-    fn are_ended(agent: &Agent) -> bool {
-        let output = agent.wharf(&["run", "ls", "--limit", "500", "--format", "json"]);
-        let page: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let items = page["items"].as_array().cloned().unwrap_or_default();
-        !items.is_empty() && items.iter().all(|run| run["status"] == "completed")
+    fn has_record(agent: &Agent, state: &str) -> bool {
+        listed(agent, &["quarantine", "ls"]).iter().any(|item| item["state"] == state)
     }
+}
+
+/// What a verb lists; nothing while the agent does not answer.
+fn listed(agent: &Agent, words: &[&str]) -> Vec<serde_json::Value> {
+    let output = agent.wharf(&[words, &["--format", "json"]].concat());
+    let page: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    page["items"].as_array().cloned().unwrap_or_default()
+}
+
+fn are_ended(agent: &Agent) -> bool {
+    let runs = listed(agent, &["run", "ls", "--limit", "500"]);
+    !runs.is_empty() && runs.iter().all(|run| run["status"] == "completed")
 }
 
 #[test]
