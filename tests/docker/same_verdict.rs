@@ -34,7 +34,7 @@ const NOT_MADE: [(&str, &str); 9] = [
     ("No such container", "the case is about a container that nobody knows"),
     ("systempaths:unconfined", "only with `=` it is an option"),
     ("invalid port specification", "people write an address there, and no engine takes it"),
-    ("no log driver named", "no engine has a driver `None`"),
+    ("error looking up logging plugin None", "no engine has a driver of this name"),
 ];
 
 /// A project with a service `web`, as its file declares it.

@@ -22,7 +22,7 @@ use crate::operations::projects::Asker;
 use crate::operations::rollout::Rollout;
 use crate::operations::{Admitted, Door, SubmitError, Within};
 use crate::store::{EnforcementWrite, StoreError, Write};
-use crate::world::docker::EngineError;
+use crate::world::docker::{EngineError, EngineErrorKind};
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
@@ -293,8 +293,11 @@ impl Enforcement {
     }
 
     async fn look(&self, container: &str) -> Result<(ContainerFacts, Look), EnforcementError> {
-        let found = self.rollout.engine.container(container).await;
-        let found = found.map_err(EnforcementError::Engine)?;
+        let found = match self.rollout.engine.container(container).await {
+            // What cannot be a container's name is none's.
+            Err(error) if error.kind == EngineErrorKind::Invalid => None,
+            found => found.map_err(EnforcementError::Engine)?,
+        };
         let found = found.ok_or_else(|| EnforcementError::NoContainer(container.to_owned()))?;
         let round = self.rollout.enforcement_round(self.ambient.now(), None).await;
         let mut round = round.map_err(EnforcementError::Store)?;
