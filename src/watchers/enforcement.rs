@@ -81,6 +81,8 @@ pub struct PolicyWatcher {
     /// Containers that something happened to, in the order in which it did, and when it did.
     waiting: VecDeque<String>,
     since: BTreeMap<String, Timestamp>,
+    /// Containers that are being dealt with, and when each is looked at again.
+    again: BTreeMap<String, Instant>,
     sweep_due: Instant,
     /// What was told of a limit already.
     told: BTreeMap<String, Instant>,
@@ -103,6 +105,7 @@ impl PolicyWatcher {
             findings: None,
             waiting: VecDeque::new(),
             since: BTreeMap::new(),
+            again: BTreeMap::new(),
             sweep_due: Instant::now(),
             told: BTreeMap::new(),
         }
@@ -157,6 +160,7 @@ impl PolicyWatcher {
         loop {
             let is_enabled = self.options.borrow().is_enabled;
             let is_waiting = is_enabled && !self.waiting.is_empty();
+            let again_due = self.again.values().min().copied();
             tokio::select! {
                 biased;
                 Ok(()) = options.changed() => self.sweep_due = Instant::now(),
@@ -172,6 +176,7 @@ impl PolicyWatcher {
                         return error;
                     }
                 }
+                () = at(again_due), if is_enabled => self.take_again(),
                 () = std::future::ready(()), if is_waiting => self.look_at_next().await,
             }
         }
@@ -204,6 +209,19 @@ impl PolicyWatcher {
         self.waiting.push_back(event.container_id.clone());
     }
 
+    /// Lets what is due again wait for its look.
+    fn take_again(&mut self) {
+        let now = Instant::now();
+        let waiting = &mut self.waiting;
+        self.again.retain(|id, due| {
+            let is_due = *due <= now;
+            if is_due && !waiting.contains(id) {
+                waiting.push_back(id.clone());
+            }
+            !is_due
+        });
+    }
+
     async fn look_at_next(&mut self) {
         let Some(id) = self.waiting.pop_front() else { return };
         let since = self.since.remove(&id);
@@ -215,10 +233,10 @@ impl PolicyWatcher {
     }
 
     async fn look(&mut self, id: &str, since: Option<Timestamp>) -> Result<(), LookError> {
-        let found = self.rollout.engine.container(id).await.map_err(LookError::Engine)?;
-        let Some(container) = found else { return Ok(()) };
         let round = self.rollout.enforcement_round(self.ambient.now(), None).await;
         let mut round = round.map_err(LookError::Store)?;
+        let found = self.rollout.engine.container(id).await.map_err(LookError::Engine)?;
+        let Some(container) = found else { return Ok(()) };
         let look = self.rollout.look_at(&mut round, &container, None).await?;
         self.follow_up(&mut round, &container, &look, since).await;
         self.keep(&mut round, false).await;
@@ -246,14 +264,14 @@ impl PolicyWatcher {
     }
 
     async fn look_at_all(&mut self) -> Result<(), LookError> {
+        let round = self.rollout.enforcement_round(self.ambient.now(), None).await;
+        let mut round = round.map_err(LookError::Store)?;
         let engine = Arc::clone(&self.rollout.engine);
         let containers = engine.containers(&ContainerFilter::default()).await;
         let containers = containers.map_err(LookError::Engine)?;
         let volumes = engine.volumes(None).await.map_err(LookError::Engine)?;
         let volumes: VolumeOptions =
             volumes.into_iter().map(|volume| (volume.name, volume.driver_options)).collect();
-        let round = self.rollout.enforcement_round(self.ambient.now(), None).await;
-        let mut round = round.map_err(LookError::Store)?;
         self.forget_gone(&round, &containers).await?;
         let host = look_at_host(&*engine, true).await.map_err(LookError::Engine)?;
         self.rollout.look_at_host_facts(&mut round, &host).await.map_err(LookError::Store)?;
@@ -312,6 +330,10 @@ impl PolicyWatcher {
         let elapsed = || since.map(|since| between(since, self.ambient.now()));
         (self.observer)(Watched::Judged(elapsed()));
         if round.under_way.contains(&container.id) {
+            // What happens to it after the run's own last look is nobody's yet.
+            if self.again.len() < ENFORCEMENT_WAITING_MAX {
+                self.again.insert(container.id.clone(), Instant::now() + AGAIN);
+            }
             return;
         }
         let Decision::Act { rung, codes, policies, .. } = &look.decision else {
@@ -407,6 +429,14 @@ impl PolicyWatcher {
             context: EventContext::default(),
             occurred_at: self.ambient.now(),
         }
+    }
+}
+
+/// Waits until then, or for ever.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

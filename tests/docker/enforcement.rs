@@ -403,6 +403,10 @@ impl Kill {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+        if at.is_none() && self.state == Some("in_force") {
+            let rungs = listed(&agent, &["quarantine", "ls"]);
+            assert_eq!(rungs[0]["rung"], self.name, "{rungs:#?}");
+        }
         // The last points are those of its end.
         was_killed = was_killed || agent.exited().is_some() || !agent.stop().success();
         if at.is_none() {

@@ -116,6 +116,10 @@ impl Neighbours<'_> {
 impl Rollout {
     /// Everything that decisions are made from now. What `own` did does not count as done before.
     ///
+    /// Read before the containers are: a run writes down what it did when it is done, so that whoever
+    /// reads what runs, then what was done, and then the container never takes one that was dealt with
+    /// in between for one that nobody dealt with.
+    ///
     /// # Errors
     /// When the store does not answer.
     pub async fn enforcement_round(
@@ -130,9 +134,9 @@ impl Rollout {
             from: now.saturating_sub(settings.window).ok(),
             ..RunFilter::workspace(workspace)
         };
-        let (enforced, runs, projects) = futures_util::future::try_join3(
+        let runs = self.store.runs(filter, PageRequest::first(PAGE_ITEMS_MAX)).await?;
+        let (enforced, projects) = futures_util::future::try_join(
             self.store.enforced(workspace),
-            self.store.runs(filter, PageRequest::first(PAGE_ITEMS_MAX)),
             self.store.projects(workspace),
         )
         .await?;

@@ -7,7 +7,8 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::domain::enforcement::Settings;
 use crate::domain::policy::{Source as PolicySource, compile};
-use crate::facts::{ServiceSpec, labels};
+use crate::domain::runs::Status;
+use crate::facts::{LiveSettings, NetworkSpec, ServiceSpec, labels};
 use crate::operations::harness::{Agent, Host, image};
 use crate::store::{AuditFilter, PageRequest};
 use crate::world::docker::Engine as _;
@@ -155,4 +156,55 @@ async fn what_is_gone_is_forgotten_by_the_sweep() {
     pass(Duration::from_secs(301)).await;
     let workspace = agent.store.scope().workspace_id;
     assert!(agent.store.enforced(workspace).await.unwrap().treated.is_empty());
+}
+
+/// A container that is looked at while it is being dealt with, and of which the answer arrives when
+/// that is over: what it was before is no reason to deal with it again.
+#[tokio::test(start_paused = true)]
+async fn an_old_answer_about_a_container_asks_for_nothing_twice() {
+    let agent = watched(20).await;
+    for name in ["one", "two", "three"] {
+        let spec = NetworkSpec { name: name.to_owned(), ..NetworkSpec::default() };
+        agent.engine.create_network(&spec, &BTreeMap::new()).await.unwrap();
+    }
+    let settings = agent.rollout.enforcement.settings();
+    agent.rollout.enforcement.set(Settings { is_enabled: false, ..settings.clone() });
+    let id = start(&agent, "evil", true, None).await;
+    for name in ["one", "two", "three"] {
+        agent.engine.connect_behind(name, "evil");
+    }
+    pass(Duration::from_secs(5)).await;
+    assert!(agent.runs().await.is_empty());
+    agent.rollout.enforcement.set(settings);
+    agent.engine.set_latency(Duration::from_millis(200));
+    agent.engine.update_behind("evil", &LiveSettings::default());
+    // It is found to be wrong, and a network goes every 200 ms, when this look comes between.
+    pass(Duration::from_millis(650)).await;
+    agent.engine.delay_answer("container", Duration::from_secs(3));
+    agent.engine.update_behind("evil", &LiveSettings::default());
+    pass(Duration::from_millis(250)).await;
+    let runs = agent.runs().await;
+    assert!(runs.iter().any(|run| run.status() != Status::Completed), "too late");
+    pass(Duration::from_secs(10)).await;
+    assert!(!has_network(&agent, &id).await);
+    assert_eq!(agent.runs().await.len(), 1);
+}
+
+/// Whoever gives the network back just before a run ends, after its last look, finds the watcher there.
+#[tokio::test(start_paused = true)]
+async fn what_happens_at_the_end_of_a_run_is_looked_at_after_it() {
+    let agent = watched(20).await;
+    agent.engine.set_latency(Duration::from_millis(200));
+    let id = start(&agent, "evil", true, None).await;
+    // The run's last answer, of a container without network, arrives late; by then it has one.
+    let is_cut = || agent.engine.writes().iter().any(|call| call.method == "disconnect_network");
+    while !is_cut() {
+        pass(Duration::from_millis(10)).await;
+    }
+    agent.engine.delay_answer("container", Duration::from_secs(2));
+    pass(Duration::from_millis(300)).await;
+    agent.engine.connect_behind("bridge", "evil");
+    pass(Duration::from_secs(30)).await;
+    assert!(!has_network(&agent, &id).await);
+    assert_eq!(agent.runs().await.len(), 2);
 }

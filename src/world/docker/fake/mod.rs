@@ -97,6 +97,7 @@ struct Inner {
     state: State,
     calls: Vec<EngineCall>,
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
+    delays: BTreeMap<&'static str, Duration>,
     forbidden: BTreeSet<&'static str>,
     is_unreachable: bool,
     is_lenient: bool,
@@ -148,6 +149,11 @@ impl FakeEngine {
     /// The next call of this method does its work, but its answer is lost.
     pub fn lose_answer(&self, method: &'static str) {
         self.lock().faults.entry(method).or_default().push_back(Fault::After);
+    }
+
+    /// The next call of this method does its work, and its answer is late by so much.
+    pub fn delay_answer(&self, method: &'static str, late: Duration) {
+        self.lock().delays.insert(method, late);
     }
 
     /// Takes back the faults that have not struck yet.
@@ -330,6 +336,10 @@ impl FakeEngine {
             }
             let answer = self.answer(method, is_write, subject, act);
             self.wake();
+            let late = self.lock().delays.remove(method);
+            if let Some(late) = late {
+                tokio::time::sleep(late).await;
+            }
             let attempt = format!("{} {subject}", method.replace('_', " "));
             answer.map_err(|refused| EngineError::new(refused.kind, attempt, refused.message))
         }
