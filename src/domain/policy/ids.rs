@@ -68,10 +68,12 @@ check_ids! {
     MaskedPaths = "masked_paths",
     /// Kernel parameters stay as they are, except harmless ones.
     Sysctls = "sysctls",
-    /// No devices of the host.
-    Devices = "devices",
     /// No control group other than the engine's.
     CgroupParent = "cgroup_parent",
+    /// No devices of the host.
+    Devices = "devices",
+    /// No devices that are the host itself.
+    DevicesDangerous = "devices_dangerous",
 
     /// The network is not the host's.
     HostNetwork = "host_network",

@@ -1,4 +1,4 @@
-//! Checks of what keeps a process inside: profiles, privileges, devices, kernel parameters. Owns
+//! Checks of what keeps a process inside: profiles, privileges, kernel parameters. Owns
 //! how security options are read, in every spelling that the engine takes. Face: `PRIVILEGED`,
 //! `CHECKS`. Never counts twice: what follows from `privileged` is that check's alone.
 
@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, is_failure, quoted, unknown};
 use crate::domain::alerts::Severity;
-use crate::domain::policy::paths::resolved;
-use crate::domain::policy::{Remedy, SpecChange, paths};
+use crate::domain::policy::{Remedy, SpecChange};
 use crate::facts::ServiceSpec;
 
 pub(super) const PRIVILEGED: Check = Check {
@@ -25,7 +24,7 @@ pub(super) const PRIVILEGED: Check = Check {
     }),
 };
 
-pub(super) const CHECKS: [Check; 9] = [
+pub(super) const CHECKS: [Check; 8] = [
     Check {
         id: CheckId::NoNewPrivileges,
         title: "Processes gain no privileges that they were not started with",
@@ -112,17 +111,6 @@ pub(super) const CHECKS: [Check; 9] = [
         cis: &[],
         judge: sysctls,
         remedy: Some(remove_sysctls),
-    },
-    Check {
-        id: CheckId::Devices,
-        title: "No device of the host is passed on",
-        severity: Severity::High,
-        rationale: "Whoever has a disk's device reads and writes the disk past all permissions; \
-                    other devices lead to the host's memory or people.",
-        remediation: "remove it from `devices`, or allow it with `devices_allowed`",
-        cis: &["5.18"],
-        judge: devices,
-        remedy: Some(remove_devices),
     },
     Check {
         id: CheckId::CgroupParent,
@@ -341,46 +329,6 @@ fn remove_sysctls(subject: &Subject<'_>, parameters: &Parameters) -> Option<Reme
     let names = foreign_sysctls(subject, parameters).into_iter();
     let changes: Vec<SpecChange> =
         names.map(|name| SpecChange::RemoveSysctl(name.to_owned())).collect();
-    (!changes.is_empty()).then_some(Remedy::Recreate(changes))
-}
-
-/// Devices that every container has anyway.
-const OWN_DEVICES: [&str; 6] =
-    ["/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"];
-
-fn foreign_devices<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a str> {
-    let sources = subject.spec.security.devices.iter().map(|device| device.source.as_str());
-    let is_foreign = |source: &&str| {
-        if !source.starts_with('/') {
-            return !parameters.devices_allowed.contains(*source);
-        }
-        let path = resolved(source, subject.host);
-        let is_allowed = |allowed: &String| paths::is_within(&path, allowed.trim_end_matches('/'));
-        !OWN_DEVICES.contains(&path.as_str()) && !parameters.devices_allowed.iter().any(is_allowed)
-    };
-    sources.filter(is_foreign).collect()
-}
-
-fn devices(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
-    let found = foreign_devices(subject, parameters);
-    if !found.is_empty() {
-        return fail(format!("it has {} of the host", quoted(found)), &["devices"]);
-    }
-    match subject.spec.security.device_cgroup_rules.first() {
-        Some(rule) => {
-            fail(format!("it may use devices by the rule `{rule}`"), &["device_cgroup_rules"])
-        }
-        None => Verdict::Pass,
-    }
-}
-
-fn remove_devices(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
-    let devices = foreign_devices(subject, parameters).into_iter();
-    let rules = subject.spec.security.device_cgroup_rules.iter();
-    let changes: Vec<SpecChange> = devices
-        .map(|source| SpecChange::RemoveDevice(source.to_owned()))
-        .chain(rules.map(|rule| SpecChange::RemoveDeviceRule(rule.clone())))
-        .collect();
     (!changes.is_empty()).then_some(Remedy::Recreate(changes))
 }
 

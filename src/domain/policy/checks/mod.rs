@@ -4,6 +4,7 @@
 mod capabilities;
 mod compose_rules;
 mod confinement;
+mod devices;
 mod host_daemon;
 mod host_files;
 mod image;
@@ -22,11 +23,12 @@ use crate::facts::ServiceSpec;
 pub use host_files::looked_at;
 
 /// Every check of services and containers, in the order of their ids.
-pub const CHECKS: &[Check] = &joined::<Check, 48>(&[
+pub const CHECKS: &[Check] = &joined::<Check, 49>(&[
     &compose_rules::CHECKS,
     &[confinement::PRIVILEGED],
     &capabilities::CHECKS,
     &confinement::CHECKS,
+    &devices::CHECKS,
     &namespaces::CHECKS,
     &mounts::CHECKS,
     &network::CHECKS,

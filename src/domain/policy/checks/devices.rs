@@ -1,0 +1,208 @@
+//! Checks of devices of the host. Owns which of them give the host away, by every name that one has.
+//! Face: `CHECKS`. Never looks at a device: its name tells, and where its links lead when the host is
+//! known.
+
+use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted};
+use crate::domain::alerts::Severity;
+use crate::domain::policy::paths::{is_within, resolved};
+use crate::domain::policy::{Remedy, SpecChange};
+
+pub(super) const CHECKS: [Check; 2] = [
+    Check {
+        id: CheckId::Devices,
+        title: "No device of the host is passed on",
+        severity: Severity::High,
+        rationale: "Whoever has a disk's device reads and writes the disk past all permissions; \
+                    other devices lead to the host's memory or people.",
+        remediation: "remove it from `devices`, or allow it with `devices_allowed`",
+        cis: &["5.18"],
+        judge: devices,
+        remedy: Some(remove_devices),
+    },
+    Check {
+        id: CheckId::DevicesDangerous,
+        title: "No disk, memory or kernel log of the host is passed on",
+        severity: Severity::Critical,
+        rationale: "Whoever has the device of a disk reads and writes every file on it past all \
+                    permissions, and whoever has that of the memory reads what any process keeps: \
+                    both are the host itself.",
+        remediation: "remove it from `devices`; mount the folder that is needed as a volume",
+        cis: &["5.18"],
+        judge: devices_dangerous,
+        remedy: Some(remove_dangerous_devices),
+    },
+];
+
+/// Devices that every container has anyway.
+const OWN_DEVICES: [&str; 6] =
+    ["/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"];
+
+fn foreign_devices<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a str> {
+    let sources = subject.spec.security.devices.iter().map(|device| device.source.as_str());
+    let is_foreign = |source: &&str| {
+        if !source.starts_with('/') {
+            return !parameters.devices_allowed.contains(*source);
+        }
+        let path = resolved(source, subject.host);
+        let is_allowed = |allowed: &String| is_within(&path, allowed.trim_end_matches('/'));
+        !OWN_DEVICES.contains(&path.as_str()) && !parameters.devices_allowed.iter().any(is_allowed)
+    };
+    sources.filter(is_foreign).collect()
+}
+
+fn devices(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
+    let found = foreign_devices(subject, parameters);
+    if !found.is_empty() {
+        return fail(format!("it has {} of the host", quoted(found)), &["devices"]);
+    }
+    match subject.spec.security.device_cgroup_rules.first() {
+        Some(rule) => {
+            fail(format!("it may use devices by the rule `{rule}`"), &["device_cgroup_rules"])
+        }
+        None => Verdict::Pass,
+    }
+}
+
+fn remove_devices(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
+    let devices = foreign_devices(subject, parameters).into_iter();
+    let rules = subject.spec.security.device_cgroup_rules.iter();
+    let changes: Vec<SpecChange> = devices
+        .map(|source| SpecChange::RemoveDevice(source.to_owned()))
+        .chain(rules.map(|rule| SpecChange::RemoveDeviceRule(rule.clone())))
+        .collect();
+    (!changes.is_empty()).then_some(Remedy::Recreate(changes))
+}
+
+fn devices_dangerous(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
+    let found = dangerous_devices(subject, parameters);
+    if !found.is_empty() {
+        return fail(format!("it has {} of the host", quoted(found)), &["devices"]);
+    }
+    let mut rules = subject.spec.security.device_cgroup_rules.iter();
+    match rules.find(|rule| is_dangerous_rule(rule)) {
+        Some(rule) => {
+            let message = format!("it may make itself devices of disks or memory by `{rule}`");
+            fail(message, &["device_cgroup_rules"])
+        }
+        None => Verdict::Pass,
+    }
+}
+
+fn remove_dangerous_devices(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
+    let devices = dangerous_devices(subject, parameters).into_iter();
+    let rules = subject.spec.security.device_cgroup_rules.iter();
+    let changes: Vec<SpecChange> = devices
+        .map(|source| SpecChange::RemoveDevice(source.to_owned()))
+        .chain(
+            rules
+                .filter(|rule| is_dangerous_rule(rule))
+                .map(|rule| SpecChange::RemoveDeviceRule(rule.clone())),
+        )
+        .collect();
+    (!changes.is_empty()).then_some(Remedy::Recreate(changes))
+}
+
+fn dangerous_devices<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a str> {
+    let is_dangerous = |source: &&str| is_dangerous_path(&resolved(source, subject.host));
+    foreign_devices(subject, parameters).into_iter().filter(is_dangerous).collect()
+}
+
+/// Folders of links to disks and of nothing else that matters, and the folder of all devices: the
+/// engine passes on everything below.
+const DISK_FOLDERS: [&str; 6] =
+    ["/dev/block", "/dev/disk", "/dev/mapper", "/dev/md", "/dev/raw", "/dev/zvol"];
+
+/// Memory, input and output ports, the kernel's log, and what commands pools or images of disks.
+const OF_THE_KERNEL: [&str; 8] = [
+    "/dev/btrfs-control",
+    "/dev/kmem",
+    "/dev/kmsg",
+    "/dev/loop-control",
+    "/dev/mem",
+    "/dev/oldmem",
+    "/dev/port",
+    "/dev/zfs",
+];
+
+/// The same by their numbers (`Documentation/admin-guide/devices.txt` of Linux), as `/dev/char` names
+/// them and as rules of control groups do.
+const NUMBERS_OF_THE_KERNEL: [(u32, u32); 6] =
+    [(1, 1), (1, 2), (1, 4), (1, 11), (10, 234), (10, 237)];
+
+/// What follows the beginning of a disk's name.
+enum Follows {
+    /// So many letters at most, and then only the number of a part.
+    Letters(usize),
+    /// A digit, and then anything.
+    Digit,
+    /// Anything, or nothing.
+    Anything,
+}
+
+const DISKS: [(&str, Follows); 18] = [
+    ("bcache", Follows::Digit),
+    ("dasd", Follows::Letters(4)),
+    ("dm-", Follows::Digit),
+    ("drbd", Follows::Digit),
+    ("hd", Follows::Letters(1)),
+    ("loop", Follows::Digit),
+    ("md", Follows::Digit),
+    ("mmcblk", Follows::Digit),
+    ("mtd", Follows::Anything),
+    ("nbd", Follows::Digit),
+    ("nvme", Follows::Digit),
+    ("rbd", Follows::Anything),
+    ("sd", Follows::Letters(3)),
+    ("sg", Follows::Digit),
+    ("ubi", Follows::Anything),
+    ("vd", Follows::Letters(2)),
+    ("xvd", Follows::Letters(2)),
+    ("zd", Follows::Digit),
+];
+
+fn is_dangerous_path(path: &str) -> bool {
+    if path == "/dev" || path == "/" || OF_THE_KERNEL.contains(&path) {
+        return true;
+    }
+    if DISK_FOLDERS.iter().any(|folder| is_within(path, folder)) {
+        return true;
+    }
+    if let Some(numbers) = path.strip_prefix("/dev/char/") {
+        let numbers = numbers.split_once(':');
+        let numbers = numbers.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        return numbers.is_some_and(|numbers| NUMBERS_OF_THE_KERNEL.contains(&numbers));
+    }
+    path.strip_prefix("/dev/").is_some_and(is_disk)
+}
+
+/// Whether it is the name of a disk, or of a part of one.
+fn is_disk(name: &str) -> bool {
+    DISKS.iter().any(|(begins, follows)| {
+        let Some(rest) = name.strip_prefix(begins) else { return false };
+        match follows {
+            Follows::Letters(most) => {
+                let part = rest.trim_start_matches(|c: char| c.is_ascii_lowercase());
+                let letters = rest.len() - part.len();
+                (1..=*most).contains(&letters) && part.chars().all(|c| c.is_ascii_digit())
+            }
+            Follows::Digit => rest.starts_with(|c: char| c.is_ascii_digit()),
+            Follows::Anything => true,
+        }
+    })
+}
+
+/// A rule of a control group, `TYPE MAJOR:MINOR ACCESS`: whether it lets disks, memory or the kernel's
+/// log be used. A container may make nodes by itself unless it lost that capability.
+fn is_dangerous_rule(rule: &str) -> bool {
+    let mut words = rule.split_ascii_whitespace();
+    let (kind, numbers) = (words.next().unwrap_or_default(), words.next().unwrap_or("*:*"));
+    let (major, minor) = numbers.split_once(':').unwrap_or((numbers, "*"));
+    match kind {
+        "a" | "b" => true,
+        "c" => NUMBERS_OF_THE_KERNEL.iter().any(|(of_major, of_minor)| {
+            let is = |word: &str, number: u32| word == "*" || word.parse() == Ok(number);
+            is(major, *of_major) && is(minor, *of_minor)
+        }),
+        _ => false,
+    }
+}
