@@ -107,6 +107,7 @@ fn judge_declared(
         project: Some(&spec.name),
         is_built: unit.build.is_some(),
         literals: project.literals(service),
+        files: Some(&unit.files),
         peers: Some(&peers),
         volumes: Some(&volumes),
         now: Some(asked.now),

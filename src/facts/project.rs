@@ -235,6 +235,10 @@ pub struct ContentFile {
     pub mode: u32,
     /// Is it a secret, or a config?
     pub is_secret: bool,
+    /// The file that the content was read from, where it was one. No part of the contract: what
+    /// counts there is the content.
+    #[serde(skip)]
+    pub read_from: Option<String>,
 }
 
 /// A network of a project.

@@ -216,7 +216,7 @@ mod tests {
     fn file(content: &str, mode: u32) -> ContentFile {
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let content = Secret::new(content.as_bytes().to_vec());
-        ContentFile { content, uid: own.0, gid: own.1, mode, is_secret: true }
+        ContentFile { content, uid: own.0, gid: own.1, mode, is_secret: true, read_from: None }
     }
 
     /// One suite for the real files and the fake.

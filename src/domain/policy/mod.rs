@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Timestamp;
 use crate::domain::alerts::Severity;
-use crate::facts::{ContainerFacts, HostFacts, ImageFacts, ServiceSpec};
+use crate::facts::{ContainerFacts, ContentFile, HostFacts, ImageFacts, ServiceSpec};
 
 pub use checks::{CHECKS, HOST_CHECKS, looked_at};
 pub use cis::{CONTROLS, Control, deciders};
@@ -63,6 +63,8 @@ pub struct Subject<'a> {
     pub image: Option<&'a ImageFacts>,
     /// The names in its environment whose values stand in a compose file, when that is known.
     pub literals: Option<&'a BTreeSet<String>>,
+    /// The configs and secrets that it gets as files, by target path, when they are known.
+    pub files: Option<&'a BTreeMap<String, ContentFile>>,
     /// The container that was found; `spec` is then what its engine reports, with the image's
     /// settings mixed in.
     pub container: Option<&'a ContainerFacts>,
@@ -90,6 +92,7 @@ impl<'a> Subject<'a> {
             is_built: false,
             image: None,
             literals: None,
+            files: None,
             container: None,
             host: None,
             peers: None,

@@ -190,6 +190,36 @@ pub(super) fn system_folder(path: &str, read_only: bool) -> Option<&'static str>
     }
 }
 
+/// What the host keeps to itself: its accounts, its keys, its devices and what its kernel tells.
+const SECRETS_OF_HOSTS: [&str; 11] = [
+    "/boot",
+    "/dev",
+    "/etc/gshadow",
+    "/etc/shadow",
+    "/etc/ssh",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/proc",
+    "/sys",
+    "/var/lib/containerd",
+    "/var/lib/docker",
+];
+
+/// Does this resolved path lead to what the host, or a person on it, keeps secret? A file that is made
+/// to be handed on may lie anywhere else, also in a folder of the system.
+pub(super) fn keeps_secrets(path: &str) -> bool {
+    if path == "/" || SECRETS_OF_HOSTS.iter().any(|secret| is_within(path, secret)) {
+        return true;
+    }
+    let mut parts = path.trim_start_matches('/').splitn(3, '/');
+    let below = match (parts.next(), parts.next(), parts.next()) {
+        (Some("root"), Some(first), rest) => format!("/{first}/{}", rest.unwrap_or_default()),
+        (Some("home"), Some(_), Some(rest)) => format!("/{rest}"),
+        _ => return false,
+    };
+    KEYS_OF_HOMES.iter().any(|key| is_within(&below, &format!("/{key}")))
+}
+
 /// Is it what many mount because it is harmless?
 pub(super) fn is_harmless(path: &str) -> bool {
     HARMLESS.iter().any(|harmless| is_within(path, harmless))

@@ -226,7 +226,14 @@ mod tests {
         check(
             |unit| {
                 let content = Secret::new(b"x".to_vec());
-                let file = ContentFile { content, uid: 0, gid: 0, mode: 0o444, is_secret: true };
+                let file = ContentFile {
+                    content,
+                    uid: 0,
+                    gid: 0,
+                    mode: 0o444,
+                    is_secret: true,
+                    read_from: None,
+                };
                 unit.files.insert("/run/secrets/x".into(), file);
             },
             &["files./run/secrets/x"],

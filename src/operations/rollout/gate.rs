@@ -138,6 +138,7 @@ impl Gate {
                 is_built: unit.build.is_some(),
                 image: observed.images.get(&reference),
                 literals: model.and_then(|model| model.literals(service)),
+                files: Some(&unit.files),
                 peers: Some(&peers),
                 volumes: Some(&volumes),
                 now: Some(self.now),

@@ -32,16 +32,24 @@ pub(super) fn lower(
             let uid = reference.number("uid").unwrap_or_default();
             let gid = reference.number("gid").unwrap_or_default();
             let mode = reference.number("mode").unwrap_or(MODE_DEFAULT);
-            match content_of(context, place, &source) {
-                Ok(content) => {
-                    let content = Secret::new(content);
-                    files.insert(target, ContentFile { content, uid, gid, mode, is_secret });
-                }
-                Err(problem) => context.problems.borrow_mut().push(*problem),
-            }
+            // A file without content is still one that somebody wants to be read.
+            let content = content_of(context, place, &source).unwrap_or_else(|problem| {
+                context.problems.borrow_mut().push(*problem);
+                Vec::new()
+            });
+            let read_from = field(context, place, &source, "file").map(str::to_owned);
+            let content = Secret::new(content);
+            let file = ContentFile { content, uid, gid, mode, is_secret, read_from };
+            files.insert(target, file);
         }
     }
     files
+}
+
+/// A word of an entry of `configs` or `secrets`.
+fn field<'a>(context: &'a Context<'_>, place: &str, source: &str, key: &str) -> Option<&'a str> {
+    let node = context.project.entry(place, source)?;
+    node.as_map()?.get(key).and_then(Node::as_scalar).map(|scalar| scalar.text.as_str())
 }
 
 /// The content of an entry of `configs` or `secrets`.
@@ -55,15 +63,13 @@ fn content_of(
         let message = format!("`{path}` is not declared");
         return Err(Box::new(Diagnostic::new("compose.inconsistent", message)));
     };
-    let field = |key: &str| {
-        node.as_map().and_then(|map| map.get(key)).and_then(Node::as_scalar).map(|s| &s.text)
-    };
+    let field = |key: &str| field(context, place, source, key);
     let refuse = |reason: String, help: &str| {
         let message = format!("`{path}` has no content: {reason}");
         Box::new(node.problem("compose.content", message).help(help))
     };
     if let Some(content) = field("content") {
-        return Ok(content.clone().into_bytes());
+        return Ok(content.as_bytes().to_vec());
     }
     if let Some(variable) = field("environment") {
         return match context.project.from_environment.get(&path) {

@@ -4,8 +4,10 @@
 
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted};
 use crate::domain::alerts::Severity;
+use crate::domain::policy::capabilities::effective;
 use crate::domain::policy::paths::{is_within, resolved};
 use crate::domain::policy::{Remedy, SpecChange};
+use crate::facts::DeviceMapping;
 
 pub(super) const CHECKS: [Check; 2] = [
     Check {
@@ -37,25 +39,28 @@ pub(super) const CHECKS: [Check; 2] = [
 const OWN_DEVICES: [&str; 6] =
     ["/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"];
 
-fn foreign_devices<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a str> {
-    let sources = subject.spec.security.devices.iter().map(|device| device.source.as_str());
-    let is_foreign = |source: &&str| {
-        if !source.starts_with('/') {
-            return !parameters.devices_allowed.contains(*source);
+fn foreign_devices<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a DeviceMapping> {
+    let is_foreign = |device: &&DeviceMapping| {
+        if !device.source.starts_with('/') {
+            return !parameters.devices_allowed.contains(&device.source);
         }
-        let path = resolved(source, subject.host);
+        let path = resolved(&device.source, subject.host);
         let is_allowed = |allowed: &String| is_within(&path, allowed.trim_end_matches('/'));
         !OWN_DEVICES.contains(&path.as_str()) && !parameters.devices_allowed.iter().any(is_allowed)
     };
-    sources.filter(is_foreign).collect()
+    subject.spec.security.devices.iter().filter(is_foreign).collect()
+}
+
+fn rules<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a String> {
+    subject.spec.security.device_cgroup_rules.iter()
 }
 
 fn devices(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
     let found = foreign_devices(subject, parameters);
     if !found.is_empty() {
-        return fail(format!("it has {} of the host", quoted(found)), &["devices"]);
+        return fail(of_the_host(&found), &["devices"]);
     }
-    match subject.spec.security.device_cgroup_rules.first() {
+    match rules(subject).next() {
         Some(rule) => {
             fail(format!("it may use devices by the rule `{rule}`"), &["device_cgroup_rules"])
         }
@@ -63,23 +68,30 @@ fn devices(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
     }
 }
 
+fn of_the_host(devices: &[&DeviceMapping]) -> String {
+    format!("it has {} of the host", quoted(devices.iter().map(|device| device.source.as_str())))
+}
+
 fn remove_devices(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
-    let devices = foreign_devices(subject, parameters).into_iter();
-    let rules = subject.spec.security.device_cgroup_rules.iter();
-    let changes: Vec<SpecChange> = devices
-        .map(|source| SpecChange::RemoveDevice(source.to_owned()))
-        .chain(rules.map(|rule| SpecChange::RemoveDeviceRule(rule.clone())))
-        .collect();
+    remove(foreign_devices(subject, parameters), rules(subject))
+}
+
+fn remove<'a>(
+    devices: Vec<&DeviceMapping>,
+    rules: impl Iterator<Item = &'a String>,
+) -> Option<Remedy> {
+    let devices = devices.into_iter().map(|it| SpecChange::RemoveDevice(it.source.clone()));
+    let rules = rules.map(|rule| SpecChange::RemoveDeviceRule(rule.clone()));
+    let changes: Vec<SpecChange> = devices.chain(rules).collect();
     (!changes.is_empty()).then_some(Remedy::Recreate(changes))
 }
 
 fn devices_dangerous(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
     let found = dangerous_devices(subject, parameters);
     if !found.is_empty() {
-        return fail(format!("it has {} of the host", quoted(found)), &["devices"]);
+        return fail(of_the_host(&found), &["devices"]);
     }
-    let mut rules = subject.spec.security.device_cgroup_rules.iter();
-    match rules.find(|rule| is_dangerous_rule(rule)) {
+    match dangerous_rules(subject).next() {
         Some(rule) => {
             let message = format!("it may make itself devices of disks or memory by `{rule}`");
             fail(message, &["device_cgroup_rules"])
@@ -89,26 +101,31 @@ fn devices_dangerous(subject: &Subject<'_>, parameters: &Parameters) -> Verdict 
 }
 
 fn remove_dangerous_devices(subject: &Subject<'_>, parameters: &Parameters) -> Option<Remedy> {
-    let devices = dangerous_devices(subject, parameters).into_iter();
-    let rules = subject.spec.security.device_cgroup_rules.iter();
-    let changes: Vec<SpecChange> = devices
-        .map(|source| SpecChange::RemoveDevice(source.to_owned()))
-        .chain(
-            rules
-                .filter(|rule| is_dangerous_rule(rule))
-                .map(|rule| SpecChange::RemoveDeviceRule(rule.clone())),
-        )
-        .collect();
-    (!changes.is_empty()).then_some(Remedy::Recreate(changes))
+    remove(dangerous_devices(subject, parameters), dangerous_rules(subject))
 }
 
-fn dangerous_devices<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a str> {
-    let is_dangerous = |source: &&str| is_dangerous_path(&resolved(source, subject.host));
+/// Whoever may only make the node of a device, and neither read nor write it, has nothing of it.
+fn dangerous_devices<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a DeviceMapping> {
+    let is_dangerous = |device: &&DeviceMapping| {
+        opens(&device.permissions) && is_dangerous_path(&resolved(&device.source, subject.host))
+    };
     foreign_devices(subject, parameters).into_iter().filter(is_dangerous).collect()
 }
 
-/// Folders of links to disks and of nothing else that matters, and the folder of all devices: the
-/// engine passes on everything below.
+fn opens(permissions: &str) -> bool {
+    permissions.contains(['r', 'w'])
+}
+
+/// A rule is of use to whoever can make the node, which needs a capability that every container has
+/// unless it is dropped.
+fn dangerous_rules<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a String> {
+    let security = &subject.spec.security;
+    let can_make_nodes = security.privileged || effective(security).contains("MKNOD");
+    rules(subject).filter(move |rule| can_make_nodes && is_dangerous_rule(rule))
+}
+
+/// Folders of links to disks. The engine follows a link, and passes on only the devices of a folder: to
+/// name one of these folders gives nothing.
 const DISK_FOLDERS: [&str; 6] =
     ["/dev/block", "/dev/disk", "/dev/mapper", "/dev/md", "/dev/raw", "/dev/zvol"];
 
@@ -161,10 +178,11 @@ const DISKS: [(&str, Follows); 18] = [
 ];
 
 fn is_dangerous_path(path: &str) -> bool {
+    // The engine passes on every device below a folder, and this one has all of them.
     if path == "/dev" || path == "/" || OF_THE_KERNEL.contains(&path) {
         return true;
     }
-    if DISK_FOLDERS.iter().any(|folder| is_within(path, folder)) {
+    if DISK_FOLDERS.iter().any(|folder| path != *folder && is_within(path, folder)) {
         return true;
     }
     if let Some(numbers) = path.strip_prefix("/dev/char/") {
@@ -192,11 +210,14 @@ fn is_disk(name: &str) -> bool {
 }
 
 /// A rule of a control group, `TYPE MAJOR:MINOR ACCESS`: whether it lets disks, memory or the kernel's
-/// log be used. A container may make nodes by itself unless it lost that capability.
+/// log be read or written.
 fn is_dangerous_rule(rule: &str) -> bool {
     let mut words = rule.split_ascii_whitespace();
     let (kind, numbers) = (words.next().unwrap_or_default(), words.next().unwrap_or("*:*"));
     let (major, minor) = numbers.split_once(':').unwrap_or((numbers, "*"));
+    if !words.next().is_none_or(opens) {
+        return false;
+    }
     match kind {
         "a" | "b" => true,
         "c" => NUMBERS_OF_THE_KERNEL.iter().any(|(of_major, of_minor)| {

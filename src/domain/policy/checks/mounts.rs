@@ -1,11 +1,13 @@
 //! Checks of what is mounted from the host and between services. Owns which mounts give the host
 //! away. Face: `CHECKS`. Never trusts a spelling: a path is resolved before it is judged.
 
+use std::collections::BTreeMap;
+
 use super::shares::{Mounted, Source, mounted, mounted_by};
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, pass_unless, quoted, unknown};
 use crate::domain::alerts::Severity;
 use crate::domain::policy::paths::{
-    holds_socket, is_harmless, is_socket, is_within, resolved, system_folder,
+    holds_socket, is_harmless, is_socket, is_within, keeps_secrets, resolved, system_folder,
 };
 use crate::domain::policy::{Remedy, SpecChange};
 use crate::facts::MountKind;
@@ -106,8 +108,13 @@ fn docker_socket(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
         return fail(format!("`{target}` without a source was meant to be an engine's socket"), AT);
     }
     let (mounts, needs) = mounted(subject);
-    match mounts.iter().find_map(|mount| commands(subject, parameters, mount)) {
-        Some(reason) => fail(reason, AT),
+    if let Some(reason) = mounts.iter().find_map(|mount| commands(subject, parameters, mount)) {
+        return fail(reason, AT);
+    }
+    let more = more_sockets(subject, parameters);
+    let is_socket = |path: &str| is_socket(path, more.clone()) || holds_socket(path, more.clone());
+    match read_files(subject).find(|(_, _, path)| is_socket(path)) {
+        Some((at, spelled, _)) => fail(format!("`{spelled}` leads to an engine's socket"), &[at]),
         None => pass_unless(needs),
     }
 }
@@ -140,10 +147,29 @@ fn host_paths(subject: &Subject<'_>, parameters: &Parameters) -> Verdict {
             Source::Volume(_) | Source::Pipe(_) => None,
         })
         .collect();
-    match found.is_empty() {
-        true => pass_unless(needs),
-        false => fail(format!("it has {} of the host", quoted(found)), AT),
+    if !found.is_empty() {
+        return fail(format!("it has {} of the host", quoted(found)), AT);
     }
+    let is_allowed = |path: &str| {
+        parameters.host_paths_allowed.iter().any(|allowed| is_within(path, trimmed(allowed)))
+    };
+    match read_files(subject).find(|(_, _, path)| keeps_secrets(path) && !is_allowed(path)) {
+        Some((at, spelled, _)) => fail(format!("it gets `{spelled}` of the host"), &[at]),
+        None => pass_unless(needs),
+    }
+}
+
+/// Files of the host that are read into configs and secrets: the key that says so, the path as it is
+/// spelled, and resolved.
+fn read_files<'a>(
+    subject: &Subject<'a>,
+) -> impl Iterator<Item = (&'static str, &'a str, String)> + use<'a> {
+    let (files, host) = (subject.files, subject.host);
+    files.into_iter().flat_map(BTreeMap::values).filter_map(move |file| {
+        let spelled = file.read_from.as_deref()?;
+        let at = if file.is_secret { "secrets" } else { "configs" };
+        Some((at, spelled, resolved(spelled, host)))
+    })
 }
 
 fn trimmed(path: &str) -> &str {

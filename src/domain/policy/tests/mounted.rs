@@ -2,7 +2,7 @@
 
 use super::declared::host;
 use super::*;
-use crate::facts::{HostFacts, Mount, MountKind};
+use crate::facts::{ContentFile, HostFacts, Mount, MountKind};
 
 fn bound(source: &str, read_only: bool) -> ServiceSpec {
     service(|spec| {
@@ -46,4 +46,31 @@ fn what_the_host_knows_of_links_and_sockets_counts() {
 fn who_else_writes_is_unknown_without_the_others() {
     let alone = bound("/srv", false);
     assert_eq!(told(CheckId::SharedVolume, &Subject::new("web", &alone)), "unknown: peers");
+}
+
+#[test]
+fn what_is_read_into_configs_and_secrets_counts_as_mounted() {
+    let spec = service(|_| {});
+    let judged = |id: CheckId, path: &str, is_secret: bool| {
+        let content = Secret::new(Vec::new());
+        let read_from = Some(path.to_owned());
+        let file = ContentFile { content, uid: 0, gid: 0, mode: 0o444, is_secret, read_from };
+        let files = BTreeMap::from([("/run/secrets/x".to_owned(), file)]);
+        told(id, &Subject { files: Some(&files), ..Subject::new("web", &spec) })
+    };
+    for path in ["/var/run/docker.sock", "/run/./containerd/containerd.sock", "/var/run"] {
+        let found = judged(CheckId::DockerSocket, path, true);
+        assert_eq!(found, format!("fail: `{path}` leads to an engine's socket at secrets"));
+    }
+    for path in ["/etc/shadow", "/etc//ssh/ssh_host_rsa_key", "/proc/1/root/etc/shadow"] {
+        let found = judged(CheckId::HostPaths, path, false);
+        assert_eq!(found, format!("fail: it gets `{path}` of the host at configs"));
+    }
+    for path in ["/root/.ssh/id_rsa", "/home/it/.aws/credentials", "/dev/sda", "/"] {
+        assert!(judged(CheckId::HostPaths, path, true).starts_with("fail"), "{path}");
+    }
+    for path in ["/etc/shop/key", "/srv/it", "/root/shop/db_password", "/run/secrets.d/key"] {
+        assert_eq!(judged(CheckId::HostPaths, path, true), "pass", "{path}");
+        assert_eq!(judged(CheckId::DockerSocket, path, true), "pass", "{path}");
+    }
 }
