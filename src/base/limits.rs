@@ -319,6 +319,8 @@ pub const GLASS_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 pub const BROKEN_GLASS_MAX: Duration = Duration::from_secs(8 * 3600);
 /// Largest file that holds a token.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 4 << 10;
+/// Processes of a container that are looked at.
+pub const PROCESSES_MAX: usize = 10_000;
 /// One reading of what a container uses; the engine takes up to two seconds to compare two moments.
 pub const ENGINE_USAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Containers whose usage is read for one answer.

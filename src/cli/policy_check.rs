@@ -14,6 +14,7 @@ use crate::domain::access::Stage;
 use crate::domain::compose::{Answer, Files, Inputs, Project, lower_as_far_as_possible};
 use crate::domain::policy::{PolicySet, Question, Subject, VolumeOptions};
 use crate::facts::{ContainerFacts, HostFacts, ImageFacts, ProjectSpec, ServiceSpec, labels};
+use crate::operations::enforcement::processes;
 use crate::operations::host_look::look_at_host;
 use crate::world::clock::SystemClock;
 use crate::world::docker::{ContainerFilter, DockerEngine, Engine, EngineAddress, EngineError};
@@ -127,6 +128,8 @@ struct Live {
     images: BTreeMap<String, ImageFacts>,
     volumes: VolumeOptions,
     host: HostFacts,
+    /// The commands inside containers, by id, where a policy asks for them.
+    processes: BTreeMap<String, Vec<String>>,
 }
 
 async fn check_engine<'a>(words: &PolicyCheck, asked: &Asked<'a>) -> Result<Report<'a>, CliError> {
@@ -136,11 +139,13 @@ async fn check_engine<'a>(words: &PolicyCheck, asked: &Asked<'a>) -> Result<Repo
         .map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
     let engine = DockerEngine::at(address);
     let project = words.files.project_name.as_deref();
-    let live = Live::look(&engine, words.with_host).await.map_err(|error| {
-        let hint = error.hint().to_owned();
-        let failed = unjudged("the engine cannot be judged", problem(error.to_string()));
-        if hint.is_empty() { failed } else { failed.hint(hint) }
-    })?;
+    let live = Live::look(&engine, words.with_host, asked.set.asks_for_processes()).await.map_err(
+        |error| {
+            let hint = error.hint().to_owned();
+            let failed = unjudged("the engine cannot be judged", problem(error.to_string()));
+            if hint.is_empty() { failed } else { failed.hint(hint) }
+        },
+    )?;
     let is_meant = |found: &&ContainerFacts| {
         project.is_none_or(|name| {
             found.all_labels.get(labels::COMPOSE_PROJECT).is_some_and(|own| own == name)
@@ -169,7 +174,11 @@ async fn check_engine<'a>(words: &PolicyCheck, asked: &Asked<'a>) -> Result<Repo
 }
 
 impl Live {
-    async fn look(engine: &dyn Engine, with_files: bool) -> Result<Self, EngineError> {
+    async fn look(
+        engine: &dyn Engine,
+        with_files: bool,
+        with_processes: bool,
+    ) -> Result<Self, EngineError> {
         let containers = engine.containers(&ContainerFilter::default()).await?;
         let mut images = BTreeMap::new();
         for container in &containers {
@@ -183,7 +192,13 @@ impl Live {
         let volumes = engine.volumes(None).await?.into_iter();
         let volumes = volumes.map(|volume| (volume.name, volume.driver_options)).collect();
         let host = look_at_host(engine, with_files).await?;
-        Ok(Self { containers, images, volumes, host })
+        let mut inside = BTreeMap::new();
+        for container in containers.iter().filter(|_| with_processes) {
+            if let Some(found) = processes(engine, container).await {
+                inside.insert(container.id.clone(), found);
+            }
+        }
+        Ok(Self { containers, images, volumes, host, processes: inside })
     }
 
     fn judge(&self, container: &ContainerFacts, asked: &Asked<'_>) -> Vec<Row> {
@@ -211,6 +226,7 @@ impl Live {
             host: Some(&self.host),
             peers: Some(&peers),
             volumes: Some(&self.volumes),
+            processes: self.processes.get(&container.id).map(Vec::as_slice),
             now: Some(asked.now),
             ..Subject::new(service, &container.spec)
         };

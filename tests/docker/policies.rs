@@ -158,3 +158,45 @@ fn what_runs_gets_the_verdict_that_its_file_gets() {
     assert_eq!(live.difference(&unknown).cloned().collect::<BTreeSet<_>>(), declared);
     assert!(rules("unknown", &of_engine).is_subset(&unknown));
 }
+
+const NO_SSH: &str = "
+name: ssh
+title: No way in past the engine
+owner: proof
+action: warn
+checks: [ssh_server]
+";
+
+/// What a command does not tell is seen where it runs: a server is known by its process.
+#[test]
+fn a_server_that_hides_from_its_file_is_seen_where_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = Agent::new(folder.path(), &engine::socket(), "");
+    agent.start();
+    put(folder.path(), "ssh.yaml", NO_SSH);
+    let policy = folder.path().join("ssh.yaml");
+    let policy = ["--policy", policy.to_str().unwrap()];
+    let services = "services:
+  good:
+    image: '@REDIS@'
+  bad:
+    image: '@REDIS@'
+    user: '0'
+    entrypoint: []
+    command: [sh, -c, 'p=ss; cp \"$$(command -v redis-server)\" /$${p}hd && exec /$${p}hd']
+";
+    let services = services.replace("@REDIS@", &engine::image("REDIS_IMAGE"));
+    let project = Project::new("wharfpolicy-ssh", &services);
+    agent.must(&project, "up", &[]);
+    let file = project.file();
+    let of_file = [&["-f", file.to_str().unwrap()], policy.as_slice()].concat();
+    assert!(rules("fail", &of_file).is_empty());
+    assert_eq!(rules("unknown", &of_file), BTreeSet::from(["rule.ssh_server".to_owned()]));
+    let of_engine = [&["--engine", "-p", &project.name], policy.as_slice()].concat();
+    wait_until("it is its own program", || {
+        let top = ["top", "wharfpolicy-ssh-bad-1", "-eo", "pid,args"];
+        engine::docker_text(&top).contains("/sshd")
+    });
+    assert_eq!(rules("fail", &of_engine), BTreeSet::from(["rule.ssh_server".to_owned()]));
+    assert!(rules("unknown", &of_engine).is_empty(), "both were looked at");
+}

@@ -27,8 +27,11 @@ pub async fn container_lives_from_create_to_remove(bench: &Bench) {
     let facts = engine.image(&image).await.unwrap().unwrap();
     assert_eq!(made.image_id, facts.id);
 
+    assert_eq!(engine.processes(&id).await.unwrap(), None);
+    assert_eq!(engine.processes(&bench.name("nobody")).await.unwrap(), None);
     engine.start_container(&id).await.unwrap();
     engine.start_container(&id).await.expect("a second start is no error");
+    assert_eq!(engine.processes(&id).await.unwrap().unwrap(), ["/bin/busybox sleep 3600"]);
     let running = bench.look(&id).await;
     assert_eq!((running.state, running.health), (ContainerState::Running, Health::None));
     assert!(running.started_at.is_some());

@@ -368,6 +368,19 @@ impl PolicySet {
         &self.tests
     }
 
+    /// Whether a rule asks what runs inside containers, which costs a call of the engine for each.
+    pub fn asks_for_processes(&self) -> bool {
+        self.policies.iter().any(|policy| {
+            let is_check = |bound: &BoundCheck| match &bound.check {
+                BuiltIn::Service(check) => check.id == super::CheckId::SshServer,
+                BuiltIn::Host(_) => false,
+            };
+            let mut conditions = policy.conditions.iter();
+            policy.checks.iter().any(is_check)
+                || conditions.any(|bound| bound.condition.text().contains("processes"))
+        })
+    }
+
     /// Whether nothing is done about anything.
     pub fn is_idle(&self) -> bool {
         let acts = |policy: &Policy, rule: Rule<'_>| {

@@ -13,10 +13,10 @@ use crate::domain::enforcement::{
 use crate::domain::findings::Look as Seen;
 use crate::domain::policy::{Finding, Subject, Verdict, VolumeOptions};
 use crate::domain::runs::{CountKey, Inputs, OperationRun, RunType, Status};
-use crate::facts::{ContainerFacts, HostFacts, ServiceSpec, labels};
+use crate::facts::{ContainerFacts, ContainerState, HostFacts, ServiceSpec, labels};
 use crate::operations::rollout::{Gate, Rollout};
 use crate::store::{PageRequest, RunFilter, StoreError};
-use crate::world::docker::EngineError;
+use crate::world::docker::{Engine, EngineError};
 
 /// The host, among the subjects of findings.
 const HOST_SUBJECT: &str = "host";
@@ -188,6 +188,10 @@ impl Rollout {
         }
         let image = self.enforcement.image(&*self.engine, &container.image_id).await;
         let image = image.map_err(LookError::Engine)?;
+        let processes = match round.gates.get(&tenant).and_then(Option::as_ref) {
+            Some(gate) if gate.asks_for_processes() => processes(&*self.engine, container).await,
+            _ => None,
+        };
         let service = container.instance.as_ref().map(|instance| instance.service.as_str());
         let peers = neighbours.map(|all| all.peers_of(container));
         let subject = Subject {
@@ -199,6 +203,7 @@ impl Rollout {
             peers: peers.as_deref(),
             volumes: neighbours.map(|all| all.volumes),
             host: neighbours.map(|all| all.host),
+            processes: processes.as_deref(),
             now: Some(round.now),
             ..Subject::new(service.unwrap_or(&container.name), &container.spec)
         };
@@ -264,4 +269,19 @@ impl Rollout {
         let own = self.enforcement.own_container();
         Ok(Keeper::of(container, &round.owner, &round.adopted, own))
     }
+}
+
+/// What runs inside, as far as the engine tells; where it does not, nobody knows, and the rest of what
+/// is judged counts all the same.
+pub(crate) async fn processes(
+    engine: &dyn Engine,
+    container: &ContainerFacts,
+) -> Option<Vec<String>> {
+    if container.state != ContainerState::Running {
+        return None;
+    }
+    engine.processes(&container.id).await.unwrap_or_else(|error| {
+        tracing::debug!(container = container.name, %error, "its processes are not known");
+        None
+    })
 }

@@ -15,6 +15,7 @@ mod tests;
 pub(crate) use commands::project_of;
 pub use commands::{Enforcement, EnforcementError, Standing};
 pub use enforce::EnforcePolicy;
+pub(crate) use look::processes;
 pub use look::{Look, LookError, Neighbours, Round};
 pub use release::ReleaseContainer;
 pub use shared::{DoneObserver, SharedEnforcement};

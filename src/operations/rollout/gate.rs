@@ -106,6 +106,11 @@ impl Gate {
         self.policies.policies().iter().map(|policy| policy.name.to_string())
     }
 
+    /// Whether a policy asks what runs inside containers.
+    pub fn asks_for_processes(&self) -> bool {
+        self.policies.asks_for_processes()
+    }
+
     /// What the policies find in the host.
     pub fn judge_host(&self, host: &HostFacts) -> Vec<Finding<'_>> {
         self.policies.judge_host(host, self.stage, self.tenant.as_deref(), self.now)

@@ -13,6 +13,7 @@ use crate::operations::harness::{Agent, Host, image};
 use crate::store::{AuditFilter, PageRequest};
 use crate::world::docker::Engine as _;
 use crate::world::docker::NewContainer;
+use crate::world::docker::fake::Behaviour;
 use crate::world::tasks::Spawn as _;
 
 const POLICY: &str = "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [privileged]";
@@ -207,4 +208,27 @@ async fn what_happens_at_the_end_of_a_run_is_looked_at_after_it() {
     pass(Duration::from_secs(30)).await;
     assert!(!has_network(&agent, &id).await);
     assert_eq!(agent.runs().await.len(), 2);
+}
+
+/// What its command does not say, its processes do; and a look costs a call only where a policy asks.
+#[tokio::test(start_paused = true)]
+async fn a_server_inside_is_found_by_its_process() {
+    let agent = watched(20).await;
+    let source = PolicySource {
+        file: "strict.yaml",
+        text: "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [ssh_server]",
+    };
+    start(&agent, "unasked", false, None).await;
+    pass(Duration::from_secs(1)).await;
+    let asked = || agent.engine.calls().iter().any(|call| call.method == "processes");
+    assert!(!asked());
+    agent.rollout.policies.replace(compile(&[source]).unwrap());
+    let processes = vec!["sshd: /usr/sbin/sshd -D [listener]".to_owned()];
+    agent.engine.behave("evil", Behaviour { processes, ..Behaviour::default() });
+    let good = start(&agent, "good", false, None).await;
+    let evil = start(&agent, "evil", false, None).await;
+    pass(Duration::from_secs(1)).await;
+    assert!(asked());
+    assert!(has_network(&agent, &good).await);
+    assert!(!has_network(&agent, &evil).await);
 }

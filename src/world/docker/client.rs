@@ -14,7 +14,7 @@ use super::session::Connection;
 use super::{
     Answer, ContainerFilter, Engine, EngineAddress, EngineError, EngineEvent, ExecSession, LogLine,
     LogOptions, NewContainer, NewExec, PullImage, Reading, RemoveContainer, containers, exec,
-    images, networks, read_others, registries, streams, usage, volumes,
+    images, networks, processes, read_others, registries, streams, usage, volumes,
 };
 use crate::base::Timestamp;
 use crate::domain::registries::Credentials;
@@ -70,6 +70,10 @@ impl Engine for DockerEngine {
 
     fn usage<'a>(&'a self, id: &'a str, reading: Reading) -> Answer<'a, Option<ContainerUsage>> {
         usage::usage(&self.connection, id, reading).boxed()
+    }
+
+    fn processes<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Vec<String>>> {
+        processes::processes(&self.connection, id).boxed()
     }
 
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>> {

@@ -29,6 +29,7 @@ pub mod fake;
 mod images;
 mod networks;
 mod observed;
+mod processes;
 mod pull_progress;
 mod read;
 mod read_mounts;
@@ -74,6 +75,8 @@ pub trait Engine: Send + Sync {
     fn container<'a>(&'a self, id: &'a str) -> Answer<'a, Option<ContainerFacts>>;
     /// What a container uses; `None` when it does not run.
     fn usage<'a>(&'a self, id: &'a str, reading: Reading) -> Answer<'a, Option<ContainerUsage>>;
+    /// The commands of the processes inside, with their arguments; `None` when it does not run.
+    fn processes<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Vec<String>>>;
     /// One image by reference or id; `None` when there is none.
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>>;
     /// Networks with the label `key=value`, or all.

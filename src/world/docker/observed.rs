@@ -136,6 +136,10 @@ impl Engine for ObservedEngine {
         self.watch(reading!("usage"), id, self.inner.usage(id, reading))
     }
 
+    fn processes<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Vec<String>>> {
+        self.watch(reading!("processes"), id, self.inner.processes(id))
+    }
+
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>> {
         self.watch(reading!("image"), reference, self.inner.image(reference))
     }

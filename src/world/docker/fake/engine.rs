@@ -51,6 +51,10 @@ impl Engine for FakeEngine {
         self.read("usage", id, move |state| Ok(state.usage(id, reading)))
     }
 
+    fn processes<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Vec<String>>> {
+        self.read("processes", id, move |state| Ok(state.processes(id)))
+    }
+
     fn image<'a>(&'a self, reference: &'a str) -> Answer<'a, Option<ImageFacts>> {
         self.read("image", reference, move |state| Ok(state.image(reference).cloned()))
     }

@@ -1,6 +1,7 @@
 //! Commands in containers of the engine in memory, and what containers use. Owns what commands do:
 //! `echo` writes its words, `fail` writes them as an error and ends with 1, `sleep` never ends,
-//! anything else ends with 0, `false` with 1. Face: `State::exec`, `State::usage`. Never waits.
+//! anything else ends with 0, `false` with 1. Face: `State::exec`, `State::usage`,
+//! `State::processes`. Never waits.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -53,6 +54,16 @@ impl State {
             pids: 2,
             ..ContainerUsage::default()
         })
+    }
+
+    /// A running container has one process, or those that its behaviour names beside it.
+    pub(super) fn processes(&self, id: &str) -> Option<Vec<String>> {
+        let container = &self.containers[self.position(id).ok()?];
+        let facts = self.facts_of(container);
+        let words = [&facts.spec.entrypoint, &facts.spec.command].into_iter().flatten().flatten();
+        let words: Vec<String> = words.cloned().collect();
+        let more = container.behaviour.processes.iter().cloned();
+        container.is_active().then(|| std::iter::once(words.join(" ")).chain(more).collect())
     }
 
     pub(super) fn exec_exit_code(&self, id: &str) -> Option<i64> {

@@ -37,11 +37,18 @@ pub struct Behaviour {
     pub exit: Option<(u32, i64)>,
     /// What it writes at each start: standard error or not, and the line.
     pub output: Vec<(bool, String)>,
+    /// The processes that run inside, beside its command.
+    pub processes: Vec<String>,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { health: HealthCourse::HealthyAfter(1), exit: None, output: Vec::new() }
+        Self {
+            health: HealthCourse::HealthyAfter(1),
+            exit: None,
+            output: Vec::new(),
+            processes: Vec::new(),
+        }
     }
 }
 
