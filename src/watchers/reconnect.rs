@@ -72,20 +72,26 @@ pub(super) async fn at(then: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
-    /// Loses its connection after so long each time, and notes when it connected.
+    /// Loses its connection after so many seconds each time, notes when it connected and how often it
+    /// was lost by then, and stops everything when it is not to be lost any more.
     struct Unlucky {
-        began: Instant,
         lasting: Vec<u64>,
-        connected: tokio::sync::mpsc::UnboundedSender<(u128, usize)>,
+        connected: Arc<Mutex<Vec<(Instant, usize)>>>,
         losses: usize,
+        stop: CancellationToken,
     }
 
     impl Following for Unlucky {
         async fn follow(&mut self) -> Result<Infallible, EngineError> {
-            let _ = self.connected.send((self.began.elapsed().as_millis(), self.losses));
-            let Some(seconds) = self.lasting.pop() else { return std::future::pending().await };
+            self.connected.lock().unwrap().push((Instant::now(), self.losses));
+            let Some(seconds) = self.lasting.pop() else {
+                self.stop.cancel();
+                return std::future::pending().await;
+            };
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             let event = next_event(&mut futures_util::stream::empty().boxed()).await;
             Err(event.expect_err("there are no events"))
@@ -99,25 +105,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_double_until_a_connection_lasts() {
-        let (connected, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let stop = CancellationToken::new();
+        let (connected, stop) = (Arc::default(), CancellationToken::new());
         // They are taken from the end; 16 seconds are longer than the longest pause.
         let lasting = vec![0, 16, 0, 0, 0, 0, 0, 0, 0];
-        let began = Instant::now();
-        let watcher = Unlucky { began, lasting, connected, losses: 0 };
-        let watching = tokio::spawn(watch(watcher, stop.clone()));
-        let mut times = Vec::new();
-        while times.len() < 10 {
-            let (at, losses) = told.recv().await.expect("it goes on until it is stopped");
-            assert_eq!(losses, times.len(), "each loss is heard of once");
-            times.push(at);
-        }
-        let gaps: Vec<u128> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        let short = [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
-        assert_eq!(gaps[..7], short);
+        let known = Arc::clone(&connected);
+        watch(Unlucky { lasting, connected, losses: 0, stop: stop.clone() }, stop).await;
+        let known = known.lock().unwrap();
+        let losses: Vec<usize> = known.iter().map(|(_, losses)| *losses).collect();
+        assert_eq!(losses, (0..10).collect::<Vec<_>>(), "each loss is heard of once");
+        let gap = |pair: &[(Instant, usize)]| (pair[1].0 - pair[0].0).as_millis();
+        let gaps: Vec<u128> = known.windows(2).map(gap).collect();
+        assert_eq!(gaps[..7], [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
         // It lasted for 16 seconds, so that the pauses begin anew.
         assert_eq!(gaps[7..], [16_500, 1_000]);
-        stop.cancel();
-        watching.await.expect("it stops");
     }
 }

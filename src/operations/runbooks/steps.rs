@@ -246,7 +246,7 @@ impl<'a> FileRun<'a> {
         Flow::Leave(Box::new(match error {
             StepError::Stopped(stop) => RunEnd::stopped(stop),
             StepError::Failed(error) => {
-                RunEnd::failed(&self.run, [Failure::new(error.code, subject, &error.message)])
+                RunEnd::failed(self.run, [Failure::new(error.code, subject, &error.message)])
             }
             // The journal does not have it: a later attempt goes on from there.
             StepError::NotRecorded(_) => RunEnd::stopped(Stop::Draining),
