@@ -124,6 +124,18 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
+#[cfg(test)]
+impl Diagnostics {
+    /// `line:column message` of each, in the order of the file.
+    pub(crate) fn placed(&self) -> Vec<String> {
+        let told = |it: &Diagnostic| match &it.location {
+            Some(at) => format!("{}:{} {}", at.line, at.column, it.message),
+            None => it.message.clone(),
+        };
+        self.0.iter().map(told).collect()
+    }
+}
+
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
         Self(vec![diagnostic])

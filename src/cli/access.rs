@@ -55,7 +55,7 @@ pub(super) async fn access(
         }
         AccessVerb::PutRole { name, capabilities } => {
             let body = json!({ "capabilities": capabilities });
-            let role: RoleView = client.put_json(&path("roles", &name), &body).await?;
+            let role: RoleView = client.replace(&path("roles", &name), &body).await?;
             tell(&role, &roles_text(std::slice::from_ref(&role)), output)
         }
         AccessVerb::RmRole { name } => {
@@ -68,7 +68,7 @@ pub(super) async fn access(
         }
         AccessVerb::PutTenant { name, stage } => {
             let body = json!({ "stage": stage.stage() });
-            let tenant: TenantView = client.put_json(&path("tenants", &name), &body).await?;
+            let tenant: TenantView = client.replace(&path("tenants", &name), &body).await?;
             tell(&tenant, &tenants_text(std::slice::from_ref(&tenant)), output)
         }
         AccessVerb::Workspaces => {
@@ -78,7 +78,7 @@ pub(super) async fn access(
         AccessVerb::PutWorkspace(change) => {
             let path = format!("/v1/platform/workspaces/{}", encode(&change.name));
             let body = json!({ "name": change.rename, "owner": change.owner });
-            let put: WorkspaceView = client.put_json(&path, &body).await?;
+            let put: WorkspaceView = client.replace(&path, &body).await?;
             if put.owners.is_empty() {
                 output.note("nobody owns it: `wharf access put-workspace NAME --owner USER`");
             }
@@ -133,7 +133,7 @@ async fn add_user(client: &Client, add: UserAdd, output: &mut Output) -> Result<
     if add.platform {
         body["is_break_glass"] = json!(add.break_glass);
     }
-    let user: UserView = client.put_json(&path("users", &add.name), &body).await?;
+    let user: UserView = client.replace(&path("users", &add.name), &body).await?;
     if add.platform {
         return tell(&user, &users_text(std::slice::from_ref(&user)), output);
     }
@@ -159,7 +159,7 @@ async fn disable(
         "os_uid": user.os_uid,
         "is_disabled": is_disabled,
     });
-    let user: UserView = client.put_json(&path("users", &user.name), &body).await?;
+    let user: UserView = client.replace(&path("users", &user.name), &body).await?;
     tell(&user, &users_text(std::slice::from_ref(&user)), output)
 }
 
@@ -230,7 +230,7 @@ async fn put_member(
     body: &serde_json::Value,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let member: MemberView = client.put_json(&path("members", user), body).await?;
+    let member: MemberView = client.replace(&path("members", user), body).await?;
     tell(&member, &members_text(std::slice::from_ref(&member)), output)
 }
 

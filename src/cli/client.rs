@@ -91,8 +91,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, CliError> {
-        let request = self.request(Method::POST, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
-        self.answer(request).await
+        self.answer(self.with_body(Method::POST, path, body)).await
     }
 
     /// Puts a record.
@@ -101,8 +100,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, CliError> {
-        let request = self.request(Method::PUT, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
-        self.answer(request).await
+        self.answer(self.with_body(Method::PUT, path, body)).await
     }
 
     /// Asks for an act that has no answer.
@@ -111,24 +109,13 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<(), CliError> {
-        let request = self.request(Method::POST, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
-        self.send(request).await.map(|_| ())
+        self.send(self.with_body(Method::POST, path, body)).await.map(|_| ())
     }
 
     /// Removes a record.
     pub(super) async fn delete(&self, path: &str) -> Result<(), CliError> {
         let request = self.request(Method::DELETE, path).timeout(AGENT_ANSWER_TIMEOUT);
         self.send(request).await.map(|_| ())
-    }
-
-    /// Puts a record.
-    pub(super) async fn put_json<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<T, CliError> {
-        let request = self.request(Method::PUT, path).timeout(AGENT_ANSWER_TIMEOUT).json(body);
-        self.answer(request).await
     }
 
     /// Sends a file.
@@ -170,6 +157,15 @@ impl Client {
         let request = self.request(Method::GET, path).timeout(AGENT_ANSWER_TIMEOUT);
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         parse(&read(response).await?)
+    }
+
+    fn with_body(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> reqwest::RequestBuilder {
+        self.request(method, path).timeout(AGENT_ANSWER_TIMEOUT).json(body)
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {

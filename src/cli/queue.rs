@@ -66,7 +66,7 @@ async fn control(
         (None, None) => "workspace".to_owned(),
     };
     let change = PutControl { scope, is_paused, concurrency_max };
-    let control: ControlView = client.put_json("/v1/queue/controls", &change).await?;
+    let control: ControlView = client.replace("/v1/queue/controls", &change).await?;
     if output.is_json() {
         output.json(&control)?;
     } else {

@@ -70,6 +70,34 @@ pub struct ContainerFacts {
     pub anonymous_volumes: BTreeMap<String, String>,
 }
 
+#[cfg(test)]
+impl ContainerFacts {
+    /// A container that runs with this contract, and of which nothing else is known.
+    pub(crate) fn running(name: &str, spec: ServiceSpec) -> Self {
+        Self {
+            id: format!("id-{name}"),
+            name: name.to_owned(),
+            instance: None,
+            oneoff: false,
+            contract_hash: None,
+            all_labels: BTreeMap::new(),
+            spec,
+            image_id: "sha256:1".to_owned(),
+            state: ContainerState::Running,
+            health: Health::None,
+            exit_code: 0,
+            oom_killed: false,
+            state_error: None,
+            restart_count: 0,
+            created_at: None,
+            started_at: None,
+            finished_at: None,
+            addresses: BTreeMap::new(),
+            anonymous_volumes: BTreeMap::new(),
+        }
+    }
+}
+
 /// What a container uses at a moment; totals count from its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ContainerUsage {

@@ -3,9 +3,8 @@
 
 use futures_util::future::BoxFuture;
 
-use super::deploy_project::wrong_inputs;
 use super::rollout::{Rollout, end_of, fetch_images};
-use super::{Operation, RunContext, RunEnd};
+use super::{Operation, RunContext, RunEnd, wrong_inputs};
 use crate::domain::rollout::{BuildOptions, plan_build};
 use crate::domain::runs::{End, Inputs};
 

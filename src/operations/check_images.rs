@@ -7,15 +7,14 @@ use std::collections::BTreeSet;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 
-use super::deploy_project::wrong_inputs;
 use super::rollout::{Answers, PreviewError, Rollout, failures_of};
-use super::{Operation, RunContext, RunEnd, Step, StepError, store_failure};
+use super::{Operation, RunContext, RunEnd, Step, StepError, count, store_failure, wrong_inputs};
 use crate::base::limits::{
     IMAGE_QUESTIONS_PARALLEL_MAX, IMAGES_CHECKED_MAX, REGISTRY_QUESTION_TIMEOUT,
 };
 use crate::domain::images::Standing;
 use crate::domain::redaction::SafeText;
-use crate::domain::runs::{CheckedImage, CountKey, End, Failure, Inputs, ReasonCode, Undo};
+use crate::domain::runs::{CheckedImage, CountKey, End, Inputs, Undo};
 use crate::store::StoreError;
 
 /// The operation.
@@ -38,8 +37,7 @@ impl CheckImages {
             Ok(found) => found,
             Err(error) => {
                 let failures = failures_of(&PreviewError::Engine(error), "engine");
-                failures.into_iter().for_each(|failure| run.fail(failure));
-                return RunEnd::ended(End::Failed);
+                return RunEnd::failed(&run, failures);
             }
         };
         let names = found.worth_asking();
@@ -54,8 +52,7 @@ impl CheckImages {
                 Ok(told) => drop(answers.insert(told.image.clone(), told)),
                 Err(StepError::Stopped(stop)) => return RunEnd::stopped(stop),
                 Err(StepError::Failed(error) | StepError::NotRecorded(error)) => {
-                    run.fail(store_failure(&error));
-                    return RunEnd::ended(End::Failed);
+                    return RunEnd::failed(&run, [store_failure(&error)]);
                 }
             }
         }
@@ -102,12 +99,6 @@ impl CheckImages {
             Ok(CheckedImage { image: image.clone(), digest, why, asked_at })
         };
         run.step(step, asking).await
-    }
-}
-
-fn count(run: &RunContext, key: CountKey, by: usize) {
-    if let Err(error) = run.count(key, by as u64) {
-        run.fail(Failure::new(ReasonCode::Internal, "agent", error.to_string()));
     }
 }
 

@@ -43,6 +43,17 @@ pub enum Stop {
     Draining,
 }
 
+impl Stop {
+    /// What these signals ask for now.
+    pub(super) fn of(cancel: &CancellationToken, drain: &CancellationToken) -> Option<Self> {
+        match (cancel.is_cancelled(), drain.is_cancelled()) {
+            (true, _) => Some(Self::Cancelled),
+            (false, true) => Some(Self::Draining),
+            (false, false) => None,
+        }
+    }
+}
+
 /// What a step is, before it acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -149,13 +160,7 @@ impl RunContext {
 
     /// Whether the run is to stop, and why.
     pub fn stop(&self) -> Option<Stop> {
-        if self.inner.cancel.is_cancelled() {
-            Some(Stop::Cancelled)
-        } else if self.inner.drain.is_cancelled() {
-            Some(Stop::Draining)
-        } else {
-            None
-        }
+        Stop::of(&self.inner.cancel, &self.inner.drain)
     }
 
     /// Waits until the run is to stop: for the other arm of a `select!` around a long wait.

@@ -6,15 +6,13 @@ use std::collections::BTreeSet;
 use futures_util::future::BoxFuture;
 
 use super::rollout::{Carried, Declared, Held, Rollout, carry_out, failures_of};
-use super::{Operation, RunContext, RunEnd, run_event, store_failure};
+use super::{Operation, RunContext, RunEnd, run_event, store_failure, wrong_inputs};
 use crate::base::chain;
 use crate::domain::audit::{Actor, EventType, Outcome};
 use crate::domain::enforcement::Treated;
 use crate::domain::redaction::SafeText;
 use crate::domain::rollout::{Observed, PlanOptions, plan};
-use crate::domain::runs::{
-    DeployCause, DeployProject as DeployInputs, End, Failure, Inputs, ReasonCode, ServiceDetail,
-};
+use crate::domain::runs::{DeployCause, DeployProject as DeployInputs, End, Inputs, ServiceDetail};
 use crate::facts::{ContainerFacts, ContainerState, Health, ProjectSpec};
 use crate::store::{EnforcementWrite, StoreError, Write};
 
@@ -39,20 +37,12 @@ impl DeployProject {
         };
         let declared = match declared {
             Ok(declared) => declared,
-            Err(error) => {
-                for failure in failures_of(&error, &inputs.project) {
-                    run.fail(failure);
-                }
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(&run, failures_of(&error, &inputs.project)),
         };
         let (workspace, now) = (run.run().workspace_id, run.ambient().now());
         let gate = match self.rollout.gate(run.run().tenant_id, now).await {
             Ok(gate) => gate,
-            Err(error) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(&run, [store_failure(&error)]),
         };
         let is_refused = gate.is_some() && !self.keeps_deployed(&run, &inputs).await;
         let make = |spec: &ProjectSpec, observed: &Observed, options: &PlanOptions| {
@@ -63,16 +53,12 @@ impl DeployProject {
             let failed = self.rollout.failed_attempts(run.run().workspace_id, &inputs.project);
             match failed.await {
                 Ok(failed) => options.failed_attempts = failed,
-                Err(error) => {
-                    run.fail(store_failure(&error));
-                    return RunEnd::ended(End::Failed);
-                }
+                Err(error) => return RunEnd::failed(&run, [store_failure(&error)]),
             }
         }
         let noted = self.rollout.note_pulls(workspace, &declared.spec, (&mut options, now)).await;
         if let Err(error) = noted {
-            run.fail(store_failure(&error));
-            return RunEnd::ended(End::Failed);
+            return RunEnd::failed(&run, [store_failure(&error)]);
         }
         let held = Held { gate, is_refused };
         let carried = carry_out(&run, &self.rollout, (&declared, held), options, &make).await;
@@ -101,10 +87,7 @@ impl DeployProject {
         };
         let lifted = match lifted {
             Ok(lifted) => lifted,
-            Err(error) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(&run, [store_failure(&error)]),
         };
         let mut end = deployed(&run, inputs);
         for treated in lifted {
@@ -197,12 +180,6 @@ pub fn options_of(inputs: &DeployInputs, declared: &Declared) -> PlanOptions {
         rebuild: choices.rebuild,
         ..base
     }
-}
-
-pub(super) fn wrong_inputs(run: &RunContext) -> RunEnd {
-    let message = "the run was queued with the inputs of another type; please report it";
-    run.fail(Failure::new(ReasonCode::Internal, "agent", message));
-    RunEnd::ended(End::Failed)
 }
 
 /// A deploy that failed is a partial success when it did something and a declared service runs

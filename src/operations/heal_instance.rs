@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::deploy_project::wrong_inputs;
 use super::rollout::{HookEnd, PreviewError, Rollout, hook_steps};
-use super::{Operation, RunContext, RunEnd, Step, StepError, store_failure};
+use super::{
+    Operation, RunContext, RunEnd, Step, StepError, container_failure, count, store_failure,
+    wrong_inputs,
+};
 use crate::base::chain;
-use crate::domain::runs::{self, CountKey, End, Failure, HealInstance as Inputs, ReasonCode, Undo};
+use crate::domain::runs::{self, CountKey, End, HealInstance as Inputs, Undo};
 use crate::facts::{ContainerFacts, ContainerState, Health, HookKind, ServiceUnit};
-use crate::world::docker::{EngineError, EngineErrorKind};
 
 /// The operation.
 pub struct HealInstance {
@@ -33,7 +34,7 @@ impl HealInstance {
         let name = name_of(&inputs);
         let found = match engine.container(&inputs.container_id).await {
             Ok(found) => found,
-            Err(error) => return failed(&run, &name, &error),
+            Err(error) => return RunEnd::failed(&run, [container_failure(&error, &name)]),
         };
         let asked_at = run.run().created_at;
         let is_as_asked = |found: &ContainerFacts| {
@@ -100,22 +101,20 @@ impl HealInstance {
         if !unit.post_start.is_empty() {
             run.describe(|told| told.owe_hooks(&found.id, Some(0)));
             if let Err(error) = run.save().await {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
+                return RunEnd::failed(run, [store_failure(&error)]);
             }
         }
         let grace = inputs.grace_seconds.map(Duration::from_secs);
         match run.step(step, engine.restart_container(&found.id, grace)).await {
             Ok(()) => {
-                count(run, CountKey::Started);
+                count(run, CountKey::Started, 1);
                 self.after_start(run, inputs, (found, unit), 0).await
             }
             Err(StepError::Stopped(stop)) => RunEnd::stopped(stop),
-            Err(StepError::Failed(error)) => failed(run, &name, &error),
-            Err(StepError::NotRecorded(error)) => {
-                run.fail(store_failure(&error));
-                RunEnd::ended(End::Failed)
+            Err(StepError::Failed(error)) => {
+                RunEnd::failed(run, [container_failure(&error, &name)])
             }
+            Err(StepError::NotRecorded(error)) => RunEnd::failed(run, [store_failure(&error)]),
         }
     }
 
@@ -130,10 +129,7 @@ impl HealInstance {
         let hooks = (unit, HookKind::PostStart, first);
         match hook_steps(run, &*self.rollout.engine, found, hooks, "it was restarted").await {
             HookEnd::Done => {}
-            HookEnd::Failed(failure) => {
-                run.fail(failure);
-                return RunEnd::ended(End::Failed);
-            }
+            HookEnd::Failed(failure) => return RunEnd::failed(run, [failure]),
             HookEnd::Stopped(stop) => return RunEnd::stopped(stop),
         }
         let (name, project) = (name_of(inputs), &inputs.project);
@@ -150,29 +146,12 @@ fn name_of(inputs: &Inputs) -> String {
 }
 
 fn not_needed(run: &RunContext, inputs: &Inputs) -> RunEnd {
-    count(run, CountKey::Skipped);
+    count(run, CountKey::Skipped, 1);
     RunEnd::ended(End::Succeeded).summary(format!(
         "{} of project {} needs no restart any more",
         name_of(inputs),
         inputs.project
     ))
-}
-
-fn count(run: &RunContext, key: CountKey) {
-    if let Err(error) = run.count(key, 1) {
-        tracing::error!(%error, "not counted");
-    }
-}
-
-fn failed(run: &RunContext, name: &str, error: &EngineError) -> RunEnd {
-    let code = match error.kind {
-        EngineErrorKind::Unreachable => ReasonCode::EngineUnreachable,
-        EngineErrorKind::TimedOut => ReasonCode::EngineTimeout,
-        EngineErrorKind::NotFound => ReasonCode::NotFound,
-        _ => ReasonCode::EngineRefused,
-    };
-    run.fail(Failure::new(code, name, format!("{error}; {}", error.hint())));
-    RunEnd::ended(End::Failed)
 }
 
 impl Operation for HealInstance {

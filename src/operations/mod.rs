@@ -37,16 +37,16 @@ mod scan_tests;
 pub mod scans;
 pub mod schedules;
 mod signals;
+mod telling;
 mod within;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::base::chain;
 use crate::domain::audit::AuditEvent;
 use crate::domain::runs::{End, Failure, JobEnd, ReasonCode, RunType, Waiting};
-use crate::store::{NewJob, StoreError, Write};
+use crate::store::{NewJob, Write};
 use crate::world::advisories::Advisories;
 
 use build_images::BuildImages;
@@ -66,7 +66,10 @@ pub use door::{Admitted, Answer, CancelError, Door, QueueError, Request, SubmitE
 pub use events::{notice_event, run_event, teller};
 pub use runner::{JobContext, Operations, Recovered, Runner, RunnerOptions};
 pub use signals::{Alarm, Followed, Follower, Happened, RunNews};
+pub use telling::store_failure;
 pub use within::Within;
+
+use telling::{container_failure, count, wrong_inputs};
 
 /// What executes the runs of one type.
 pub trait Operation: Send + Sync {
@@ -145,6 +148,12 @@ impl RunEnd {
         Self::of(Verdict::Ended(end))
     }
 
+    /// The run fails, for these reasons.
+    pub fn failed(run: &RunContext, reasons: impl IntoIterator<Item = Failure>) -> Self {
+        reasons.into_iter().for_each(|reason| run.fail(reason));
+        Self::ended(End::Failed)
+    }
+
     /// The run waits for these jobs, and ends as they do.
     pub fn fans_out(jobs: Vec<NewJob>) -> Self {
         Self::of(Verdict::FansOut(jobs))
@@ -188,18 +197,4 @@ impl RunEnd {
         self.events.push(event);
         self
     }
-}
-
-/// What a store that does not take a write means for a run.
-pub fn store_failure(error: &StoreError) -> Failure {
-    let reason_code = match error {
-        StoreError::DiskFull { .. } => ReasonCode::DiskFull,
-        _ => ReasonCode::StoreUnavailable,
-    };
-    let mut message = chain(error);
-    if let Some(hint) = error.hint() {
-        message.push_str("; ");
-        message.push_str(&hint);
-    }
-    Failure::new(reason_code, "store", message)
 }

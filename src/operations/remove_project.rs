@@ -3,9 +3,8 @@
 
 use futures_util::future::BoxFuture;
 
-use super::deploy_project::wrong_inputs;
 use super::rollout::{Carried, Declared, Held, Rollout, carry_out, failures_of};
-use super::{Operation, RunContext, RunEnd, store_failure};
+use super::{Operation, RunContext, RunEnd, store_failure, wrong_inputs};
 use crate::domain::rollout::{
     Observed, PlanOptions, RemovalOptions, plan_removal, refuse_other_agents,
 };
@@ -69,10 +68,7 @@ impl RemoveProject {
     /// be removed by them.
     async fn last_applied(&self, run: &RunContext, name: &str) -> Result<Declared, RunEnd> {
         let project = self.rollout.store.project(run.run().workspace_id, name.to_owned()).await;
-        let project = project.map_err(|error| {
-            run.fail(store_failure(&error));
-            RunEnd::ended(End::Failed)
-        })?;
+        let project = project.map_err(|error| RunEnd::failed(run, [store_failure(&error)]))?;
         let Some(project) = project else { return Ok(Declared::unknown(name)) };
         match self.rollout.kept(&project).await {
             Ok(declared) => Ok(declared.unwrap_or_else(|| Declared::unknown(name))),

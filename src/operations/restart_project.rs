@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 
 use futures_util::future::BoxFuture;
 
-use super::deploy_project::wrong_inputs;
 use super::rollout::{Carried, Held, Rollout, carry_out, failures_of};
-use super::{Operation, RunContext, RunEnd, store_failure};
+use super::{Operation, RunContext, RunEnd, store_failure, wrong_inputs};
 use crate::domain::rollout::{Observed, PlanOptions, RestartOptions, plan_restart};
 use crate::domain::runs::{End, Failure, Inputs, ReasonCode};
 use crate::facts::ProjectSpec;
@@ -32,25 +31,16 @@ impl RestartProject {
         let kept = match project {
             Ok(Some(project)) => self.rollout.kept(&project).await,
             Ok(None) => Ok(None),
-            Err(error) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(&run, [store_failure(&error)]),
         };
         let declared = match kept {
             Ok(Some(declared)) => declared,
             Ok(None) => {
                 let message =
                     "the agent keeps no project of this name; bring it up with `wharf up`";
-                run.fail(Failure::new(ReasonCode::NotFound, name, message));
-                return RunEnd::ended(End::Failed);
+                return RunEnd::failed(&run, [Failure::new(ReasonCode::NotFound, name, message)]);
             }
-            Err(error) => {
-                for failure in failures_of(&error, &name) {
-                    run.fail(failure);
-                }
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(&run, failures_of(&error, &name)),
         };
         let services: BTreeSet<String> = inputs.services.into_iter().collect();
         let began = run.run().started_at.unwrap_or(run.run().created_at);

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::deploy_project::wrong_inputs;
 use super::findings::Findings;
 use super::rollout::{PreviewError, Rollout, failures_of};
 use super::scan_findings::{Seen, looks};
-use super::{Operation, RunContext, RunEnd, Step, StepError, Stop, store_failure};
+use super::{
+    Operation, RunContext, RunEnd, Step, StepError, Stop, count, store_failure, wrong_inputs,
+};
 use crate::base::ids::WorkspaceId;
 use crate::base::limits::{IMAGES_SCANNED_MAX, SCAN_RUN_BYTES_MAX};
 use crate::base::{Timestamp, chain};
@@ -101,7 +102,9 @@ impl ScanImages {
                     run.fail(advisories_failure(&error));
                     has_failed = true;
                 }
-                Err(StepError::NotRecorded(error)) => return not_recorded(&run, &error),
+                Err(StepError::NotRecorded(error)) => {
+                    return RunEnd::failed(&run, [store_failure(&error)]);
+                }
             }
         }
         let head = self.advisories.head().unwrap_or_default();
@@ -110,13 +113,12 @@ impl ScanImages {
             Ok(targets) => targets,
             Err(error) => {
                 let failures = failures_of(&PreviewError::Engine(error), "engine");
-                failures.into_iter().for_each(|failure| run.fail(failure));
-                return RunEnd::ended(End::Failed);
+                return RunEnd::failed(&run, failures);
             }
         };
         let known = match self.rollout.store.image_scans(workspace).await {
             Ok(known) => known,
-            Err(error) => return not_recorded(&run, &error),
+            Err(error) => return RunEnd::failed(&run, [store_failure(&error)]),
         };
         count(&run, CountKey::Total, targets.found.len() + targets.missing);
         let mut done = Done { failed: targets.missing, ..Done::default() };
@@ -139,7 +141,9 @@ impl ScanImages {
                     run.fail(error.failure(target));
                     done.failed += 1;
                 }
-                Err(StepError::NotRecorded(error)) => return not_recorded(&run, &error),
+                Err(StepError::NotRecorded(error)) => {
+                    return RunEnd::failed(&run, [store_failure(&error)]);
+                }
             }
         }
         if head.is_some() {
@@ -147,7 +151,7 @@ impl ScanImages {
                 Ok(()) => {}
                 Err(StepError::Stopped(stop)) => return RunEnd::stopped(stop),
                 Err(StepError::Failed(error) | StepError::NotRecorded(error)) => {
-                    return not_recorded(&run, &error);
+                    return RunEnd::failed(&run, [store_failure(&error)]);
                 }
             }
         }
@@ -471,11 +475,8 @@ impl UpdateAdvisories {
                 RunEnd::ended(End::Succeeded).summary(summary)
             }
             Err(StepError::Stopped(stop)) => RunEnd::stopped(stop),
-            Err(StepError::Failed(error)) => {
-                run.fail(advisories_failure(&error));
-                RunEnd::ended(End::Failed)
-            }
-            Err(StepError::NotRecorded(error)) => not_recorded(&run, &error),
+            Err(StepError::Failed(error)) => RunEnd::failed(&run, [advisories_failure(&error)]),
+            Err(StepError::NotRecorded(error)) => RunEnd::failed(&run, [store_failure(&error)]),
         }
     }
 }
@@ -499,17 +500,6 @@ async fn update(
 fn advisories_failure(error: &AdvisoryError) -> Failure {
     let message = format!("{}; the advisories in force stay", chain(error));
     Failure::new(ReasonCode::AdvisoriesUnavailable, "advisories", message)
-}
-
-fn not_recorded(run: &RunContext, error: &StoreError) -> RunEnd {
-    run.fail(store_failure(error));
-    RunEnd::ended(End::Failed)
-}
-
-fn count(run: &RunContext, key: CountKey, by: usize) {
-    if let Err(error) = run.count(key, by as u64) {
-        run.fail(Failure::new(ReasonCode::Internal, "agent", error.to_string()));
-    }
 }
 
 impl Operation for ScanImages {

@@ -8,10 +8,10 @@ mod pace;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use endings::{Ending, Endings};
 use pace::Pace;
 
+use super::reconnect::{self, Following, at, next_event};
 use crate::base::ids::RunId;
 use crate::base::{Clock, Timestamp, chain};
 use crate::domain::rollout::{Exit, Observed, Plan};
@@ -31,10 +32,6 @@ use crate::operations::{Door, Request, SubmitError};
 use crate::store::{ContainerExit, Desired, PageRequest, Project, RunFilter, StoreError, Write};
 use crate::world::docker::{EngineError, EngineEvent};
 
-/// First pause before the engine's events are followed again; doubles up to the last.
-const RECONNECT_FIRST: Duration = Duration::from_millis(500);
-/// Last pause before the engine's events are followed again.
-const RECONNECT_LAST: Duration = Duration::from_secs(15);
 /// How soon a project is looked at again while a run works on it.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -125,44 +122,16 @@ impl Convergence {
     }
 
     /// Watches until told to stop. A lost engine is waited for, however long it takes.
-    pub async fn watch(mut self, stop: CancellationToken) {
-        let mut pause = RECONNECT_FIRST;
-        let mut since = None;
-        loop {
-            let began = Instant::now();
-            let end = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                end = self.follow(since) => end,
-            };
-            let Err(error) = end;
-            warn!(%error, "the engine's events ended; following them again soon");
-            since = self.endings.last_event_at();
-            let seen_at = self.clock.now();
-            for ending in self.endings.engine_lost() {
-                self.record(ending, 0, seen_at).await;
-            }
-            if began.elapsed() > RECONNECT_LAST {
-                pause = RECONNECT_FIRST;
-            }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(RECONNECT_LAST);
-        }
+    pub async fn watch(self, stop: CancellationToken) {
+        reconnect::watch(self, stop).await;
     }
+}
 
-    /// Follows the engine until the connection breaks. Everything is looked at in the beginning,
-    /// because nobody knows what happened before.
-    async fn follow(
-        &mut self,
-        since: Option<Timestamp>,
-    ) -> Result<std::convert::Infallible, EngineError> {
+impl Following for Convergence {
+    async fn follow(&mut self) -> Result<Infallible, EngineError> {
         let engine = Arc::clone(&self.rollout.engine);
         engine.ping().await?;
-        let mut events = engine.events(since);
+        let mut events = engine.events(self.endings.last_event_at());
         let mut options = self.options.clone();
         self.all_are_due().await;
         loop {
@@ -175,15 +144,21 @@ impl Convergence {
                 Ok(()) = options.changed() => self.all_are_due().await,
                 () = tokio::time::sleep_until(sweep) => self.all_are_due().await,
                 () = at(next_look) => self.look_at_due().await?,
-                event = events.next() => match event {
-                    Some(Ok(event)) => self.happened(&event).await,
-                    Some(Err(error)) => return Err(error),
-                    None => return Err(ended()),
-                },
+                event = next_event(&mut events) => self.happened(&event?).await,
             }
         }
     }
 
+    async fn lost(&mut self, error: EngineError) {
+        warn!(%error, "the engine's events ended; following them again soon");
+        let seen_at = self.clock.now();
+        for ending in self.endings.engine_lost() {
+            self.record(ending, 0, seen_at).await;
+        }
+    }
+}
+
+impl Convergence {
     fn options(&self) -> ConvergenceOptions {
         *self.options.borrow()
     }
@@ -410,17 +385,4 @@ impl Convergence {
         self.due_in(name, BUSY_PAUSE);
         Ok(())
     }
-}
-
-/// Sleeps until then; for ever without a time.
-async fn at(then: Option<Instant>) {
-    match then {
-        Some(then) => tokio::time::sleep_until(then).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn ended() -> EngineError {
-    let kind = crate::world::docker::EngineErrorKind::Unreachable;
-    EngineError::new(kind, "follow the engine's events", "the engine closed the connection")
 }

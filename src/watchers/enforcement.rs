@@ -6,15 +6,16 @@
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::reconnect::{self, Following, at, next_event};
 use crate::base::ids::EventId;
 use crate::base::limits::{ENFORCEMENT_TOLD_MAX, ENFORCEMENT_WAITING_MAX};
 use crate::base::time::between;
@@ -36,10 +37,6 @@ use crate::operations::{Admitted, Door, Request, SubmitError};
 use crate::store::{EnforcementWrite, Write};
 use crate::world::docker::{ContainerFilter, EngineError, EngineEvent, NETWORK_JOINED};
 
-/// First pause before the engine's events are followed again; doubles up to the last.
-const RECONNECT_FIRST: Duration = Duration::from_millis(500);
-/// Last pause before the engine's events are followed again.
-const RECONNECT_LAST: Duration = Duration::from_secs(15);
 /// How soon what could not be looked at is looked at again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -124,36 +121,15 @@ impl PolicyWatcher {
     }
 
     /// Watches until told to stop. A lost engine is waited for, however long it takes.
-    pub async fn watch(mut self, stop: CancellationToken) {
-        let mut pause = RECONNECT_FIRST;
-        loop {
-            let began = Instant::now();
-            let error = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                error = self.follow() => error,
-            };
-            (self.observer)(Watched::Failed);
-            warn!(%error, "containers are not judged; trying again soon");
-            if began.elapsed() > RECONNECT_LAST {
-                pause = RECONNECT_FIRST;
-            }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(RECONNECT_LAST);
-        }
+    pub async fn watch(self, stop: CancellationToken) {
+        reconnect::watch(self, stop).await;
     }
+}
 
-    /// Follows the engine until the connection breaks. Everything is looked at in the beginning:
-    /// nobody knows what happened before.
-    async fn follow(&mut self) -> EngineError {
+impl Following for PolicyWatcher {
+    async fn follow(&mut self) -> Result<Infallible, EngineError> {
         let engine = Arc::clone(&self.rollout.engine);
-        if let Err(error) = engine.ping().await {
-            return error;
-        }
+        engine.ping().await?;
         let mut events = engine.events(None);
         let mut options = self.options.clone();
         self.sweep_due = Instant::now();
@@ -166,22 +142,21 @@ impl PolicyWatcher {
                 Ok(()) = options.changed() => self.sweep_due = Instant::now(),
                 // What happens is taken down before the next container is looked at, so that one to
                 // which several things happen at once is looked at once.
-                event = events.next() => match event {
-                    Some(Ok(event)) => self.happened(&event),
-                    Some(Err(error)) => return error,
-                    None => return ended(),
-                },
-                () = tokio::time::sleep_until(self.sweep_due), if is_enabled => {
-                    if let Err(error) = self.sweep().await {
-                        return error;
-                    }
-                }
+                event = next_event(&mut events) => self.happened(&event?),
+                () = tokio::time::sleep_until(self.sweep_due), if is_enabled => self.sweep().await?,
                 () = at(again_due), if is_enabled => self.take_again(),
                 () = std::future::ready(()), if is_waiting => self.look_at_next().await,
             }
         }
     }
 
+    async fn lost(&mut self, error: EngineError) {
+        (self.observer)(Watched::Failed);
+        warn!(%error, "containers are not judged; trying again soon");
+    }
+}
+
+impl PolicyWatcher {
     /// Takes down what happened to a container that may change what policies say of it.
     fn happened(&mut self, event: &EngineEvent) {
         let is_worth_a_look = matches!(
@@ -430,17 +405,4 @@ impl PolicyWatcher {
             occurred_at: self.ambient.now(),
         }
     }
-}
-
-/// Waits until then, or for ever.
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn ended() -> EngineError {
-    let kind = crate::world::docker::EngineErrorKind::Unreachable;
-    EngineError::new(kind, "follow the engine's events", "the engine closed the connection")
 }

@@ -8,6 +8,7 @@ pub mod enforcement;
 pub mod findings;
 pub mod glass;
 pub mod policies;
+mod reconnect;
 pub mod scanning;
 pub mod schedules;
 pub mod sealing;

@@ -6,13 +6,12 @@
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 
 mod disk;
+mod ours;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
-use wharfinger::base::crash_points::NoCrashPoints;
+use ours::{MEASURED, rate};
 use wharfinger::base::ids::EventId;
 use wharfinger::base::{Ambient, Digest, canonical};
 use wharfinger::domain::audit::chain::{GENESIS, link};
@@ -22,38 +21,26 @@ use wharfinger::domain::audit::{
     Actor, AuditEvent, AuditEvents, AuditRecord, EventContext, EventType, Outcome,
 };
 use wharfinger::domain::redaction::SafeText;
-use wharfinger::store::keys::Keys;
-use wharfinger::store::sqlite::{self, Mode, Opening};
 use wharfinger::store::{AuditPage, Store};
-use wharfinger::world::clock::SystemClock;
-use wharfinger::world::host::SystemEntropy;
 
 /// How many append at once.
 const CALLERS: [usize; 3] = [1, 64, 256];
 /// How many events one commit carries.
 const BATCHES: [usize; 2] = [100, 1_000];
-/// How long each number of callers is measured.
-const MEASURED: Duration = Duration::from_secs(3);
 /// Records whose chain is counted without a database.
 const COUNTED: u64 = 100_000;
 
 fn main() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.unwrap().block_on(measure());
+    ours::run(measure());
 }
 
 async fn measure() {
-    let ambient = Ambient {
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-        crash_points: Arc::new(NoCrashPoints),
-    };
+    let ambient = ours::ambient();
     let folder = tempfile::Builder::new().prefix("wharf-audit-").tempdir_in(disk::place());
     let folder = folder.unwrap();
     let syncs = disk::syncs_per_second(folder.path());
     println!("disk: {syncs:.0} syncs of 4 KiB per second");
-    let store = open(folder.path(), &ambient);
+    let store = ours::sqlite(folder.path(), &ambient);
     let chain = chain_cost(&store, &ambient);
     for callers in CALLERS {
         let rate = append(&store, &ambient, callers).await;
@@ -75,21 +62,6 @@ async fn measure() {
     }
     prove(&store).await;
     store.close().await.unwrap();
-}
-
-fn open(folder: &Path, ambient: &Ambient) -> Arc<dyn Store> {
-    let keys = Keys::open_or_create(folder, &*ambient.entropy).unwrap();
-    let opened = sqlite::open(Opening {
-        state_dir: folder,
-        keys: &keys,
-        ambient,
-        os_user: "bench",
-        hostname: "bench",
-        agent_version: "bench",
-        mode: Mode::Threaded,
-        on_commit: None,
-    });
-    opened.unwrap().store
 }
 
 /// An event by a person, as most are.
@@ -140,17 +112,11 @@ fn chain_cost(store: &Arc<dyn Store>, ambient: &Ambient) -> Duration {
 
 /// Appends per second.
 async fn append(store: &Arc<dyn Store>, ambient: &Ambient, callers: usize) -> f64 {
-    let begin = Instant::now();
-    let calls = (0..callers).map(|_| async {
-        let mut count = 0_u32;
-        while begin.elapsed() < MEASURED {
-            store.commit(Vec::new(), event(store, ambient).into()).await.unwrap();
-            count += 1;
-        }
-        count
-    });
-    let count: u32 = join_all(calls).await.into_iter().sum();
-    f64::from(count) / begin.elapsed().as_secs_f64()
+    let commit = |_, _| async {
+        store.commit(Vec::new(), event(store, ambient).into()).await.unwrap();
+        1
+    };
+    rate(callers, commit).await
 }
 
 /// Events per second, so many in each commit.

@@ -6,9 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
-use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use wharfinger::api::access::Gate;
@@ -41,7 +39,7 @@ use wharfinger::world::docker::fake::FakeEngine;
 use wharfinger::world::runbook_files::Folder;
 use wharfinger::world::tasks::Supervisor;
 
-use crate::load::MEASURED;
+use crate::ours::rate;
 
 const NAME: &str = "bench.door";
 
@@ -57,25 +55,20 @@ pub async fn rates(
     ask(&http, Method::PUT, &format!("/v1/queue/types/{NAME}"), definition).await;
     let mut rates = Vec::new();
     for &callers in callers {
-        let begin = Instant::now();
-        let (http, begin) = (&http, &begin);
-        let looped = (0..callers).map(|caller| async move {
-            let mut done = 0_u64;
-            while begin.elapsed() < MEASURED {
-                let run = json!({"type": NAME, "payload": {"caller": caller, "number": done}});
-                ask(http, Method::POST, "/v1/queue/runs", run).await;
-                let claim = json!({"types": [NAME], "worker": "bench", "limit": 1});
-                let claimed = ask(http, Method::POST, "/v1/queue/claims", claim).await;
-                for item in claimed["items"].as_array().unwrap() {
-                    let path = format!("{}/complete", item["path"].as_str().unwrap());
-                    ask(http, Method::POST, &path, json!({})).await;
-                    done += 1;
-                }
+        let http = &http;
+        let act = |caller, number| async move {
+            let run = json!({"type": NAME, "payload": {"caller": caller, "number": number}});
+            ask(http, Method::POST, "/v1/queue/runs", run).await;
+            let claim = json!({"types": [NAME], "worker": "bench", "limit": 1});
+            let claimed = ask(http, Method::POST, "/v1/queue/claims", claim).await;
+            let items = claimed["items"].as_array().unwrap();
+            for item in items {
+                let path = format!("{}/complete", item["path"].as_str().unwrap());
+                ask(http, Method::POST, &path, json!({})).await;
             }
-            done
-        });
-        let done: u64 = join_all(looped).await.into_iter().sum();
-        rates.push((callers, done as f64 / begin.elapsed().as_secs_f64()));
+            items.len() as u64
+        };
+        rates.push((callers, rate(callers, act).await));
     }
     rates
 }

@@ -19,8 +19,8 @@ use wharfinger::store::{
     Accepted, Admission, Claim, Claimant, CompleteRun, RunProgress, Store, Teller, Write,
 };
 
-/// How long each number of callers is measured.
-pub const MEASURED: Duration = Duration::from_secs(3);
+use crate::ours::rate;
+
 /// Runs that wait when the drain begins.
 const DRAINED: u64 = 20_000;
 /// Who drains, and how many runs each takes at once.
@@ -82,26 +82,11 @@ impl Load {
     pub async fn figures(&self, callers: &[usize]) -> Figures {
         let mut figures = Figures::default();
         for &callers in callers {
-            figures.whole.push((callers, self.rate(callers, Self::whole).await));
-            figures.begun.push((callers, self.rate(callers, Self::begun).await));
+            figures.whole.push((callers, rate(callers, |_, _| self.clone().whole()).await));
+            figures.begun.push((callers, rate(callers, |_, _| self.clone().begun()).await));
         }
         figures.drain = self.drain().await;
         figures
-    }
-
-    /// How often per second so many callers get something done.
-    async fn rate<F: Future<Output = u64>>(&self, callers: usize, act: impl Fn(Self) -> F) -> f64 {
-        let begin = Instant::now();
-        let act = &act;
-        let looped = (0..callers).map(|_| async move {
-            let mut done = 0;
-            while begin.elapsed() < MEASURED {
-                done += act(self.clone()).await;
-            }
-            done
-        });
-        let done: u64 = join_all(looped).await.into_iter().sum();
-        done as f64 / begin.elapsed().as_secs_f64()
     }
 
     async fn whole(self) -> u64 {

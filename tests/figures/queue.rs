@@ -13,6 +13,7 @@
 mod disk;
 mod door;
 mod load;
+mod ours;
 mod peer;
 mod server;
 
@@ -21,13 +22,9 @@ use std::sync::Arc;
 
 use load::{Figures, Load};
 use wharfinger::base::Ambient;
-use wharfinger::base::crash_points::NoCrashPoints;
 use wharfinger::store::keys::Keys;
 use wharfinger::store::postgres;
-use wharfinger::store::sqlite::{self, Mode, Opening};
 use wharfinger::store::{Store, host};
-use wharfinger::world::clock::SystemClock;
-use wharfinger::world::host::SystemEntropy;
 
 /// How many ask at once.
 const CALLERS: [usize; 4] = [1, 10, 64, 256];
@@ -35,26 +32,19 @@ const CALLERS: [usize; 4] = [1, 10, 64, 256];
 const DOOR_CALLERS: [usize; 2] = [10, 64];
 
 fn main() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.unwrap();
-    runtime.block_on(measure());
+    ours::run(measure());
 }
 
 async fn measure() {
-    let ambient = Ambient {
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-        crash_points: Arc::new(NoCrashPoints),
-    };
+    let ambient = ours::ambient();
     let folder = tempfile::Builder::new().prefix("wharf-figures-").tempdir_in(disk::place());
     let folder = folder.unwrap();
     let before = disk::syncs_per_second(folder.path());
-    let ours = Load::on(sqlite(folder.path(), &ambient), ambient.clone()).await;
+    let ours = Load::on(ours::sqlite(folder.path(), &ambient), ambient.clone()).await;
     let sqlite = ours.figures(&CALLERS).await;
     let behind = folder.path().join("door");
     let behind_door =
-        door::rates(self::sqlite(&behind, &ambient), &behind, &ambient, &DOOR_CALLERS).await;
+        door::rates(ours::sqlite(&behind, &ambient), &behind, &ambient, &DOOR_CALLERS).await;
     let after = disk::syncs_per_second(folder.path());
     println!(
         "disk: {before:.0} syncs of 4 KiB per second before SQLite's figures, {after:.0} after"
@@ -74,21 +64,6 @@ async fn measure() {
         );
     }
     print("PostgreSQL", &postgres, peer.as_ref(), syncs);
-}
-
-fn sqlite(folder: &Path, ambient: &Ambient) -> Arc<dyn Store> {
-    let keys = Keys::open_or_create(folder, &*ambient.entropy).unwrap();
-    let opened = sqlite::open(Opening {
-        state_dir: folder,
-        keys: &keys,
-        ambient,
-        os_user: "bench",
-        hostname: "bench",
-        agent_version: "bench",
-        on_commit: None,
-        mode: Mode::Threaded,
-    });
-    opened.unwrap().store
 }
 
 async fn postgres(folder: &Path, server: &server::Server, ambient: &Ambient) -> Arc<dyn Store> {

@@ -9,25 +9,10 @@ use crate::facts::{Instance, ServiceSpec};
 
 fn container() -> ContainerFacts {
     ContainerFacts {
-        id: "c".to_owned(),
-        name: "shop-web-1".to_owned(),
-        instance: None,
-        oneoff: false,
-        contract_hash: None,
-        all_labels: BTreeMap::new(),
-        spec: ServiceSpec::default(),
-        image_id: "sha256:1".to_owned(),
-        state: ContainerState::Running,
         health: Health::Unhealthy,
-        exit_code: 0,
-        oom_killed: false,
-        state_error: None,
         restart_count: 2,
-        created_at: None,
         started_at: Some(Timestamp::UNIX_EPOCH),
-        finished_at: None,
-        addresses: BTreeMap::new(),
-        anonymous_volumes: BTreeMap::new(),
+        ..ContainerFacts::running("shop-web-1", ServiceSpec::default())
     }
 }
 

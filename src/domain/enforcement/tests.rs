@@ -8,8 +8,7 @@ use crate::base::Timestamp;
 use crate::base::ids::RunId;
 use crate::domain::policy::{PolicySet, Question, Source, compile};
 use crate::facts::{
-    Attachment, ContainerState, Health, Instance, LiveSettings, NetworkMode, RestartPolicy,
-    ServiceSpec,
+    Attachment, ContainerState, Instance, LiveSettings, NetworkMode, RestartPolicy, ServiceSpec,
 };
 
 fn now() -> Timestamp {
@@ -27,27 +26,12 @@ fn container(change: impl FnOnce(&mut ContainerFacts)) -> ContainerFacts {
     spec.external_links = BTreeSet::from(["db:data".to_owned()]);
     let mut facts = ContainerFacts {
         id: "c".repeat(64),
-        name: "shop-web-1".to_owned(),
         instance: Some(Instance { project: "shop".into(), service: "web".into(), number: 1 }),
-        oneoff: false,
-        contract_hash: None,
         all_labels: BTreeMap::from([
             (labels::OWNER.to_owned(), "me".to_owned()),
             (labels::PROJECT.to_owned(), "shop".to_owned()),
         ]),
-        spec,
-        image_id: "sha256:1".to_owned(),
-        state: ContainerState::Running,
-        health: Health::None,
-        exit_code: 0,
-        oom_killed: false,
-        state_error: None,
-        restart_count: 0,
-        created_at: None,
-        started_at: None,
-        finished_at: None,
-        addresses: BTreeMap::new(),
-        anonymous_volumes: BTreeMap::new(),
+        ..ContainerFacts::running("shop-web-1", spec)
     };
     change(&mut facts);
     facts

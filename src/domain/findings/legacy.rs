@@ -77,37 +77,13 @@ impl Legacy {
             false => evidence,
         };
         let is_policy = matches!(evidence, Evidence::PolicyViolation { .. });
+        let scope_key = if is_policy { "policy:limits" } else { "baseline_profile:first" };
         let finding = Finding {
-            id: FindingId::from_u128(self.id(number, row + 1)),
-            workspace_id: self.workspace_id,
-            tenant_id: tenant,
             severity: Severity::ALL[(row % 5) as usize],
             status: FindingStatus::ALL[(row % 7) as usize],
             fingerprint: format!("{}-{number}-{row}", self.series),
-            recurrence_key: None,
-            lineage_key: None,
-            scope_key: if is_policy { "policy:limits" } else { "baseline_profile:first" }
-                .to_owned(),
-            first_seen_at: None,
-            last_seen_at: None,
-            times_seen: None,
-            reopen_count: 0,
-            due_at: None,
-            owner: None,
-            assignee: None,
-            evidence,
-            evidence_hash: None,
-            told: Told::default(),
-            overdue_told_at: None,
-            baseline_operation_run_id: None,
-            current_operation_run_id: None,
-            resolved_at: None,
-            closed_at: None,
-            close_reason: None,
-            merged_into: None,
-            created_at: self.at,
-            updated_at: self.at,
-            version: 1,
+            scope_key: scope_key.to_owned(),
+            ..bare(self.id(number, row + 1), (self.workspace_id, tenant), evidence, self.at)
         };
         if !row.is_multiple_of(COMPLETE_EVERY) {
             return finding;
@@ -119,5 +95,46 @@ impl Legacy {
     /// Ids that sort by series, tenant and row.
     fn id(&self, number: u64, row: u64) -> u128 {
         u128::from(self.series) << 96 | u128::from(number) << 48 | u128::from(row)
+    }
+}
+
+/// A row of the form before lifecycles, new and of high severity: nothing is known of what it is the
+/// same as, and of when it was seen.
+pub(super) fn bare(
+    id: u128,
+    (workspace_id, tenant_id): (WorkspaceId, TenantId),
+    evidence: Evidence,
+    at: Timestamp,
+) -> Finding {
+    Finding {
+        id: FindingId::from_u128(id),
+        workspace_id,
+        tenant_id,
+        severity: Severity::High,
+        status: FindingStatus::New,
+        fingerprint: format!("legacy-{id}"),
+        recurrence_key: None,
+        lineage_key: None,
+        scope_key: "baseline_profile:p".to_owned(),
+        first_seen_at: None,
+        last_seen_at: None,
+        times_seen: None,
+        reopen_count: 0,
+        due_at: None,
+        owner: None,
+        assignee: None,
+        evidence,
+        evidence_hash: None,
+        told: Told::default(),
+        overdue_told_at: None,
+        baseline_operation_run_id: None,
+        current_operation_run_id: None,
+        resolved_at: None,
+        closed_at: None,
+        close_reason: None,
+        merged_into: None,
+        created_at: at,
+        updated_at: at,
+        version: 1,
     }
 }

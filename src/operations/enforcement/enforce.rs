@@ -6,7 +6,6 @@ use futures_util::future::BoxFuture;
 
 use super::look::LookError;
 use super::{alert, event, of_run};
-use crate::base::chain;
 use crate::base::time::between;
 use crate::domain::alerts::EventKey;
 use crate::domain::audit::{Actor, AuditEvents, EventType, Outcome};
@@ -19,11 +18,13 @@ use crate::domain::runs::{
     CountKey, End, EnforcePolicy as Asked, Failure, Inputs, ReasonCode, Undo,
 };
 use crate::facts::ContainerFacts;
-use crate::operations::deploy_project::wrong_inputs;
 use crate::operations::rollout::Rollout;
-use crate::operations::{Operation, RunContext, RunEnd, Step, StepError, store_failure};
+use crate::operations::{
+    Operation, RunContext, RunEnd, Step, StepError, container_failure, count, store_failure,
+    wrong_inputs,
+};
 use crate::store::{EnforcementWrite, StoreError, Write};
-use crate::world::docker::{EngineError, EngineErrorKind};
+use crate::world::docker::EngineError;
 
 /// The operation.
 pub struct EnforcePolicy {
@@ -66,17 +67,14 @@ impl EnforcePolicy {
         let found = match self.rollout.engine.container(&asked.container_id).await {
             Ok(Some(found)) => found,
             Ok(None) => return self.gone(&run, &asked).await,
-            Err(error) => return failed(&run, &asked.name, &error),
+            Err(error) => return RunEnd::failed(&run, [container_failure(&error, &asked.name)]),
         };
         let task = match self.task(&run, &asked, &found).await {
             Ok(Ok(task)) => task,
             Ok(Err(why)) => return not_needed(&run, &asked, why),
-            Err(error) => {
-                match error {
-                    LookError::Store(error) => run.fail(store_failure(&error)),
-                    LookError::Engine(error) => return failed(&run, &asked.name, &error),
-                }
-                return RunEnd::ended(End::Failed);
+            Err(LookError::Store(error)) => return RunEnd::failed(&run, [store_failure(&error)]),
+            Err(LookError::Engine(error)) => {
+                return RunEnd::failed(&run, [container_failure(&error, &asked.name)]);
             }
         };
         self.descend(&run, &asked, found, task).await
@@ -135,12 +133,11 @@ impl EnforcePolicy {
         mut found: ContainerFacts,
         mut task: Task,
     ) -> RunEnd {
-        count(run, CountKey::Total);
+        count(run, CountKey::Total, 1);
         loop {
             task.undo = std::mem::take(&mut task.undo).before(task.rung, &found, &task.changes);
             if let Err(error) = self.begin(run, asked, &task).await {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
+                return RunEnd::failed(run, [store_failure(&error)]);
             }
             let climbed = match (task.rung, &asked.project) {
                 (Rung::Recreate, Some(project)) => {
@@ -182,12 +179,14 @@ impl EnforcePolicy {
                 Ok(()) => {}
                 Err(StepError::Stopped(stop)) => return Climbed::Ends(RunEnd::stopped(stop)),
                 Err(StepError::NotRecorded(error)) => {
-                    run.fail(store_failure(&error));
-                    return Climbed::Ends(RunEnd::ended(End::Failed));
+                    return Climbed::Ends(RunEnd::failed(run, [store_failure(&error)]));
                 }
                 // Whether it acted, the look tells.
                 Err(StepError::Failed(error)) if error.is_outcome_unknown() => {
-                    return Climbed::Ends(failed(run, &found.name, &error));
+                    return Climbed::Ends(RunEnd::failed(
+                        run,
+                        [container_failure(&error, &found.name)],
+                    ));
                 }
                 Err(StepError::Failed(error)) => said = error.to_string(),
             }
@@ -195,7 +194,12 @@ impl EnforcePolicy {
         match self.rollout.engine.container(&found.id).await {
             Ok(Some(now)) => *found = now,
             Ok(None) => return Climbed::Gone,
-            Err(error) => return Climbed::Ends(failed(run, &found.name, &error)),
+            Err(error) => {
+                return Climbed::Ends(RunEnd::failed(
+                    run,
+                    [container_failure(&error, &found.name)],
+                ));
+            }
         }
         match is_done(task.rung, found, &task.changes) {
             true => Climbed::Done,
@@ -223,7 +227,7 @@ impl EnforcePolicy {
         found: &ContainerFacts,
         task: &Task,
     ) -> RunEnd {
-        count(run, CountKey::Updated);
+        count(run, CountKey::Updated, 1);
         self.heard(run, asked, task.rung);
         let summary = format!("{}: {}", done(task.rung, &found.name), task.reason);
         let event = (EventType::EnforcementActed, Outcome::Success);
@@ -248,7 +252,7 @@ impl EnforcePolicy {
         task: &Task,
         why: &str,
     ) -> RunEnd {
-        count(run, CountKey::Failed);
+        count(run, CountKey::Failed, 1);
         let summary = format!(
             "{} of container {} was tried in vain ({why}): {}",
             task.rung, asked.name, task.reason
@@ -264,7 +268,7 @@ impl EnforcePolicy {
 
     /// The container is no more, and neither is what undoes anything.
     pub(super) async fn gone(&self, run: &RunContext, asked: &Asked) -> RunEnd {
-        count(run, CountKey::Skipped);
+        count(run, CountKey::Skipped, 1);
         let summary = format!("container {} is gone", asked.name);
         let event = (EventType::EnforcementForgotten, Outcome::Info);
         RunEnd::ended(End::Succeeded)
@@ -400,26 +404,9 @@ pub(super) fn put(run: &RunContext, treated: Treated) -> Write {
 }
 
 fn not_needed(run: &RunContext, asked: &Asked, why: String) -> RunEnd {
-    count(run, CountKey::Skipped);
+    count(run, CountKey::Skipped, 1);
     RunEnd::ended(End::Succeeded)
         .summary(format!("nothing was done about container {}: {why}", asked.name))
-}
-
-pub(super) fn count(run: &RunContext, key: CountKey) {
-    if let Err(error) = run.count(key, 1) {
-        tracing::error!(error = %chain(&error), "not counted");
-    }
-}
-
-pub(super) fn failed(run: &RunContext, name: &str, error: &EngineError) -> RunEnd {
-    let code = match error.kind {
-        EngineErrorKind::Unreachable => ReasonCode::EngineUnreachable,
-        EngineErrorKind::TimedOut => ReasonCode::EngineTimeout,
-        EngineErrorKind::NotFound => ReasonCode::NotFound,
-        _ => ReasonCode::EngineRefused,
-    };
-    run.fail(Failure::new(code, name, format!("{error}; {}", error.hint())));
-    RunEnd::ended(End::Failed)
 }
 
 impl Operation for EnforcePolicy {

@@ -2,7 +2,7 @@
 //! methods of `EnforcePolicy`. Never makes somebody else's container anew: nobody knows what of it
 //! could be lost.
 
-use super::enforce::{EnforcePolicy, Task, count, failed};
+use super::enforce::{EnforcePolicy, Task};
 use crate::domain::alerts::EventKey;
 use crate::domain::audit::{EventType, Outcome};
 use crate::domain::enforcement::Decision;
@@ -11,7 +11,7 @@ use crate::domain::runs::{CountKey, End, EnforcePolicy as Asked};
 use crate::facts::{ContainerFacts, ProjectSpec};
 use crate::operations::deploy_project::options_of;
 use crate::operations::rollout::{Carried, Held, carry_out, failures_of};
-use crate::operations::{RunContext, RunEnd, store_failure};
+use crate::operations::{RunContext, RunEnd, container_failure, count, store_failure};
 use crate::store::{EnforcementWrite, Write};
 
 impl EnforcePolicy {
@@ -27,10 +27,7 @@ impl EnforcePolicy {
         let (rollout, workspace) = (self.rollout(), run.run().workspace_id);
         let project = match rollout.store.project(workspace, name.to_owned()).await {
             Ok(project) => project,
-            Err(error) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(run, [store_failure(&error)]),
         };
         let inputs = match &project {
             Some(project) => rollout.deploy_as_applied(project).await,
@@ -38,10 +35,7 @@ impl EnforcePolicy {
         };
         let inputs = match inputs {
             Ok(inputs) => inputs,
-            Err(error) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(run, [store_failure(&error)]),
         };
         let (Some(inputs), Some(instance)) = (inputs, &found.instance) else {
             return self.given_up(
@@ -57,17 +51,11 @@ impl EnforcePolicy {
         };
         let declared = match declared {
             Ok(declared) => declared,
-            Err(error) => {
-                failures_of(&error, name).into_iter().for_each(|failure| run.fail(failure));
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(run, failures_of(&error, name)),
         };
         let gate = match rollout.gate(run.run().tenant_id, run.ambient().now()).await {
             Ok(gate) => gate,
-            Err(error) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(run, [store_failure(&error)]),
         };
         let options = PlanOptions {
             services: Some([instance.service.clone()].into()),
@@ -104,10 +92,7 @@ impl EnforcePolicy {
         let round = self.rollout().enforcement_round(run.ambient().now(), Some(run.run().id)).await;
         let look = match round {
             Ok(mut round) => self.rollout().look_at(&mut round, heir, None).await,
-            Err(error) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
-            }
+            Err(error) => return RunEnd::failed(run, [store_failure(&error)]),
         };
         let still = match look {
             Ok(look) => match look.decision {
@@ -115,16 +100,17 @@ impl EnforcePolicy {
                 Decision::Leave(_) => false,
             },
             Err(super::LookError::Store(error)) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
+                return RunEnd::failed(run, [store_failure(&error)]);
             }
-            Err(super::LookError::Engine(error)) => return failed(run, &asked.name, &error),
+            Err(super::LookError::Engine(error)) => {
+                return RunEnd::failed(run, [container_failure(&error, &asked.name)]);
+            }
         };
         if heir.id == found.id || still {
             let asked = Asked { container_id: heir.id.clone(), ..asked.clone() };
             return self.given_up(run, &asked, &task, "made anew, it would be as it is");
         }
-        count(run, CountKey::Recreated);
+        count(run, CountKey::Recreated, 1);
         self.heard(run, asked, task.rung);
         let summary = format!("container {} was made anew, hardened: {}", heir.name, task.reason);
         let forget = EnforcementWrite::DropTreated {

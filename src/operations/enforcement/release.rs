@@ -3,16 +3,17 @@
 
 use futures_util::future::BoxFuture;
 
-use super::enforce::{count, failed, put, recorded};
+use super::enforce::{put, recorded};
 use super::{event, of_run};
 use crate::base::time::after;
 use crate::domain::audit::{Actor, AuditEvents, EventType, Outcome};
 use crate::domain::enforcement::{Act, Remembered, Treated, Treatment, release_steps};
 use crate::domain::runs::{CountKey, End, Failure, Inputs, ReasonCode, ReleaseContainer as Asked};
 use crate::facts::ContainerFacts;
-use crate::operations::deploy_project::wrong_inputs;
 use crate::operations::rollout::Rollout;
-use crate::operations::{Operation, RunContext, RunEnd, StepError, store_failure};
+use crate::operations::{
+    Operation, RunContext, RunEnd, StepError, container_failure, count, store_failure, wrong_inputs,
+};
 use crate::store::{EnforcementWrite, StoreError, Write};
 use crate::world::docker::{EngineError, EngineErrorKind};
 
@@ -33,17 +34,17 @@ impl ReleaseContainer {
         };
         let enforced = match self.rollout.store.enforced(run.run().workspace_id).await {
             Ok(enforced) => enforced,
-            Err(error) => return unrecorded(&run, &error),
+            Err(error) => return RunEnd::failed(&run, [store_failure(&error)]),
         };
         let Some(treated) = enforced.treated.get(&asked.container_id).cloned() else {
-            count(&run, CountKey::Skipped);
+            count(&run, CountKey::Skipped, 1);
             let summary = format!("nothing is done to container {}", asked.name);
             return RunEnd::ended(End::Succeeded).summary(summary);
         };
         let found = match self.rollout.engine.container(&asked.container_id).await {
             Ok(Some(found)) => found,
             Ok(None) => return self.gone(&run, &asked),
-            Err(error) => return failed(&run, &asked.name, &error),
+            Err(error) => return RunEnd::failed(&run, [container_failure(&error, &asked.name)]),
         };
         // From here on nobody acts on it again, whatever becomes of this run.
         let treated = Treated {
@@ -56,9 +57,9 @@ impl ReleaseContainer {
             ..treated
         };
         if let Err(error) = self.begin(&run, &asked, treated.clone()).await {
-            return unrecorded(&run, &error);
+            return RunEnd::failed(&run, [store_failure(&error)]);
         }
-        count(&run, CountKey::Total);
+        count(&run, CountKey::Total, 1);
         self.undo(&run, &asked, found, treated).await
     }
 
@@ -87,9 +88,11 @@ impl ReleaseContainer {
             match run.step(recorded(&planned, &asked.reason), acting).await {
                 Ok(()) => {}
                 Err(StepError::Stopped(stop)) => return RunEnd::stopped(stop),
-                Err(StepError::NotRecorded(error)) => return unrecorded(run, &error),
+                Err(StepError::NotRecorded(error)) => {
+                    return RunEnd::failed(run, [store_failure(&error)]);
+                }
                 Err(StepError::Failed(error)) if error.is_outcome_unknown() => {
-                    return failed(run, &asked.name, &error);
+                    return RunEnd::failed(run, [container_failure(&error, &asked.name)]);
                 }
                 Err(StepError::Failed(error)) => {
                     let code = match error.kind {
@@ -104,18 +107,17 @@ impl ReleaseContainer {
         let left = match self.rollout.engine.container(&asked.container_id).await {
             Ok(Some(now)) => release_steps(&treated.undo, &now),
             Ok(None) => return self.gone(run, asked),
-            Err(error) => return failed(run, &asked.name, &error),
+            Err(error) => return RunEnd::failed(run, [container_failure(&error, &asked.name)]),
         };
         if !left.is_empty() {
             for step in &left {
                 let message = format!("not done: {}", step.description);
                 failures.push(Failure::new(ReasonCode::EngineRefused, &asked.name, message));
             }
-            count(run, CountKey::Failed);
-            failures.into_iter().for_each(|failure| run.fail(failure));
-            return RunEnd::ended(End::Failed);
+            count(run, CountKey::Failed, 1);
+            return RunEnd::failed(run, failures);
         }
-        count(run, CountKey::Updated);
+        count(run, CountKey::Updated, 1);
         let mut summary = format!("container {} was released", asked.name);
         if !treated.undo.had_none.is_empty() {
             let names: Vec<&str> = treated.undo.had_none.iter().map(String::as_str).collect();
@@ -148,7 +150,7 @@ impl ReleaseContainer {
     }
 
     fn gone(&self, run: &RunContext, asked: &Asked) -> RunEnd {
-        count(run, CountKey::Skipped);
+        count(run, CountKey::Skipped, 1);
         let summary = format!("container {} is gone", asked.name);
         let forget = EnforcementWrite::DropTreated {
             workspace_id: run.run().workspace_id,
@@ -173,11 +175,6 @@ impl ReleaseContainer {
         let about = (asked.project.as_deref(), summary);
         of_run(event(run.ambient(), &scope, what, target, about), run.run())
     }
-}
-
-fn unrecorded(run: &RunContext, error: &StoreError) -> RunEnd {
-    run.fail(store_failure(error));
-    RunEnd::ended(End::Failed)
 }
 
 impl Operation for ReleaseContainer {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::engine_loss::{GivenUp, wait_for_engine};
-use super::execute::{Executed, How, count, execute};
+use super::execute::{Executed, How, count_registered, execute};
 use super::gate::Passage;
 use super::report::ActError;
 use super::wait::{WaitError, last_words};
@@ -146,7 +146,7 @@ impl Rounds<'_> {
             return Some(self.fail(futile));
         }
         if self.last.is_none() {
-            count(self.run, CountKey::Total, preview.plan.steps.len());
+            count_registered(self.run, CountKey::Total, preview.plan.steps.len());
             // A plan has no number without an exact form, so it has a digest.
             let digest = preview.plan.digest().ok();
             let note = |told: &mut Details| told.plan_digest = told.plan_digest.or(digest);

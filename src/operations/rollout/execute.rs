@@ -185,7 +185,7 @@ impl<'a> Execution<'a> {
                     self.fresh_images.insert(step.subject.clone());
                 }
                 if let Some(key) = counted(&step.action) {
-                    count(run, key, 1);
+                    count_registered(run, key, 1);
                 }
                 Progress::Succeeded
             }
@@ -219,7 +219,7 @@ impl<'a> Execution<'a> {
     fn ended(self, run: &RunContext) -> Executed {
         let in_state = |state| self.progress.values().filter(|found| **found == state).count();
         let succeeded = in_state(Progress::Succeeded);
-        count(run, CountKey::Processed, succeeded);
+        count_registered(run, CountKey::Processed, succeeded);
         let how = match self.stopped {
             Some(stop) => How::Stopped(stop),
             None if self.is_engine_lost => How::EngineLost,
@@ -229,8 +229,8 @@ impl<'a> Execution<'a> {
             None => How::Wholly,
         };
         if how == How::Failed {
-            count(run, CountKey::Failed, in_state(Progress::Failed));
-            count(run, CountKey::Skipped, in_state(Progress::Skipped));
+            count_registered(run, CountKey::Failed, in_state(Progress::Failed));
+            count_registered(run, CountKey::Skipped, in_state(Progress::Skipped));
         }
         let Self { failures, fresh_images, given_up, to_blame, .. } = self;
         Executed { how, succeeded, failures, fresh_images, given_up, to_blame }
@@ -238,7 +238,7 @@ impl<'a> Execution<'a> {
 }
 
 /// Counts what the run's type registers; a restart counts no networks.
-pub(super) fn count(run: &RunContext, key: CountKey, by: usize) {
+pub(super) fn count_registered(run: &RunContext, key: CountKey, by: usize) {
     let definition = run.run().run_type().built_in();
     if by > 0 && definition.is_some_and(|definition| definition.counts.contains(&key)) {
         // The key was just looked up, so it cannot be refused.

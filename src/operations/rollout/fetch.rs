@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::engine_loss::{GivenUp, wait_for_engine};
-use super::execute::{Executed, How, count, execute};
+use super::execute::{Executed, How, count_registered, execute};
 use super::{Declared, Preview, PreviewError, Rollout, failures_of};
 use crate::base::ids::RevisionId;
 use crate::base::limits::{DEPLOY_REFUSALS_MAX, DEPLOY_ROUNDS_MAX};
@@ -128,7 +128,7 @@ impl Rounds<'_> {
     /// found was before.
     fn begin(&self, plan: &Plan, images: &Images) {
         self.run.log(plan.to_string().trim_end());
-        count(self.run, CountKey::Total, plan.steps.len());
+        count_registered(self.run, CountKey::Total, plan.steps.len());
         let digest = plan.digest().ok();
         let services = self.services();
         self.run.describe(|told| {
@@ -156,7 +156,7 @@ impl Rounds<'_> {
                 changed += usize::from(detail.after != detail.before);
             }
         });
-        count(self.run, CountKey::Updated, changed);
+        count_registered(self.run, CountKey::Updated, changed);
         Ok(())
     }
 

@@ -33,8 +33,7 @@ impl RunRunbook {
             Err(diagnostics) => {
                 let message =
                     format!("this version of the agent does not take the runbook: {diagnostics}");
-                run.fail(Failure::new(ReasonCode::InputInvalid, "runbook", message));
-                RunEnd::ended(End::Failed)
+                RunEnd::failed(run, [Failure::new(ReasonCode::InputInvalid, "runbook", message)])
             }
         }
     }
@@ -55,8 +54,7 @@ impl RunRunbook {
             Ok(survey) => survey,
             Err(StepError::Stopped(stop)) => return RunEnd::stopped(stop),
             Err(StepError::Failed(error) | StepError::NotRecorded(error)) => {
-                run.fail(store_failure(&error));
-                return RunEnd::ended(End::Failed);
+                return RunEnd::failed(run, [store_failure(&error)]);
             }
         };
         if let Some(why) = stale(start, &survey.preflight) {
@@ -72,8 +70,10 @@ impl RunRunbook {
         ];
         for (key, by) in counts {
             if let Err(error) = run.count(key, by) {
-                run.fail(Failure::new(ReasonCode::Internal, "counts", chain(&error)));
-                return RunEnd::ended(End::Failed);
+                return RunEnd::failed(
+                    run,
+                    [Failure::new(ReasonCode::Internal, "counts", chain(&error))],
+                );
             }
         }
         RunEnd::fans_out(survey.jobs)
@@ -98,8 +98,7 @@ fn stale(start: &Start, found: &Preflight) -> Option<String> {
 
 fn not_a_runbook(run: &RunContext) -> RunEnd {
     let message = "the run names no runbook: this is a defect, please report it";
-    run.fail(Failure::new(ReasonCode::Internal, "run", message));
-    RunEnd::ended(End::Failed)
+    RunEnd::failed(run, [Failure::new(ReasonCode::Internal, "run", message)])
 }
 
 impl Operation for RunRunbook {

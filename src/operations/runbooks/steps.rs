@@ -246,8 +246,7 @@ impl<'a> FileRun<'a> {
         Flow::Leave(Box::new(match error {
             StepError::Stopped(stop) => RunEnd::stopped(stop),
             StepError::Failed(error) => {
-                self.run.fail(Failure::new(error.code, subject, &error.message));
-                RunEnd::ended(End::Failed)
+                RunEnd::failed(self.run, [Failure::new(error.code, subject, &error.message)])
             }
             // The journal does not have it: a later attempt goes on from there.
             StepError::NotRecorded(_) => RunEnd::stopped(Stop::Draining),

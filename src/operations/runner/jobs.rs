@@ -62,13 +62,7 @@ impl JobContext {
 
     /// Whether the job is to stop, and why.
     pub fn stop(&self) -> Option<Stop> {
-        if self.inner.cancel.is_cancelled() {
-            Some(Stop::Cancelled)
-        } else if self.inner.drain.is_cancelled() {
-            Some(Stop::Draining)
-        } else {
-            None
-        }
+        Stop::of(&self.inner.cancel, &self.inner.drain)
     }
 
     /// How far earlier attempts have come, in the operation's words.

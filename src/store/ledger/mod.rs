@@ -3,6 +3,33 @@
 //! `Ledger::needs`, `Ledger::apply` and its siblings, `Ledger::into_changes`. Never reads or writes
 //! a database: a dialect loads what is needed and writes out what changed.
 
+/// Writes of rows of their own that no other write looks at: the dialect writes them as they are. A
+/// pattern, so that a new kind of write has to be put here or dealt with.
+macro_rules! rows_of_their_own {
+    () => {
+        Write::PutQueueControl(_)
+            | Write::DropQueueControl { .. }
+            | Write::PutRevision(_)
+            | Write::Schedule(_)
+            | Write::Alert(_)
+            | Write::Finding(_)
+            | Write::Audit(_)
+            | Write::Access(_)
+            | Write::Registry(_)
+            | Write::Enforcement(_)
+            | Write::Scan(_)
+            | Write::ExpectProject { .. }
+            | Write::ExpectNoProject { .. }
+            | Write::ApplyProject { .. }
+            | Write::KeepProject { .. }
+            | Write::NoteDeployed { .. }
+            | Write::ForgetProject { .. }
+            | Write::ForgetVolumes { .. }
+            | Write::PutAdoption(_)
+            | Write::DropAdoptions { .. }
+    };
+}
+
 mod attempts;
 mod changes;
 mod columns;
@@ -194,27 +221,7 @@ impl Ledger {
                 self.definitions.insert((*workspace_id, *name), None);
                 Ok(())
             }
-            // Rows of their own that no other write looks at: the dialect writes them as they are.
-            Write::PutQueueControl(_)
-            | Write::DropQueueControl { .. }
-            | Write::PutRevision(_)
-            | Write::Schedule(_)
-            | Write::Alert(_)
-            | Write::Finding(_)
-            | Write::Audit(_)
-            | Write::Access(_)
-            | Write::Registry(_)
-            | Write::Enforcement(_)
-            | Write::Scan(_)
-            | Write::ExpectProject { .. }
-            | Write::ExpectNoProject { .. }
-            | Write::ApplyProject { .. }
-            | Write::KeepProject { .. }
-            | Write::NoteDeployed { .. }
-            | Write::ForgetProject { .. }
-            | Write::ForgetVolumes { .. }
-            | Write::PutAdoption(_)
-            | Write::DropAdoptions { .. } => Ok(()),
+            rows_of_their_own!() => Ok(()),
         }
     }
 

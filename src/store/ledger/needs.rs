@@ -145,28 +145,7 @@ impl Ledger {
                     needs.push(Need::UndoneJobs(retry.dead));
                 }
             }
-            Write::PutHostedType(_)
-            | Write::DropHostedType { .. }
-            | Write::PutQueueControl(_)
-            | Write::DropQueueControl { .. }
-            | Write::PutRevision(_)
-            | Write::Schedule(_)
-            | Write::Alert(_)
-            | Write::Finding(_)
-            | Write::Audit(_)
-            | Write::Access(_)
-            | Write::Registry(_)
-            | Write::Enforcement(_)
-            | Write::Scan(_)
-            | Write::ExpectProject { .. }
-            | Write::ExpectNoProject { .. }
-            | Write::ApplyProject { .. }
-            | Write::KeepProject { .. }
-            | Write::NoteDeployed { .. }
-            | Write::ForgetProject { .. }
-            | Write::ForgetVolumes { .. }
-            | Write::PutAdoption(_)
-            | Write::DropAdoptions { .. } => {}
+            Write::PutHostedType(_) | Write::DropHostedType { .. } | rows_of_their_own!() => {}
         }
     }
 

@@ -91,8 +91,7 @@ impl ReadFindings for PostgresStore {
         answer(async move {
             let after = after.map(|id| id.to_string()).unwrap_or_default();
             let [workspace, tenant, after] = texts([&workspace, &tenant, &after]);
-            let limit = Bound::Number(i64::try_from(limit).unwrap_or(i64::MAX));
-            let values = [workspace, tenant, after, limit];
+            let values = [workspace, tenant, after, most(limit)];
             self.many("list the findings", Sql::FindingsAfter, &values, finding).await
         })
     }

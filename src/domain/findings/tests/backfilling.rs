@@ -1,44 +1,17 @@
+use super::super::legacy::bare;
 use super::super::*;
 use super::{TENANT, at};
 
 /// A row of the form before lifecycles, about a subject.
 fn legacy(id: u128, subject: &str) -> Finding {
-    Finding {
-        id: FindingId::from_u128(id),
-        workspace_id: WorkspaceId::from_u128(1),
-        tenant_id: TENANT,
-        severity: Severity::High,
-        status: FindingStatus::New,
-        fingerprint: format!("legacy-{id}"),
-        recurrence_key: None,
-        lineage_key: None,
-        scope_key: "baseline_profile:p".to_owned(),
-        first_seen_at: None,
-        last_seen_at: None,
-        times_seen: None,
-        reopen_count: 0,
-        due_at: None,
-        owner: None,
-        assignee: None,
-        evidence: Evidence::Drift {
-            baseline_snapshot_id: "s".to_owned(),
-            policy_type: "container".to_owned(),
-            subject_external_id: subject.to_owned(),
-            change_type: ChangeType::Changed,
-        },
-        evidence_hash: None,
-        told: Told::default(),
-        overdue_told_at: None,
-        baseline_operation_run_id: None,
-        current_operation_run_id: None,
-        resolved_at: None,
-        closed_at: None,
-        close_reason: None,
-        merged_into: None,
-        created_at: at(1),
-        updated_at: at(2),
-        version: 1,
-    }
+    let evidence = Evidence::Drift {
+        baseline_snapshot_id: "s".to_owned(),
+        policy_type: "container".to_owned(),
+        subject_external_id: subject.to_owned(),
+        change_type: ChangeType::Changed,
+    };
+    let whose = (WorkspaceId::from_u128(1), TENANT);
+    Finding { updated_at: at(2), ..bare(id, whose, evidence, at(1)) }
 }
 
 /// What is in a table of rows after it was gone through in pages.

@@ -3,30 +3,15 @@
 
 use super::*;
 use crate::base::Secret;
-use crate::facts::{ContainerState, DaemonFacts, DeviceMapping, Health, Logging, Ulimit};
+use crate::facts::{DaemonFacts, DeviceMapping, Health, Logging, Ulimit};
 
 /// A container that runs with this contract.
 pub(in crate::domain::policy) fn container(spec: ServiceSpec) -> ContainerFacts {
     ContainerFacts {
-        id: "1".to_owned(),
-        name: "shop-web-1".to_owned(),
-        instance: None,
-        oneoff: false,
-        contract_hash: None,
-        all_labels: BTreeMap::new(),
-        spec,
-        image_id: "sha256:1".to_owned(),
-        state: ContainerState::Running,
         health: Health::Healthy,
-        exit_code: 0,
-        oom_killed: false,
-        state_error: None,
         restart_count: 2,
         created_at: Some("2026-01-01T00:00:00Z".parse().unwrap()),
-        started_at: None,
-        finished_at: None,
-        addresses: BTreeMap::new(),
-        anonymous_volumes: BTreeMap::new(),
+        ..ContainerFacts::running("shop-web-1", spec)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Tables: what a policy's file may say, and what is said of one that is wrong.
 
 use super::*;
-use crate::base::Diagnostics;
 use crate::base::limits::{
     POLICY_BYTES_MAX, POLICY_CHECKS_MAX, POLICY_CONDITIONS_MAX, POLICY_EXCEPTIONS_MAX,
     POLICY_PATTERNS_MAX, POLICY_TEXT_CHARS_MAX,
@@ -58,14 +57,7 @@ fn file(text: &str) -> Policy {
 
 /// `line:column message` of each problem, in the order of the file.
 fn problems(text: &str) -> Vec<String> {
-    let told = |problems: Diagnostics| {
-        let told = |it: &crate::base::Diagnostic| match &it.location {
-            Some(at) => format!("{}:{} {}", at.line, at.column, it.message),
-            None => it.message.clone(),
-        };
-        problems.0.iter().map(told).collect()
-    };
-    read("shop.yaml", text).err().map(told).unwrap_or_default()
+    read("shop.yaml", text).err().map(|found| found.placed()).unwrap_or_default()
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::domain::compose::{
     Answer, Files, Inputs, Loaded, Options, Project, canonical_yaml, load, lower,
 };
 use crate::facts::{
-    ContainerFacts, ContainerState, DaemonFacts, Health, HostFacts, Logging, ProjectSpec,
-    RestartPolicy, effective, resolve_namespaces,
+    ContainerFacts, DaemonFacts, HostFacts, Logging, ProjectSpec, RestartPolicy, effective,
+    resolve_namespaces,
 };
 
 #[test]
@@ -214,27 +214,7 @@ fn reported(spec: &ServiceSpec, image: &ImageFacts, ids: &BTreeMap<String, Strin
 }
 
 pub(super) fn container(spec: ServiceSpec, image: &ImageFacts) -> ContainerFacts {
-    ContainerFacts {
-        id: "id-web".to_owned(),
-        name: "p-web-1".to_owned(),
-        instance: None,
-        oneoff: false,
-        contract_hash: None,
-        all_labels: BTreeMap::new(),
-        spec,
-        image_id: image.id.clone(),
-        state: ContainerState::Running,
-        health: Health::None,
-        exit_code: 0,
-        oom_killed: false,
-        state_error: None,
-        restart_count: 0,
-        created_at: None,
-        started_at: None,
-        finished_at: None,
-        addresses: BTreeMap::new(),
-        anonymous_volumes: BTreeMap::new(),
-    }
+    ContainerFacts { image_id: image.id.clone(), ..ContainerFacts::running("p-web-1", spec) }
 }
 
 /// A host whose engine says this of itself.

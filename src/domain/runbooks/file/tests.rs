@@ -1,7 +1,6 @@
 //! Tables: what a file may say, what an expression yields, what is next.
 
 use super::*;
-use crate::base::Diagnostics;
 use crate::base::limits::{RUNBOOK_EXPRESSION_DEPTH_MAX, RUNBOOK_STEPS_MAX};
 use crate::domain::access::Capability;
 use crate::domain::runbooks::{Argument, Ask, Kind, ReasonRule, Scope};
@@ -54,12 +53,7 @@ fn file(text: &str) -> RunbookFile {
 
 /// `line:column message` of each problem, in the order of the file.
 fn problems(text: &str) -> Vec<String> {
-    let Err(Diagnostics(problems)) = read("test.yaml", text) else { return Vec::new() };
-    let told = |it: &crate::base::Diagnostic| match &it.location {
-        Some(at) => format!("{}:{} {}", at.line, at.column, it.message),
-        None => it.message.clone(),
-    };
-    problems.iter().map(told).collect()
+    read("test.yaml", text).err().map(|found| found.placed()).unwrap_or_default()
 }
 
 #[test]
