@@ -7,9 +7,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::base::ids::EventId;
 use crate::base::limits::{POLICIES_KEPT_BYTES_MAX, POLICY_PROBLEMS_CHARS_MAX};
@@ -24,7 +25,7 @@ use crate::world::{guarded_files, policy_files};
 
 /// The policies that count now. Cheap to clone; all clones are the same.
 #[derive(Clone)]
-pub struct SharedPolicies(Arc<RwLock<InForce>>);
+pub struct SharedPolicies(Arc<watch::Sender<InForce>>);
 
 struct InForce {
     /// Without the rules of the configuration.
@@ -44,7 +45,7 @@ impl InForce {
 impl SharedPolicies {
     /// These policies, and no rules of a configuration.
     pub fn new(policies: PolicySet) -> Self {
-        Self(Arc::new(RwLock::new(InForce::new(policies, Rules::off()))))
+        Self(Arc::new(watch::Sender::new(InForce::new(policies, Rules::off()))))
     }
 
     /// The same, with what the configuration says of the five rules.
@@ -57,19 +58,34 @@ impl SharedPolicies {
     /// What is in force, with the rules of the configuration as policy `rules`. What is asked of it
     /// later is answered by the same policies, whatever is put in force meanwhile.
     pub fn now(&self) -> PolicySet {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).whole.clone()
+        self.0.borrow().whole.clone()
     }
 
     /// Other policies, for what is asked from now on.
     pub fn replace(&self, policies: PolicySet) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *held = InForce::new(policies, held.rules.clone());
+        self.0.send_modify(|held| *held = InForce::new(policies, held.rules.clone()));
     }
 
     /// Other rules of the configuration, for what is asked from now on.
     pub fn set_rules(&self, rules: Rules) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *held = InForce::new(held.policies.clone(), rules);
+        self.0.send_modify(|held| *held = InForce::new(held.policies.clone(), rules));
+    }
+
+    /// Tells when others are put in force, from now on.
+    pub fn changes(&self) -> PolicyChanges {
+        PolicyChanges(self.0.subscribe())
+    }
+}
+
+/// Tells when other policies are put in force.
+pub struct PolicyChanges(watch::Receiver<InForce>);
+
+impl PolicyChanges {
+    /// Waits until they are; for ever, once nobody can put any in force.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 

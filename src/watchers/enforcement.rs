@@ -132,6 +132,7 @@ impl Following for PolicyWatcher {
         engine.ping().await?;
         let mut events = engine.events(None);
         let mut options = self.options.clone();
+        let mut policies = self.rollout.policies.changes();
         self.sweep_due = Instant::now();
         loop {
             let is_enabled = self.options.borrow().is_enabled;
@@ -140,6 +141,7 @@ impl Following for PolicyWatcher {
             tokio::select! {
                 biased;
                 Ok(()) = options.changed() => self.sweep_due = Instant::now(),
+                () = policies.next() => self.sweep_due = Instant::now(),
                 // What happens is taken down before the next container is looked at, so that one to
                 // which several things happen at once is looked at once.
                 event = next_event(&mut events) => self.happened(&event?),

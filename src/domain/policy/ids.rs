@@ -131,6 +131,8 @@ check_ids! {
 
     /// No secrets in the environment.
     EnvironmentSecrets = "environment_secrets",
+    /// No secret in a command.
+    CommandSecrets = "command_secrets",
     /// Images come from trusted registries.
     ImageRegistry = "image_registry",
     /// Images are pinned by digest.

@@ -232,3 +232,17 @@ async fn a_server_inside_is_found_by_its_process() {
     assert!(has_network(&agent, &good).await);
     assert!(!has_network(&agent, &evil).await);
 }
+
+/// Policies that are put in force count for what runs already, and not when the next sweep is due.
+#[tokio::test(start_paused = true)]
+async fn other_policies_are_held_against_what_runs() {
+    let agent = watched(20).await;
+    let id = start(&agent, "host", false, None).await;
+    pass(Duration::from_secs(1)).await;
+    assert!(has_network(&agent, &id).await);
+    let text = "name: strict\ntitle: t\nowner: o\naction: quarantine\nchecks: [memory_limit]";
+    let source = PolicySource { file: "strict.yaml", text };
+    agent.rollout.policies.replace(compile(&[source]).unwrap());
+    pass(Duration::from_secs(1)).await;
+    assert!(!has_network(&agent, &id).await);
+}

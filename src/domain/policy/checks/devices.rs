@@ -2,6 +2,7 @@
 //! Face: `CHECKS`. Never looks at a device: its name tells, and where its links lead when the host is
 //! known.
 
+use super::shares::{Source, mounted};
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted};
 use crate::domain::alerts::Severity;
 use crate::domain::policy::capabilities::effective;
@@ -116,12 +117,20 @@ fn opens(permissions: &str) -> bool {
     permissions.contains(['r', 'w'])
 }
 
-/// A rule is of use to whoever can make the node, which needs a capability that every container has
-/// unless it is dropped.
+/// A rule is of use to whoever has the device's node among its files, or can make it, which needs a
+/// capability that every container has unless it is dropped.
 fn dangerous_rules<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a String> {
     let security = &subject.spec.security;
     let can_make_nodes = security.privileged || effective(security).contains("MKNOD");
-    rules(subject).filter(move |rule| can_make_nodes && is_dangerous_rule(rule))
+    let has_nodes = || {
+        let (mounts, _) = mounted(subject);
+        mounts.iter().any(|mount| {
+            matches!(&mount.source, Source::Host { path, .. }
+                if path == "/" || is_within(path, "/dev"))
+        })
+    };
+    let has_use = can_make_nodes || has_nodes();
+    rules(subject).filter(move |rule| has_use && is_dangerous_rule(rule))
 }
 
 /// Folders of links to disks. The engine follows a link, and passes on only the devices of a folder: to

@@ -2,6 +2,7 @@
 //! `HOST_CHECKS`. Never decides what is done about what they find.
 
 mod capabilities;
+mod command_secrets;
 mod compose_rules;
 mod confinement;
 mod devices;
@@ -23,7 +24,7 @@ use crate::facts::ServiceSpec;
 pub use host_files::looked_at;
 
 /// Every check of services and containers, in the order of their ids.
-pub const CHECKS: &[Check] = &joined::<Check, 49>(&[
+pub const CHECKS: &[Check] = &joined::<Check, 50>(&[
     &compose_rules::CHECKS,
     &[confinement::PRIVILEGED],
     &capabilities::CHECKS,
@@ -34,7 +35,7 @@ pub const CHECKS: &[Check] = &joined::<Check, 49>(&[
     &network::CHECKS,
     &resources::CHECKS,
     &logs::CHECKS,
-    &[processes::SSH_SERVER, secrets::ENVIRONMENT_SECRETS],
+    &[processes::SSH_SERVER, secrets::ENVIRONMENT_SECRETS, command_secrets::COMMAND_SECRETS],
     &image::CHECKS,
 ]);
 

@@ -1,5 +1,6 @@
 //! Tells what in an environment is a secret. Owns the names and the forms of values that say so.
-//! Face: `holds_secret`, `ENVIRONMENT_SECRETS`. Never shows a value.
+//! Face: `holds_secret`, `shows_secret`,
+//! `ENVIRONMENT_SECRETS`. Never shows a value.
 
 use super::{Check, CheckId, Parameters, Subject, Verdict, fail, quoted};
 use crate::domain::alerts::Severity;
@@ -227,10 +228,12 @@ pub(super) fn holds_secret(name: &str, value: &str) -> bool {
     let is_one = |word: &str| is_secret(word.strip_suffix('S').unwrap_or(word));
     let is_word = words.iter().any(|word| is_secret(word) || is_one(word));
     let is_word = is_word && upper != "PWD";
-    !is_about && (is_pair || is_word)
-        || has_password(value)
-        || is_token(value)
-        || ends_as_secret(name, value)
+    !is_about && (is_pair || is_word) || shows_secret(value) || ends_as_secret(name, value)
+}
+
+/// Whether a value is a secret by its form alone: a token, a key, an address with a password.
+pub(super) fn shows_secret(value: &str) -> bool {
+    has_password(value) || is_token(value)
 }
 
 /// Whether a value is an address with a password: `scheme://user:password@host`.
