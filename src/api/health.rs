@@ -14,9 +14,9 @@ use super::access::Inside;
 use super::instances::usages;
 use super::problem::{Problem, ProblemCode};
 use super::wire::AgentView;
-use crate::base::chain;
 use crate::base::limits::HEALTH_TIMEOUT;
 use crate::base::time::between;
+use crate::base::{Timestamp, chain};
 use crate::domain::findings::Tally;
 use crate::domain::runs::Status;
 use crate::facts::{ContainerFacts, labels};
@@ -145,8 +145,11 @@ async fn count_scans(api: &Api) -> Result<(), Problem> {
     api.metrics.images_scanned.set(number(scans.len() as u64));
     // A list that cannot be read counts as none.
     let head = api.scans.advisories().ok().and_then(|known| known.head);
-    let age = head.as_ref().map(|head| between(head.checked_at, api.ambient.now()).as_secs());
-    api.metrics.advisories_age.set(age.map_or(-1, number));
+    let age = |at: Option<Timestamp>| {
+        at.map_or(-1, |at| number(between(at, api.ambient.now()).as_secs()))
+    };
+    api.metrics.advisories_age.set(age(head.as_ref().map(|head| head.checked_at)));
+    api.metrics.advisories_newest_age.set(age(head.as_ref().and_then(|head| head.newest)));
     api.metrics.advisories.set(head.map_or(0, |head| number(head.advisories)));
     Ok(())
 }

@@ -60,6 +60,8 @@ pub struct Metrics {
     pub(super) images_scanned: IntGauge,
     /// Seconds since the source of advisories was looked at.
     pub(super) advisories_age: IntGauge,
+    /// Seconds since the newest advisory changed.
+    pub(super) advisories_newest_age: IntGauge,
     /// Advisories in force.
     pub(super) advisories: IntGauge,
     /// Runs that are not completed, by status.
@@ -118,6 +120,7 @@ impl Metrics {
             image_vulnerabilities: gauges(&registry, Metric::ImageVulnerabilities)?,
             images_scanned: gauge(&registry, Metric::ImagesScanned)?,
             advisories_age: gauge(&registry, Metric::AdvisoriesAge)?,
+            advisories_newest_age: gauge(&registry, Metric::AdvisoriesNewestAge)?,
             advisories: gauge(&registry, Metric::Advisories)?,
             runs: gauges(&registry, Metric::Runs)?,
             oldest_run_age: gauges(&registry, Metric::OldestRunAge)?,

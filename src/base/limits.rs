@@ -546,5 +546,6 @@ pub const IMAGES_NAMED_MAX: usize = 50;
 pub const IMAGE_SCANS_MAX: usize = 2_000;
 /// Bytes of what one run that scans images keeps of them; the rest is left to the next one.
 pub const SCAN_RUN_BYTES_MAX: usize = 64 << 20;
-/// Advisories whose source nobody has looked at for longer are old.
-pub const ADVISORIES_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Advisories are old when nobody looked at their source for longer, or none of them changed, unless the
+/// configuration says otherwise.
+pub const ADVISORIES_AGE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);

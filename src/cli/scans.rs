@@ -60,6 +60,7 @@ async fn vulnerabilities(
         output.json(&found)?;
     } else {
         list(&found, output)?;
+        tell_age(&client.get("/v1/images/advisories").await?, output);
     }
     Ok(if fails { Exit::Failed } else { Exit::Success })
 }
@@ -156,6 +157,7 @@ async fn all(
     }
     output.text(&table.render())?;
     page.items.iter().for_each(|scan| warn(scan, output));
+    tell_age(&client.get("/v1/images/advisories").await?, output);
     if page.items.is_empty() {
         output.note("no image was scanned yet: `wharf images scan` does");
     }
@@ -209,16 +211,30 @@ async fn advisories(client: &Client, update: bool, output: &mut Output) -> Resul
         ago(view.checked_at, now),
     ]);
     output.text(&table.render())?;
-    if let Some(from) = view.came_from.filter(|from| from != source) {
+    if let Some(from) = view.came_from.as_ref().filter(|from| *from != source) {
         output.note(format!("those in force came from {from}: nobody has read the source yet"));
     }
     if view.not_read > 0 {
         output.note(format!("{} records of the source are no advisories", view.not_read));
     }
-    if view.is_old {
-        output.note("the source was not looked at for seven days: `--update` does it now");
-    }
+    tell_age(&view, output);
     Ok(Exit::Success)
+}
+
+/// What advisories do not know yet, so that nobody takes an old list's silence for safety.
+fn tell_age(view: &AdvisoriesView, output: &mut Output) {
+    let now = SystemClock.now();
+    let update = "`wharf images advisories --update` does";
+    if view.is_old {
+        output.note(match view.checked_at {
+            None => format!("no advisories were read yet: {update}"),
+            at => format!("the source of advisories was looked at {}: {update}", ago(at, now)),
+        });
+    }
+    if view.is_stale {
+        let newest = ago(view.newest, now);
+        output.note(format!("the newest advisory changed {newest}: see what fills their source"));
+    }
 }
 
 #[cfg(test)]

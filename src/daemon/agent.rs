@@ -162,7 +162,8 @@ impl Agent {
             .keeping(Findings::new(Arc::clone(&store), ambient.clone()));
         let enforcing = Enforcement::new(rollout.clone(), runner.door(), ambient.clone());
         let (scan_calendar, _) = watch::channel(config.images.scan_schedule.clone());
-        let scans = Scans::new(rollout.clone(), runner.door(), advisories, ambient.clone());
+        let scans = Scans::new(rollout.clone(), runner.door(), advisories, ambient.clone())
+            .calling_old_after(config.images.advisories_age_max);
         let projects = Projects::new(rollout, runner.door(), ambient.clone(), policy);
         let schedules = Schedules::new(Arc::clone(&store), runner.door(), ambient.clone());
         let alerts = Alerts::new(Arc::clone(&store), ambient.clone());

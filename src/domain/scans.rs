@@ -18,7 +18,7 @@ use crate::domain::alerts::Severity;
 use crate::domain::sbom::Inventory;
 
 /// Changes when the readers of packages do: images are read again then.
-pub const READERS: u32 = 1;
+pub const READERS: u32 = 2;
 
 /// What a scan found in an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::harness::{Agent, Ended, Host, asker};
-use super::scans::Scans;
+use super::scans::{AdvisoriesKnown, Scans};
 use super::{Operations, Within};
+use crate::base::{Digest, Timestamp};
 use crate::domain::runs::Outcome;
 use crate::store::FindingFilter;
-use crate::world::advisories::{Advisories, Source};
+use crate::world::advisories::{Advisories, Head, Source};
 use crate::world::docker::EngineErrorKind;
 
 const FILES: &str = "services: {one: {image: 'app:1'}, two: {image: 'app:1'}}";
@@ -146,4 +148,37 @@ async fn nobody_sees_images_that_only_others_run() {
     assert!(elsewhere.list().await.unwrap().is_empty());
     assert!(elsewhere.find("app:1").await.is_err());
     assert!(elsewhere.scan(None, vec!["app:1".to_owned()], &asker()).await.is_err());
+}
+
+#[test]
+fn advisories_are_old_when_nobody_looks_and_stale_when_nothing_is_new() {
+    let day = |day: u32| -> Timestamp { format!("2026-01-{day:02}T00:00:00Z").parse().unwrap() };
+    let head = |checked: u32, newest: Option<u32>| Head {
+        form: 1,
+        source: "a folder".to_owned(),
+        checked_at: day(checked),
+        compiled_at: day(1),
+        newest: newest.map(day),
+        advisories: 1,
+        entries: 1,
+        withdrawn: 0,
+        not_read: 0,
+        digest: Digest::zero(),
+        mark: String::new(),
+    };
+    let check = |source: bool, head: Option<Head>, expect: (bool, bool)| {
+        let source = source.then(|| "a folder".to_owned());
+        let age_max = Duration::from_secs(7 * 24 * 3600);
+        let known = AdvisoriesKnown { source, head, now: day(20), age_max };
+        assert_eq!((known.is_old(), known.is_stale()), expect, "{known:?}");
+    };
+    check(true, Some(head(20, Some(20))), (false, false));
+    check(true, Some(head(13, Some(13))), (false, false));
+    check(true, Some(head(12, Some(12))), (true, true));
+    check(true, Some(head(20, Some(12))), (false, true));
+    check(true, Some(head(20, None)), (false, false));
+    // The clock was set back.
+    check(true, Some(head(25, Some(25))), (false, false));
+    check(true, None, (true, false));
+    check(false, None, (false, false));
 }

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::projects::Asker;
 use super::rollout::Rollout;
 use super::{Admitted, Door, SubmitError, Within};
 use crate::base::Timestamp;
-use crate::base::limits::IMAGES_NAMED_MAX;
+use crate::base::limits::{ADVISORIES_AGE_DEFAULT, IMAGES_NAMED_MAX};
+use crate::base::time::between;
 use crate::domain::advisories::Vulnerability;
 use crate::domain::runs::{Inputs, ScanImages, UpdateAdvisories};
 use crate::domain::sbom::Inventory;
@@ -63,6 +65,24 @@ pub struct AdvisoriesKnown {
     pub head: Option<Head>,
     /// When this was asked.
     pub now: Timestamp,
+    /// When they are called old.
+    pub age_max: Duration,
+}
+
+impl AdvisoriesKnown {
+    /// Whether nobody has looked at their source for too long.
+    pub fn is_old(&self) -> bool {
+        match &self.head {
+            Some(head) => between(head.checked_at, self.now) > self.age_max,
+            None => self.source.is_some(),
+        }
+    }
+
+    /// Whether their source is looked at, and has had nothing new for too long: what fills it may be broken.
+    pub fn is_stale(&self) -> bool {
+        let newest = self.head.as_ref().and_then(|head| head.newest);
+        newest.is_some_and(|newest| between(newest, self.now) > self.age_max)
+    }
 }
 
 /// Tells of scans and asks for them. Cheap to clone.
@@ -71,6 +91,7 @@ pub struct Scans {
     rollout: Rollout,
     door: Door,
     advisories: Arc<Advisories>,
+    age_max: Duration,
     ambient: crate::base::Ambient,
     within: Within,
 }
@@ -84,7 +105,13 @@ impl Scans {
         ambient: crate::base::Ambient,
     ) -> Self {
         let within = Within::host(rollout.store.scope());
-        Self { rollout, door, advisories, ambient, within }
+        Self { rollout, door, advisories, age_max: ADVISORIES_AGE_DEFAULT, ambient, within }
+    }
+
+    /// The same, which calls advisories old after another time.
+    #[must_use]
+    pub fn calling_old_after(self, age_max: Duration) -> Self {
+        Self { age_max, ..self }
     }
 
     /// The same for somebody who acts within other borders.
@@ -196,6 +223,7 @@ impl Scans {
             source: self.advisories.source().map(|source| source.shown()),
             head: self.advisories.head().map_err(ScanQueryError::Advisories)?,
             now: self.ambient.now(),
+            age_max: self.age_max,
         })
     }
 

@@ -16,6 +16,8 @@ mod hooks;
 mod in_place;
 mod openapi;
 mod policies;
+#[path = "../support/references.rs"]
+mod references;
 mod registries;
 mod replacing;
 mod round_trip;

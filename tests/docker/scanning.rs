@@ -1,10 +1,11 @@
-//! Images that an engine built and saved, scanned by a real agent: their packages are those that dpkg knows, and of
-//! two advisories the one is found that is about an installed version.
+//! Images that an engine built and saved, scanned by a real agent: their packages are those that dpkg knows, their bill
+//! of materials is what CycloneDX says, and of two advisories the one is found that is about an installed version.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use crate::references;
 use crate::support::agent::{Agent, text};
 use crate::support::engine;
 use crate::support::project::Project;
@@ -104,6 +105,10 @@ fn packages_are_those_of_dpkg_and_only_what_is_affected_is_found() {
     let expect = dpkg_packages();
     println!("{} packages, as dpkg-query says", expect.len());
     assert_eq!(listed, expect);
+    // What others make of the document: CycloneDX's schema, and the spelling of package URLs.
+    let checked = references::ask("sbom.py", &[], document.to_string().as_bytes());
+    assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
+    println!("{} of them in a valid document", text(&checked.stdout).trim());
 
     let again = agent.json(&["images", "scan"]);
     assert!(again.to_string().contains("skipped"), "{again}");

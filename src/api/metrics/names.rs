@@ -85,6 +85,8 @@ keyed! {
         ImagesScanned = "wharf_images_scanned",
         /// Time since the source of advisories was looked at; -1 without advisories.
         AdvisoriesAge = "wharf_advisories_age_seconds",
+        /// Time since the newest advisory changed; -1 without advisories.
+        AdvisoriesNewestAge = "wharf_advisories_newest_age_seconds",
         /// Advisories in force.
         Advisories = "wharf_advisories",
         /// Commands that are executed in containers.
@@ -173,6 +175,9 @@ impl Metric {
             Self::AdvisoriesAge => {
                 "Seconds since the source of advisories was looked at; -1 without advisories."
             }
+            Self::AdvisoriesNewestAge => {
+                "Seconds since the newest advisory changed; -1 without advisories."
+            }
             Self::Advisories => "Advisories that images are matched with.",
             Self::ExecSessions => "Commands that are executed in containers now.",
             Self::FindingsOpen => "Findings that are neither resolved nor closed.",
@@ -247,6 +252,7 @@ impl Metric {
             | Self::EnforcementSweepDuration
             | Self::ImagesScanned
             | Self::AdvisoriesAge
+            | Self::AdvisoriesNewestAge
             | Self::Advisories
             | Self::ConvergenceSweeps => &[],
         }

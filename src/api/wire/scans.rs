@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::base::Timestamp;
-use crate::base::limits::ADVISORIES_AGE_MAX;
-use crate::base::time::between;
 use crate::domain::advisories::Vulnerability;
 use crate::domain::scans::{ImageScan, Summary, severity_word};
 use crate::operations::scans::AdvisoriesKnown;
@@ -173,14 +171,16 @@ pub struct AdvisoriesView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub compiled_at: Option<Timestamp>,
-    /// Whether nobody has looked at the source for too long: seven days.
+    /// Whether nobody has looked at the source for too long (`images.advisories_age_max`), or never.
     pub is_old: bool,
+    /// Whether the source has had nothing new for that long: what fills it may be broken.
+    pub is_stale: bool,
 }
 
 impl From<AdvisoriesKnown> for AdvisoriesView {
     fn from(known: AdvisoriesKnown) -> Self {
+        let (is_old, is_stale) = (known.is_old(), known.is_stale());
         let Some(head) = known.head else {
-            let is_old = known.source.is_some();
             return Self { source: known.source, is_old, ..Self::default() };
         };
         Self {
@@ -193,7 +193,8 @@ impl From<AdvisoriesKnown> for AdvisoriesView {
             newest: head.newest,
             checked_at: Some(head.checked_at),
             compiled_at: Some(head.compiled_at),
-            is_old: between(head.checked_at, known.now) > ADVISORIES_AGE_MAX,
+            is_old,
+            is_stale,
         }
     }
 }

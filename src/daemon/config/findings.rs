@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::bounded;
-use crate::base::units::format_duration;
+use super::{bounded, in_days};
 use crate::base::yaml::Fields;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -28,13 +27,6 @@ impl Findings {
 
     /// The keys of the section with their values in effect, as they would be written.
     pub(super) fn values(self) -> [(&'static str, String); 1] {
-        let keep = self.keep_finished;
-        let days = keep.as_secs() / DAY.as_secs();
-        let text = if keep == DAY * u32::try_from(days).unwrap_or(0) {
-            format!("{days}d")
-        } else {
-            format_duration(keep)
-        };
-        [("findings.keep_finished", text)]
+        [("findings.keep_finished", in_days(self.keep_finished))]
     }
 }

@@ -1,19 +1,32 @@
 //! Reads how images are scanned. Owns the section `images`. Face: `Images`. Never reads what it names.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::report_at;
+use super::{bounded, in_days, report_at};
+use crate::base::limits::ADVISORIES_AGE_DEFAULT;
 use crate::base::yaml::Fields;
 use crate::domain::schedules::Calendar;
 use crate::world::advisories::Source;
 
 /// How images are scanned.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Images {
     /// Where advisories come from.
     pub advisories: Option<Source>,
+    /// When they are called old.
+    pub advisories_age_max: Duration,
     /// When images are scanned.
     pub scan_schedule: Option<Calendar>,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const AGE_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+impl Default for Images {
+    fn default() -> Self {
+        Self { advisories: None, advisories_age_max: ADVISORIES_AGE_DEFAULT, scan_schedule: None }
+    }
 }
 
 impl Images {
@@ -36,15 +49,21 @@ impl Images {
             let calendar = Calendar::parse(&text, "UTC");
             calendar.map_err(|error| report_at(fields, "scan_schedule", error.to_string())).ok()
         });
-        Self { advisories, scan_schedule }
+        let age = bounded(fields, "advisories_age_max", DAY, AGE_MAX);
+        let advisories_age_max = age.unwrap_or(ADVISORIES_AGE_DEFAULT);
+        Self { advisories, advisories_age_max, scan_schedule }
     }
 
     /// The keys of the section with their values in effect.
-    pub(super) fn values(&self) -> [(&'static str, String); 2] {
+    pub(super) fn values(&self) -> [(&'static str, String); 3] {
         let advisories = self.advisories.as_ref().map(Source::shown).unwrap_or_default();
         let schedule = self.scan_schedule.as_ref();
         let schedule = schedule.map(|it| it.expression().to_owned()).unwrap_or_default();
-        [("images.advisories", advisories), ("images.scan_schedule", schedule)]
+        [
+            ("images.advisories", advisories),
+            ("images.advisories_age_max", in_days(self.advisories_age_max)),
+            ("images.scan_schedule", schedule),
+        ]
     }
 }
 

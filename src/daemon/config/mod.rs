@@ -423,6 +423,16 @@ fn octal_mode(fields: &mut Fields<'_>, node: &Node) -> Option<u32> {
     mode
 }
 
+/// As people write a time of whole days.
+fn in_days(duration: Duration) -> String {
+    const DAY: u64 = 24 * 3600;
+    let days = duration.as_secs() / DAY;
+    match duration == Duration::from_secs(days * DAY) && days > 0 {
+        true => format!("{days}d"),
+        false => format_duration(duration),
+    }
+}
+
 fn bounded(
     fields: &mut Fields<'_>,
     key: &str,

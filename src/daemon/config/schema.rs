@@ -352,6 +352,14 @@ pub const KEYS: &[Key] = &[
          scanning.md.",
     ),
     key(
+        "images.advisories_age_max",
+        "duration, `1d` to `3650d`",
+        "7d",
+        Reload::Restart,
+        "When advisories are called old: nobody has looked at their source for so long, or none of \
+         them has changed since.",
+    ),
+    key(
         "images.scan_schedule",
         "cron expression in UTC, such as `30 3 * * *`, or `@daily` and its kin",
         "(none: images are scanned when somebody asks)",

@@ -1,10 +1,15 @@
 //! Computes how severe a vulnerability is. Owns the base score of CVSS 3.0 and 3.1 (specification 3.1,
-//! section 7.1). Face: `base_score`. Never guesses a metric that is missing.
+//! section 7.1), and what a score is called. Face: `base_score`. Never guesses a metric that is missing.
 
+use super::cvss4;
 use crate::domain::alerts::Severity;
 
-/// The base score, in tenths, of a vector such as `CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H`.
+/// The base score, in tenths, of a vector of version 3 or 4, such as
+/// `CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H`.
 pub fn base_score(vector: &str) -> Option<u32> {
+    if let Some(metrics) = vector.strip_prefix("CVSS:4.0/") {
+        return cvss4::base_score(metrics);
+    }
     let rest = vector.strip_prefix("CVSS:3.1/").or(vector.strip_prefix("CVSS:3.0/"))?;
     let metric =
         |name: &str| rest.split('/').find_map(|part| part.strip_prefix(name)?.strip_prefix(':'));

@@ -3,6 +3,7 @@
 //! Never takes a version that it cannot read for one that is affected: it says that nobody knows.
 
 mod cvss;
+mod cvss4;
 mod matching;
 pub mod order;
 mod osv;

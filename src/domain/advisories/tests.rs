@@ -19,7 +19,16 @@ fn base_scores_are_those_of_the_specification() {
     check("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:N", Some(0));
     check("CVSS:3.1/AV:N/AC:L/PR:L/UI:N/S:C/C:L/I:L/A:N/E:U/RL:O", Some(64));
     check("CVSS:3.1/AV:N/AC:L", None);
-    check("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", None);
+    check("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H", Some(100));
+    check("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", Some(93));
+    check("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:N/VI:N/VA:H/SC:N/SI:N/SA:N", Some(87));
+    check("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:N/VI:N/VA:N/SC:N/SI:N/SA:N", Some(0));
+    // Threat and environment are not known to who wrote the advisory: the base counts.
+    check("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N/E:U/MAV:P", Some(93));
+    check("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N", None);
+    check("CVSS:4.0/AV:NA/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", None);
+    check("CVSS:4.0/AV:/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", None);
+    check("CVSS:4.1/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", None);
     check("AV:N/AC:L/Au:N/C:P/I:P/A:P", None);
 }
 
@@ -125,6 +134,17 @@ fn severity_comes_from_a_score_else_from_a_word() {
            "database_specific": {"severity": "LOW"}"#,
         Some(Severity::Critical),
     );
+    check(
+        r#", "severity": [{"type": "CVSS_V4", "score":
+            "CVSS:4.0/AV:L/AC:L/AT:N/PR:L/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N"}]"#,
+        Some(Severity::High),
+    );
+    check(
+        r#", "severity": [{"type": "CVSS_V4", "score": "CVSS:4.0/AV:L"}],
+           "database_specific": {"severity": "LOW"}"#,
+        Some(Severity::Low),
+    );
+    check(r#", "severity": [{"type": "CVSS_V4", "score": "CVSS:4.0/AV:L"}]"#, None);
 }
 
 fn matched(inventory: &Inventory, advisories: &[&str]) -> Vec<Vulnerability> {

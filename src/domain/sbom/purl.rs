@@ -11,7 +11,12 @@ pub fn purl(package: &Package, os: Option<&Os>) -> String {
             let vendor = os.map_or(fallback, |os| os.id.as_str());
             format!("{}/{}", escaped(&vendor.to_lowercase()), escaped(&package.name.to_lowercase()))
         }
-        _ => package.name.split('/').map(escaped).collect::<Vec<_>>().join("/"),
+        // Names that are older than the rule against capital letters count without them here.
+        Ecosystem::Npm => path(&match package.name.rsplit_once('/') {
+            Some((scope, name)) => format!("{scope}/{}", name.to_lowercase()),
+            None => package.name.to_lowercase(),
+        }),
+        _ => path(&package.name),
     };
     let kind = package.ecosystem.key();
     let mut url = format!("pkg:{kind}/{name}@{}", escaped(&package.version));
@@ -32,6 +37,10 @@ pub fn purl(package: &Package, os: Option<&Os>) -> String {
         qualifier("upstream", escaped(&format!("{}@{}", source.name, source.version)));
     }
     url
+}
+
+fn path(name: &str) -> String {
+    name.split('/').map(escaped).collect::<Vec<_>>().join("/")
 }
 
 /// With `%XX` for everything but letters, digits and `.-_~`; the colon of an epoch may stay.

@@ -2,7 +2,6 @@
 //! of the environment. Face: `get`. Never follows a redirect, and never speaks without TLS but to this host.
 
 use std::error::Error;
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tokio::io::AsyncWriteExt as _;
 
 use super::{AdvisoryError, system};
 use crate::base::limits::{ADVISORIES_DOWNLOAD_BYTES_MAX, ADVISORIES_DOWNLOAD_TIMEOUT};
@@ -63,7 +63,8 @@ pub(super) async fn get(
             }
             status => return Err(away(format!("it is answered with status {status}"))),
         };
-        let mut file = std::fs::File::create(into).map_err(system("create", into))?;
+        let file = tokio::fs::File::create(into).await;
+        let mut file = file.map_err(system("create", into))?;
         let mut left = ADVISORIES_DOWNLOAD_BYTES_MAX;
         let mut body = answered.into_body();
         while let Some(frame) = body.frame().await {
@@ -72,8 +73,10 @@ pub(super) async fn get(
             left = left.checked_sub(part.len() as u64).ok_or_else(|| {
                 away(format!("it has more than {} MiB", ADVISORIES_DOWNLOAD_BYTES_MAX >> 20))
             })?;
-            file.write_all(&part).map_err(system("write", into))?;
+            file.write_all(&part).await.map_err(system("write", into))?;
         }
+        // What was written last is still under way, and may fail yet.
+        file.flush().await.map_err(system("write", into))?;
         Ok(Some(mark))
     };
     match tokio::time::timeout(ADVISORIES_DOWNLOAD_TIMEOUT, fetching).await {

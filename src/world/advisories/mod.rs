@@ -148,7 +148,7 @@ pub struct Advisories {
 }
 
 /// The version of the compiled form.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 impl Advisories {
     /// The advisories in this folder.

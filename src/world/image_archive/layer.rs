@@ -14,16 +14,22 @@ use crate::domain::sbom::is_wanted;
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
+const NOT_FOLLOWED: &str = "it is a link, which is not followed";
+const TOO_MANY: &str = "the image has too many such files";
 
 /// What a layer says of the files that are wanted.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
     files: BTreeMap<String, Vec<u8>>,
     missed: BTreeMap<String, &'static str>,
+    /// Further names of files that lie in lower layers, and what these are called.
+    links: BTreeMap<String, String>,
     /// Gone, with all below them.
     whiteouts: BTreeSet<String>,
     /// Folders of which nothing of lower layers is left.
     opaque: BTreeSet<String>,
+    /// Folders with the name of a wanted file: what lower layers have there is gone.
+    folders: BTreeSet<String>,
     /// Digests of the paths of everything that is no folder: what lay there or below it before is gone.
     others: BTreeSet<u64>,
 }
@@ -51,19 +57,24 @@ impl Layer {
                 return Ok(());
             }
             if member.kind == MemberKind::Folder {
+                if is_wanted(&path) {
+                    layer.folders.insert(path);
+                }
                 return Ok(());
             }
             layer.others.insert(short_digest(&path));
-            layer.files.remove(&path);
             if !is_wanted(&path) {
                 return Ok(());
             }
+            layer.files.remove(&path);
+            layer.missed.remove(&path);
+            layer.links.remove(&path);
             match member.kind {
                 MemberKind::File if member.size > IMAGE_FILE_BYTES_MAX => {
                     layer.missed.insert(path, "it is larger than any such file");
                 }
                 MemberKind::File if member.size > *bytes_left => {
-                    layer.missed.insert(path, "the image has too many such files");
+                    layer.missed.insert(path, TOO_MANY);
                 }
                 MemberKind::File => {
                     let bytes = read_at_most(content, member.size)?;
@@ -71,17 +82,22 @@ impl Layer {
                         return Err(ArchiveError::Broken("a file has no end".to_owned()));
                     }
                     *bytes_left = bytes_left.saturating_sub(member.size);
-                    layer.missed.remove(&path);
                     layer.files.insert(path, bytes);
                 }
-                MemberKind::HardLink => match layer.files.get(&inside(&member.link)?).cloned() {
-                    Some(bytes) => drop(layer.files.insert(path, bytes)),
-                    None => drop(layer.missed.insert(path, "it is a link, which is not followed")),
-                },
+                MemberKind::HardLink => {
+                    let to = inside(&member.link)?;
+                    match layer.files.get(&to) {
+                        Some(bytes) => match linked(bytes, bytes_left) {
+                            Some(bytes) => drop(layer.files.insert(path, bytes)),
+                            None => drop(layer.missed.insert(path, TOO_MANY)),
+                        },
+                        None => drop(layer.links.insert(path, to)),
+                    }
+                }
                 // What `os-release` leads to is wanted itself.
                 MemberKind::Other if path == "etc/os-release" => {}
                 MemberKind::Other | MemberKind::Folder => {
-                    layer.missed.insert(path, "it is a link, which is not followed");
+                    layer.missed.insert(path, NOT_FOLLOWED);
                 }
             }
             Ok(())
@@ -90,9 +106,23 @@ impl Layer {
     }
 
     /// Puts the layer on what lower ones left.
-    pub(super) fn put_on(&self, below: &mut Contents) {
+    pub(super) fn put_on(&self, below: &mut Contents, bytes_left: &mut u64) {
+        let mut links = BTreeMap::new();
+        let mut lost = BTreeMap::new();
+        for (path, to) in &self.links {
+            // A file of this layer whose name tells of no packages was not kept.
+            let is_here = self.others.contains(&short_digest(to));
+            match below.files.get(to).filter(|_| !is_here) {
+                Some(bytes) => match linked(bytes, bytes_left) {
+                    Some(bytes) => drop(links.insert(path.clone(), bytes)),
+                    None => drop(lost.insert(path.clone(), TOO_MANY)),
+                },
+                None => drop(lost.insert(path.clone(), NOT_FOLLOWED)),
+            }
+        }
         let stays = |path: &str| {
-            let is_replaced = self.others.contains(&short_digest(path));
+            let is_replaced =
+                self.others.contains(&short_digest(path)) || self.folders.contains(path);
             !is_replaced
                 && !self.whiteouts.contains(path)
                 && !self.opaque.contains("")
@@ -105,10 +135,17 @@ impl Layer {
         below.files.retain(|path, _| stays(path));
         below.missed.retain(|path, _| stays(path));
         let files = self.files.iter().map(|(path, bytes)| (path.clone(), bytes.clone()));
-        below.files.extend(files);
+        below.files.extend(files.chain(links));
         below.missed.extend(self.missed.iter().map(|(path, why)| (path.clone(), *why)));
+        below.missed.extend(lost);
         below.layers += 1;
     }
+}
+
+/// The same content under another name, which counts as much.
+fn linked(bytes: &[u8], bytes_left: &mut u64) -> Option<Vec<u8>> {
+    *bytes_left = bytes_left.checked_sub(bytes.len() as u64)?;
+    Some(bytes.to_vec())
 }
 
 /// The most bytes of files that are kept of one image.

@@ -7,6 +7,7 @@ mod members;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod zstd;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

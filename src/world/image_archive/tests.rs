@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::*;
-use crate::base::limits::IMAGE_FILE_BYTES_MAX;
+use crate::base::limits::{IMAGE_FILE_BYTES_MAX, IMAGE_FILES_BYTES_MAX};
 use crate::world::docker::EngineErrorKind;
 
 const STATUS: &str = "var/lib/dpkg/status";
@@ -103,6 +103,127 @@ fn layers_lie_on_one_another_as_a_container_sees_them() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_file_takes_it_away() {
+    let lower = || layer(&[("app/go.sum", "g"), (RELEASE, "ID=x")]);
+    check(&[lower(), layer(&[("app/go.sum", "<folder>")])], &[(RELEASE, "ID=x")]);
+    check(
+        &[lower(), layer(&[("app/go.sum/", "<folder>"), ("app/go.sum/go.mod", "m")])],
+        &[(RELEASE, "ID=x"), ("app/go.sum/go.mod", "m")],
+    );
+    // The folder that it lies in takes nothing away.
+    check(&[lower(), layer(&[("app/", "<folder>")])], &[("app/go.sum", "g"), (RELEASE, "ID=x")]);
+}
+
+#[test]
+fn whiteouts_of_all_forms_reach_lower_layers_alone() {
+    let lower = || layer(&[("app/go.sum", "g"), ("app/x/go.sum", "h"), (RELEASE, "ID=x")]);
+    let without = |upper: &[(&str, &str)], expect: &[(&str, &str)]| {
+        check(&[lower(), layer(upper)], expect);
+    };
+    without(&[(".wh.app", "")], &[(RELEASE, "ID=x")]);
+    without(&[(".wh..wh..opq", ""), ("go.sum", "n")], &[("go.sum", "n")]);
+    without(&[("./app/.wh.x", "")], &[("app/go.sum", "g"), (RELEASE, "ID=x")]);
+    // Order within a layer means nothing: what it has itself stays.
+    for upper in [
+        [("app/go.sum", "n"), ("app/.wh..wh..opq", "")],
+        [("app/.wh..wh..opq", ""), ("app/go.sum", "n")],
+        [("app/go.sum", "n"), (".wh.app", "")],
+    ] {
+        without(&upper, &[("app/go.sum", "n"), (RELEASE, "ID=x")]);
+    }
+    without(
+        &[("app/go.sum", "n"), ("app/.wh.go.sum", "")],
+        &[("app/go.sum", "n"), ("app/x/go.sum", "h"), (RELEASE, "ID=x")],
+    );
+    // Neither what aufs notes for itself nor a name that only looks alike takes anything away.
+    let all = [("app/go.sum", "g"), ("app/x/go.sum", "h"), (RELEASE, "ID=x")];
+    without(&[(".wh..wh.plnk", "<folder>"), (".wh..wh.aufs", ""), ("app/.wh.", "")], &all);
+    without(&[("app/.wh.go", ""), ("app/.wh.go.su", ""), ("ap/.wh.p", "")], &all);
+    // What a whiteout took comes back with a later layer, and goes again.
+    let layers = [lower(), layer(&[(".wh.app", "")]), lower(), layer(&[("app/.wh.x", "")])];
+    check(&layers, &[("app/go.sum", "g"), (RELEASE, "ID=x")]);
+    // What could not be had is forgotten with the file.
+    let linked = layer(&[("app/go.sum", "<link>")]);
+    let contents = unpack(&mut &saved(&[linked, layer(&[("app/.wh.go.sum", "")])])[..]).unwrap();
+    assert!(contents.missed.is_empty(), "{:?}", contents.missed);
+}
+
+/// A layer with a file and further names of it.
+fn hard_linked(file: Option<(&str, &[u8])>, links: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    if let Some((path, content)) = file {
+        add(&mut archive, path, tar::EntryType::Regular, content);
+    }
+    for (path, to) in links {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        header.set_entry_type(tar::EntryType::Link);
+        archive.append_link(&mut header, path, to).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+#[test]
+fn hard_links_have_the_content_of_what_they_name() {
+    let own = hard_linked(Some(("app/go.sum", b"g")), &[("x/go.sum", "app/go.sum")]);
+    check(&[own], &[("app/go.sum", "g"), ("x/go.sum", "g")]);
+    // In a lower layer, as it was before this layer replaced it.
+    let lower = layer(&[("app/go.sum", "g")]);
+    let upper = hard_linked(None, &[("x/go.sum", "/app/go.sum")]);
+    check(&[lower.clone(), upper.clone()], &[("app/go.sum", "g"), ("x/go.sum", "g")]);
+    let removed = layer(&[("app/.wh.go.sum", "")]);
+    check(&[lower.clone(), upper, removed], &[("x/go.sum", "g")]);
+    // A file of that name in this layer is another one; it is no file that is kept.
+    let other = hard_linked(Some(("store/1", b"s")), &[("x/go.sum", "store/1")]);
+    let contents = unpack(&mut &saved(&[lower, other])[..]).unwrap();
+    assert_eq!(contents.missed["x/go.sum"], "it is a link, which is not followed");
+}
+
+#[test]
+fn hard_links_do_not_multiply_what_is_kept() {
+    let large = vec![b'x'; 30 << 20];
+    let names: Vec<String> = (0..40).map(|at| format!("{at}/go.sum")).collect();
+    let links: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "go.sum")).collect();
+    let one = hard_linked(Some(("go.sum", &large)), &links);
+    let contents = unpack(&mut &gzipped_image(&[one])[..]).unwrap();
+    let kept = |contents: &Contents| contents.files.values().map(Vec::len).sum::<usize>() as u64;
+    assert!(kept(&contents) <= IMAGE_FILES_BYTES_MAX, "{}", kept(&contents));
+    assert_eq!(contents.missed.len() + contents.files.len(), 41);
+    let lower = hard_linked(Some(("go.sum", &large)), &[]);
+    let contents = unpack(&mut &gzipped_image(&[lower, hard_linked(None, &links)])[..]).unwrap();
+    assert!(kept(&contents) <= IMAGE_FILES_BYTES_MAX, "{}", kept(&contents));
+    assert_eq!(contents.missed.len() + contents.files.len(), 41);
+}
+
+fn gzipped_image(layers: &[Vec<u8>]) -> Vec<u8> {
+    saved(&layers.iter().map(|layer| gzipped(layer)).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_layer_may_begin_with_a_name_that_looks_like_json() {
+    check(
+        &[layer(&[("[slug]/go.sum", "g"), (STATUS, "one")])],
+        &[("[slug]/go.sum", "g"), (STATUS, "one")],
+    );
+    check(&[layer(&[("{a}", "x"), (STATUS, "one")])], &[(STATUS, "one")]);
+}
+
+#[test]
+fn a_lock_file_is_the_uppermost_one() {
+    let lock = |version: &str| {
+        format!("[[package]]\nname = \"a\"\nversion = \"{version}\"\nsource = \"registry\"\n")
+    };
+    let (one, two) = (lock("1.0.0"), lock("2.0.0"));
+    let layers = [layer(&[("a/Cargo.lock", &one)]), layer(&[("a/Cargo.lock", &two)])];
+    let contents = unpack(&mut &saved(&layers)[..]).unwrap();
+    let mut reading = crate::domain::sbom::Reading::default();
+    contents.files.iter().for_each(|(path, bytes)| reading.file(path, bytes));
+    let found = reading.done();
+    assert_eq!(found.packages.len(), 1);
+    assert_eq!(found.packages[0].version, "2.0.0");
+}
+
+#[test]
 fn compressed_layers_and_the_form_of_oci_are_read() {
     check(&[gzipped(&layer(&[(STATUS, "one")]))], &[(STATUS, "one")]);
     let mut archive = tar::Builder::new(Vec::new());
@@ -153,11 +274,15 @@ fn what_is_too_large_is_missed_and_said() {
 
 #[tokio::test]
 async fn an_image_comes_in_parts_and_an_engine_that_fails_is_named() {
-    let bytes = Bytes::from(saved(&[layer(&[(STATUS, "one")])]));
-    let parts =
-        (0..bytes.len()).step_by(100).map(|at| Ok(bytes.slice(at..bytes.len().min(at + 100))));
-    let contents = read(stream::iter(parts.collect::<Vec<_>>()).boxed()).await.unwrap();
-    assert_eq!(contents.files[STATUS], b"one");
+    let bytes = Bytes::from(gzipped_image(&[layer(&[(STATUS, "one")])]));
+    // However the parts are cut, also through what tells how a layer is compressed.
+    for step in [1, 7, 100, 513] {
+        let parts = (0..bytes.len())
+            .step_by(step)
+            .map(|at| Ok(bytes.slice(at..bytes.len().min(at + step))));
+        let contents = read(stream::iter(parts.collect::<Vec<_>>()).boxed()).await.unwrap();
+        assert_eq!(contents.files[STATUS], b"one", "{step}");
+    }
     let failure = EngineError::new(EngineErrorKind::Unreachable, "save image", "gone");
     let parts = stream::iter([Ok(bytes.slice(..600)), Err(failure)]);
     let error = read(parts.boxed()).await.unwrap_err();

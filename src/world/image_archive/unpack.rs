@@ -10,11 +10,13 @@ use serde_json::Value;
 
 use super::layer::{BYTES_MAX, Layer};
 use super::members::{Budget, MemberKind, read_at_most, walk};
+use super::zstd::{Frames, is_zstd};
 use super::{ArchiveError, Contents};
 use crate::base::limits::{IMAGE_ARCHIVE_BYTES_MAX, IMAGE_JSON_BYTES_MAX, IMAGE_LAYERS_MAX};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// What tells how a blob is to be read: the head of a tar archive's first member.
+const HEAD_BYTES: u64 = 512;
 
 /// The files of a saved image that tell of packages.
 ///
@@ -57,12 +59,11 @@ impl Saved {
         content: &mut dyn Read,
         budget: &mut Budget,
     ) -> Result<(), ArchiveError> {
-        let mut content = BufReader::with_capacity(64 << 10, content);
-        let head = content.fill_buf()?;
-        let is_json = matches!(head.first(), Some(b'{' | b'['));
-        let is_gzip = head.starts_with(&GZIP);
-        let is_zstd = head.starts_with(&ZSTD);
-        if is_json {
+        // Of a stream that comes in parts the first may be of one byte.
+        let head = read_at_most(content, HEAD_BYTES)?;
+        let mut content = BufReader::with_capacity(64 << 10, head.as_slice().chain(content));
+        let is_tar = head.get(257..262) == Some(b"ustar");
+        if matches!(head.first(), Some(b'{' | b'[')) && !is_tar {
             let bytes = read_at_most(&mut content, IMAGE_JSON_BYTES_MAX)?;
             if let Ok(value) = serde_json::from_slice(&bytes) {
                 self.json.insert(path, value);
@@ -80,7 +81,7 @@ impl Saved {
             )));
         }
         let limit = self.unpacked_left;
-        let mut counted = Counted { inner: unpacked(&mut content, is_gzip, is_zstd)?, left: limit };
+        let mut counted = Counted { inner: unpacked(&mut content, &head), left: limit };
         let layer = Layer::read(&mut counted, budget, &mut self.bytes_left)?;
         // Padding after the end belongs to the layer.
         io::copy(&mut counted, &mut io::sink())?;
@@ -95,6 +96,7 @@ impl Saved {
             ArchiveError::Broken("it has neither `manifest.json` nor `index.json`".to_owned())
         })?;
         let mut contents = Contents::default();
+        let mut bytes_left = self.bytes_left;
         for path in order.iter().take(IMAGE_LAYERS_MAX) {
             let mut path = path;
             if !self.layers.contains_key(path) {
@@ -104,7 +106,7 @@ impl Saved {
                 let path: String = path.chars().take(100).collect();
                 ArchiveError::Broken(format!("it lacks the layer {path:?}"))
             })?;
-            layer.put_on(&mut contents);
+            layer.put_on(&mut contents, &mut bytes_left);
         }
         Ok(contents)
     }
@@ -140,20 +142,14 @@ fn blob(descriptor: &Value) -> Option<String> {
     Some(format!("blobs/{kind}/{hex}"))
 }
 
-fn unpacked<'a>(
-    content: &'a mut (dyn BufRead + 'a),
-    is_gzip: bool,
-    is_zstd: bool,
-) -> Result<Box<dyn Read + 'a>, ArchiveError> {
-    if is_gzip {
-        return Ok(Box::new(MultiGzDecoder::new(content)));
+fn unpacked<'a>(content: &'a mut (dyn BufRead + 'a), head: &[u8]) -> Box<dyn Read + 'a> {
+    if head.starts_with(&GZIP) {
+        return Box::new(MultiGzDecoder::new(content));
     }
-    if is_zstd {
-        let reader = ruzstd::decoding::StreamingDecoder::new(content);
-        let reader = reader.map_err(|error| ArchiveError::Broken(error.to_string()))?;
-        return Ok(Box::new(reader));
+    if is_zstd(head) {
+        return Box::new(Frames::new(content));
     }
-    Ok(Box::new(content))
+    Box::new(content)
 }
 
 /// Fails when more comes than may: a small archive may unpack to a very large one.

@@ -25,16 +25,24 @@ pub(super) fn compare(one: &str, other: &str) -> Option<Ordering> {
 
 /// `1.0.b2` is 1, 0, b, 2. Zeros at the end, and those before a word, do not count.
 fn segments(version: &str) -> Option<Vec<String>> {
-    // A `-` stands for `.pre.`.
-    let version = version.trim().replace('-', ".pre.");
-    let is_legal =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let starts = version.starts_with(|first: char| first.is_ascii_digit());
-    if !starts || !version.split('.').all(is_legal) {
+    let version = version.trim();
+    let (head, tail) = match version.split_once('-') {
+        Some((head, tail)) => (head, Some(tail)),
+        None => (version, None),
+    };
+    let is_word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let is_first = head.split('.').next().is_some_and(is_number);
+    if !is_first
+        || !head.split('.').chain(tail.into_iter().flat_map(|it| it.split('.'))).all(is_word)
+    {
         return None;
     }
+    // A `-` stands for `.pre.`.
+    let version = version.replace('-', ".pre.");
     let mut segments: Vec<String> = Vec::new();
-    for part in version.split('.') {
+    for part in version.split('.').filter(|part| !part.is_empty()) {
         let mut word = String::new();
         for character in part.chars() {
             let changes = word

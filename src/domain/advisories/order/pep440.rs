@@ -160,15 +160,9 @@ impl Rest<'_> {
         let rest = self.0.strip_prefix(['.', '-', '_']).unwrap_or(self.0);
         let rest = rest.strip_prefix(word)?;
         let mut after = Rest(rest.strip_prefix(['.', '-', '_']).unwrap_or(rest));
-        match after.number() {
-            Some(number) => {
-                self.0 = &rest[rest.len() - after.0.len()..];
-                Some(number)
-            }
-            None => {
-                self.0 = &self.0[self.0.len() - rest.len()..];
-                Some("0".to_owned())
-            }
-        }
+        // The separator may stand there without a number too.
+        let number = after.number().unwrap_or_else(|| "0".to_owned());
+        self.0 = &rest[rest.len() - after.0.len()..];
+        Some(number)
     }
 }

@@ -40,7 +40,7 @@ fn dpkg_orders_as_its_manual_says() {
 fn apk_orders_as_its_own_tests_say() {
     check(
         Order::Apk,
-        "1.2_alpha1 1.2_beta 1.2_pre2 1.2_rc1 1.2=1.2-r0 1.2-r1 1.2_p1 1.2a 1.2b 1.2.1 1.10",
+        "1.2_alpha1 1.2_beta 1.2_pre2 1.2_rc1 1.2 1.2-r0 1.2-r1 1.2_p 1.2_p0 1.2_p1 1.2_p1_p 1.2a 1.2b 1.2.1 1.10",
     );
     check(Order::Apk, "2.34 2.34.1 2.34.10-r0 2.34.10-r10 3");
     check(Order::Apk, "1.0_git20240101 1.0_git20240102 1.0_p0");
