@@ -1,8 +1,6 @@
 //! Keeps findings, their exceptions, and how subjects stand to policies. Owns their tables. Face:
 //! `write`, `finding`, `exception`. Never changes a row of another version than its writer read.
 
-use std::sync::LazyLock;
-
 use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
@@ -54,85 +52,58 @@ fn put_tenant(connection: &Connection, tenant: &Tenant) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The columns of a finding, in the order of `execute`: first those that it keeps.
-const COLUMNS: &str = "id, workspace_id, tenant_id, type, created_at, severity, status, \
-    fingerprint, recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at, times_seen, \
-    reopen_count, due_at, owner, assignee, evidence, baseline_operation_run_id, \
-    current_operation_run_id, resolved_at, closed_at, close_reason, merged_into, updated_at, \
-    version, evidence_hash, title, message, remediation, project, policies, overdue_told_at, \
-    subject, check_id, severity_rank";
-/// So many of them a finding keeps.
-const KEPT: usize = 5;
-
-static INSERT: LazyLock<String> = LazyLock::new(|| {
-    let marks: Vec<&str> = COLUMNS.split(", ").map(|_| "?").collect();
-    format!("INSERT INTO findings ({COLUMNS}) VALUES ({})", marks.join(", "))
-});
-
-static UPDATE: LazyLock<String> = LazyLock::new(|| {
-    let numbered: Vec<String> = (1..)
-        .zip(COLUMNS.split(", "))
-        .map(|(number, column)| format!("{column} = ?{number}"))
-        .collect();
-    let (changes, seen) = (numbered[KEPT..].join(", "), numbered.len() + 1);
-    format!("UPDATE findings SET {changes} WHERE id = ?1 AND version = ?{seen}")
-});
-
-/// Executes a statement with what is in a finding and, where it asks for that, the version that its
-/// writer read. The answer is how many rows that changed.
-fn execute(
-    connection: &Connection,
-    sql: &str,
-    finding: &Finding,
-    seen_version: u64,
-) -> Result<usize, Fault> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let asked = statement.parameter_count();
-    let values = params![
-        finding.id.to_string(),
-        finding.workspace_id.to_string(),
-        finding.tenant_id.to_string(),
-        finding.finding_type().key(),
-        nanos(finding.created_at),
-        finding.severity.key(),
-        finding.status.key(),
-        finding.fingerprint,
-        finding.recurrence_key.map(|key| key.to_string()),
-        finding.lineage_key.map(|key| key.to_string()),
-        finding.scope_key,
-        optional_nanos(finding.first_seen_at),
-        optional_nanos(finding.last_seen_at),
-        finding.times_seen.map(signed),
-        signed(finding.reopen_count),
-        optional_nanos(finding.due_at),
-        finding.owner.map(|id| id.to_string()),
-        finding.assignee.map(|id| id.to_string()),
-        to_json(&finding.evidence, "evidence")?,
-        finding.baseline_operation_run_id.map(|id| id.to_string()),
-        finding.current_operation_run_id.map(|id| id.to_string()),
-        optional_nanos(finding.resolved_at),
-        optional_nanos(finding.closed_at),
-        finding.close_reason.map(|reason| reason.key()),
-        finding.merged_into.map(|id| id.to_string()),
-        nanos(finding.updated_at),
-        signed(finding.version),
-        finding.evidence_hash.map(|hash| hash.to_string()),
-        finding.told.title,
-        finding.told.message,
-        finding.told.remediation,
-        finding.told.project,
-        to_json(&finding.told.policies, "policies")?,
-        optional_nanos(finding.overdue_told_at),
-        finding.evidence.subject(),
-        finding.evidence.check_id(),
-        severity_rank(finding.severity),
-        signed(seen_version),
-    ];
-    Ok(statement.execute(&values[..asked])?)
-}
-
 fn insert(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
-    execute(connection, &INSERT, finding, 0).map(drop)
+    connection
+        .prepare_cached(
+            "INSERT INTO findings (id, workspace_id, tenant_id, type, severity, status,
+        fingerprint, recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at,
+        times_seen, reopen_count, due_at, owner, assignee, evidence,
+        baseline_operation_run_id, current_operation_run_id, resolved_at, closed_at,
+        close_reason, merged_into, created_at, updated_at, version, evidence_hash, title,
+        message, remediation, project, policies, overdue_told_at, subject, check_id,
+        severity_rank) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+        ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            finding.id.to_string(),
+            finding.workspace_id.to_string(),
+            finding.tenant_id.to_string(),
+            finding.finding_type().key(),
+            finding.severity.key(),
+            finding.status.key(),
+            finding.fingerprint,
+            finding.recurrence_key.map(|key| key.to_string()),
+            finding.lineage_key.map(|key| key.to_string()),
+            finding.scope_key,
+            optional_nanos(finding.first_seen_at),
+            optional_nanos(finding.last_seen_at),
+            finding.times_seen.map(signed),
+            signed(finding.reopen_count),
+            optional_nanos(finding.due_at),
+            finding.owner.map(|id| id.to_string()),
+            finding.assignee.map(|id| id.to_string()),
+            to_json(&finding.evidence, "evidence")?,
+            finding.baseline_operation_run_id.map(|id| id.to_string()),
+            finding.current_operation_run_id.map(|id| id.to_string()),
+            optional_nanos(finding.resolved_at),
+            optional_nanos(finding.closed_at),
+            finding.close_reason.map(|reason| reason.key()),
+            finding.merged_into.map(|id| id.to_string()),
+            nanos(finding.created_at),
+            nanos(finding.updated_at),
+            signed(finding.version),
+            finding.evidence_hash.map(|hash| hash.to_string()),
+            finding.told.title,
+            finding.told.message,
+            finding.told.remediation,
+            finding.told.project,
+            to_json(&finding.told.policies, "policies")?,
+            optional_nanos(finding.overdue_told_at),
+            finding.evidence.subject(),
+            finding.evidence.check_id(),
+            severity_rank(finding.severity),
+        ])?;
+    Ok(())
 }
 
 /// A new row, unless its tenant has one of its fingerprint.
@@ -148,7 +119,55 @@ fn add(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
 fn update(connection: &Connection, change: &FindingChange) -> Result<(), Fault> {
     let FindingChange { finding, seen_version } = change;
     let id = finding.id.to_string();
-    if execute(connection, &UPDATE, finding, *seen_version)? == 0 {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE findings SET severity = ?, status = ?, fingerprint = ?, recurrence_key = ?,
+                 lineage_key = ?, scope_key = ?, first_seen_at = ?, last_seen_at = ?,
+                 times_seen = ?, reopen_count = ?, due_at = ?, owner = ?, assignee = ?,
+                 evidence = ?, baseline_operation_run_id = ?, current_operation_run_id
+                 = ?, resolved_at = ?, closed_at = ?, close_reason = ?, merged_into =
+                 ?, updated_at = ?, version = ?, evidence_hash = ?, title = ?, message = ?,
+                 remediation = ?, project = ?, policies = ?, overdue_told_at = ?, subject = ?,
+                 check_id = ?, severity_rank = ?
+             WHERE id = ? AND version = ?",
+        )?
+        .execute(params![
+            finding.severity.key(),
+            finding.status.key(),
+            finding.fingerprint,
+            finding.recurrence_key.map(|key| key.to_string()),
+            finding.lineage_key.map(|key| key.to_string()),
+            finding.scope_key,
+            optional_nanos(finding.first_seen_at),
+            optional_nanos(finding.last_seen_at),
+            finding.times_seen.map(signed),
+            signed(finding.reopen_count),
+            optional_nanos(finding.due_at),
+            finding.owner.map(|id| id.to_string()),
+            finding.assignee.map(|id| id.to_string()),
+            to_json(&finding.evidence, "evidence")?,
+            finding.baseline_operation_run_id.map(|id| id.to_string()),
+            finding.current_operation_run_id.map(|id| id.to_string()),
+            optional_nanos(finding.resolved_at),
+            optional_nanos(finding.closed_at),
+            finding.close_reason.map(|reason| reason.key()),
+            finding.merged_into.map(|id| id.to_string()),
+            nanos(finding.updated_at),
+            signed(finding.version),
+            finding.evidence_hash.map(|hash| hash.to_string()),
+            finding.told.title,
+            finding.told.message,
+            finding.told.remediation,
+            finding.told.project,
+            to_json(&finding.told.policies, "policies")?,
+            optional_nanos(finding.overdue_told_at),
+            finding.evidence.subject(),
+            finding.evidence.check_id(),
+            severity_rank(finding.severity),
+            id,
+            signed(*seen_version),
+        ])?;
+    if changed == 0 {
         return Err(Conflict::Stale { noun: "finding", name: id }.into());
     }
     if let Some(into) = finding.merged_into {
