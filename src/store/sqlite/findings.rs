@@ -52,58 +52,82 @@ fn put_tenant(connection: &Connection, tenant: &Tenant) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A new row: its columns in the order of `execute`.
+const INSERT: &str = "INSERT INTO findings (id, workspace_id, tenant_id, type, created_at,
+     severity, status, fingerprint, recurrence_key, lineage_key, scope_key, first_seen_at,
+     last_seen_at, times_seen, reopen_count, due_at, owner, assignee, evidence,
+     baseline_operation_run_id, current_operation_run_id, resolved_at, closed_at, close_reason,
+     merged_into, updated_at, version, evidence_hash, title, message, remediation, project,
+     policies, overdue_told_at, subject, check_id, severity_rank)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+     ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37)";
+
+/// A row that changes, with the same numbers: the first five columns stay.
+const UPDATE: &str = "UPDATE findings SET severity = ?6, status = ?7, fingerprint = ?8,
+     recurrence_key = ?9, lineage_key = ?10, scope_key = ?11, first_seen_at = ?12,
+     last_seen_at = ?13, times_seen = ?14, reopen_count = ?15, due_at = ?16, owner = ?17,
+     assignee = ?18, evidence = ?19, baseline_operation_run_id = ?20,
+     current_operation_run_id = ?21, resolved_at = ?22, closed_at = ?23, close_reason = ?24,
+     merged_into = ?25, updated_at = ?26, version = ?27, evidence_hash = ?28, title = ?29,
+     message = ?30, remediation = ?31, project = ?32, policies = ?33, overdue_told_at = ?34,
+     subject = ?35, check_id = ?36, severity_rank = ?37
+     WHERE id = ?1 AND version = ?38";
+
+/// Executes a statement with what is in a finding and, where it asks for that, the version that its
+/// writer read. The answer is how many rows that changed.
+fn execute(
+    connection: &Connection,
+    sql: &str,
+    finding: &Finding,
+    seen_version: u64,
+) -> Result<usize, Fault> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let asked = statement.parameter_count();
+    let values = params![
+        finding.id.to_string(),
+        finding.workspace_id.to_string(),
+        finding.tenant_id.to_string(),
+        finding.finding_type().key(),
+        nanos(finding.created_at),
+        finding.severity.key(),
+        finding.status.key(),
+        finding.fingerprint,
+        finding.recurrence_key.map(|key| key.to_string()),
+        finding.lineage_key.map(|key| key.to_string()),
+        finding.scope_key,
+        optional_nanos(finding.first_seen_at),
+        optional_nanos(finding.last_seen_at),
+        finding.times_seen.map(signed),
+        signed(finding.reopen_count),
+        optional_nanos(finding.due_at),
+        finding.owner.map(|id| id.to_string()),
+        finding.assignee.map(|id| id.to_string()),
+        to_json(&finding.evidence, "evidence")?,
+        finding.baseline_operation_run_id.map(|id| id.to_string()),
+        finding.current_operation_run_id.map(|id| id.to_string()),
+        optional_nanos(finding.resolved_at),
+        optional_nanos(finding.closed_at),
+        finding.close_reason.map(|reason| reason.key()),
+        finding.merged_into.map(|id| id.to_string()),
+        nanos(finding.updated_at),
+        signed(finding.version),
+        finding.evidence_hash.map(|hash| hash.to_string()),
+        finding.told.title,
+        finding.told.message,
+        finding.told.remediation,
+        finding.told.project,
+        to_json(&finding.told.policies, "policies")?,
+        optional_nanos(finding.overdue_told_at),
+        finding.evidence.subject(),
+        finding.evidence.check_id(),
+        severity_rank(finding.severity),
+        signed(seen_version),
+    ];
+    Ok(statement.execute(&values[..asked])?)
+}
+
 fn insert(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
-    connection
-        .prepare_cached(
-            "INSERT INTO findings (id, workspace_id, tenant_id, type, severity, status,
-        fingerprint, recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at,
-        times_seen, reopen_count, due_at, owner, assignee, evidence,
-        baseline_operation_run_id, current_operation_run_id, resolved_at, closed_at,
-        close_reason, merged_into, created_at, updated_at, version, evidence_hash, title,
-        message, remediation, project, policies, overdue_told_at, subject, check_id,
-        severity_rank) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-        ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )?
-        .execute(params![
-            finding.id.to_string(),
-            finding.workspace_id.to_string(),
-            finding.tenant_id.to_string(),
-            finding.finding_type().key(),
-            finding.severity.key(),
-            finding.status.key(),
-            finding.fingerprint,
-            finding.recurrence_key.map(|key| key.to_string()),
-            finding.lineage_key.map(|key| key.to_string()),
-            finding.scope_key,
-            optional_nanos(finding.first_seen_at),
-            optional_nanos(finding.last_seen_at),
-            finding.times_seen.map(signed),
-            signed(finding.reopen_count),
-            optional_nanos(finding.due_at),
-            finding.owner.map(|id| id.to_string()),
-            finding.assignee.map(|id| id.to_string()),
-            to_json(&finding.evidence, "evidence")?,
-            finding.baseline_operation_run_id.map(|id| id.to_string()),
-            finding.current_operation_run_id.map(|id| id.to_string()),
-            optional_nanos(finding.resolved_at),
-            optional_nanos(finding.closed_at),
-            finding.close_reason.map(|reason| reason.key()),
-            finding.merged_into.map(|id| id.to_string()),
-            nanos(finding.created_at),
-            nanos(finding.updated_at),
-            signed(finding.version),
-            finding.evidence_hash.map(|hash| hash.to_string()),
-            finding.told.title,
-            finding.told.message,
-            finding.told.remediation,
-            finding.told.project,
-            to_json(&finding.told.policies, "policies")?,
-            optional_nanos(finding.overdue_told_at),
-            finding.evidence.subject(),
-            finding.evidence.check_id(),
-            severity_rank(finding.severity),
-        ])?;
-    Ok(())
+    execute(connection, INSERT, finding, 0).map(drop)
 }
 
 /// A new row, unless its tenant has one of its fingerprint.
@@ -119,55 +143,7 @@ fn add(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
 fn update(connection: &Connection, change: &FindingChange) -> Result<(), Fault> {
     let FindingChange { finding, seen_version } = change;
     let id = finding.id.to_string();
-    let changed = connection
-        .prepare_cached(
-            "UPDATE findings SET severity = ?, status = ?, fingerprint = ?, recurrence_key = ?,
-                 lineage_key = ?, scope_key = ?, first_seen_at = ?, last_seen_at = ?,
-                 times_seen = ?, reopen_count = ?, due_at = ?, owner = ?, assignee = ?,
-                 evidence = ?, baseline_operation_run_id = ?, current_operation_run_id
-                 = ?, resolved_at = ?, closed_at = ?, close_reason = ?, merged_into =
-                 ?, updated_at = ?, version = ?, evidence_hash = ?, title = ?, message = ?,
-                 remediation = ?, project = ?, policies = ?, overdue_told_at = ?, subject = ?,
-                 check_id = ?, severity_rank = ?
-             WHERE id = ? AND version = ?",
-        )?
-        .execute(params![
-            finding.severity.key(),
-            finding.status.key(),
-            finding.fingerprint,
-            finding.recurrence_key.map(|key| key.to_string()),
-            finding.lineage_key.map(|key| key.to_string()),
-            finding.scope_key,
-            optional_nanos(finding.first_seen_at),
-            optional_nanos(finding.last_seen_at),
-            finding.times_seen.map(signed),
-            signed(finding.reopen_count),
-            optional_nanos(finding.due_at),
-            finding.owner.map(|id| id.to_string()),
-            finding.assignee.map(|id| id.to_string()),
-            to_json(&finding.evidence, "evidence")?,
-            finding.baseline_operation_run_id.map(|id| id.to_string()),
-            finding.current_operation_run_id.map(|id| id.to_string()),
-            optional_nanos(finding.resolved_at),
-            optional_nanos(finding.closed_at),
-            finding.close_reason.map(|reason| reason.key()),
-            finding.merged_into.map(|id| id.to_string()),
-            nanos(finding.updated_at),
-            signed(finding.version),
-            finding.evidence_hash.map(|hash| hash.to_string()),
-            finding.told.title,
-            finding.told.message,
-            finding.told.remediation,
-            finding.told.project,
-            to_json(&finding.told.policies, "policies")?,
-            optional_nanos(finding.overdue_told_at),
-            finding.evidence.subject(),
-            finding.evidence.check_id(),
-            severity_rank(finding.severity),
-            id,
-            signed(*seen_version),
-        ])?;
-    if changed == 0 {
+    if execute(connection, UPDATE, finding, *seen_version)? == 0 {
         return Err(Conflict::Stale { noun: "finding", name: id }.into());
     }
     if let Some(into) = finding.merged_into {
