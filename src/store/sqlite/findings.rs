@@ -1,8 +1,6 @@
 //! Keeps findings, their exceptions, and how subjects stand to policies. Owns their tables. Face:
 //! `write`, `finding`, `exception`. Never changes a row of another version than its writer read.
 
-use std::sync::LazyLock;
-
 use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
@@ -54,29 +52,26 @@ fn put_tenant(connection: &Connection, tenant: &Tenant) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The columns of a finding, in the order of `execute`: first those that it keeps.
-const COLUMNS: &str = "id, workspace_id, tenant_id, type, created_at, severity, status, \
-    fingerprint, recurrence_key, lineage_key, scope_key, first_seen_at, last_seen_at, times_seen, \
-    reopen_count, due_at, owner, assignee, evidence, baseline_operation_run_id, \
-    current_operation_run_id, resolved_at, closed_at, close_reason, merged_into, updated_at, \
-    version, evidence_hash, title, message, remediation, project, policies, overdue_told_at, \
-    subject, check_id, severity_rank";
-/// So many of them a finding keeps.
-const KEPT: usize = 5;
+/// A new row: its columns in the order of `execute`.
+const INSERT: &str = "INSERT INTO findings (id, workspace_id, tenant_id, type, created_at,
+     severity, status, fingerprint, recurrence_key, lineage_key, scope_key, first_seen_at,
+     last_seen_at, times_seen, reopen_count, due_at, owner, assignee, evidence,
+     baseline_operation_run_id, current_operation_run_id, resolved_at, closed_at, close_reason,
+     merged_into, updated_at, version, evidence_hash, title, message, remediation, project,
+     policies, overdue_told_at, subject, check_id, severity_rank)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+     ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37)";
 
-static INSERT: LazyLock<String> = LazyLock::new(|| {
-    let marks: Vec<&str> = COLUMNS.split(", ").map(|_| "?").collect();
-    format!("INSERT INTO findings ({COLUMNS}) VALUES ({})", marks.join(", "))
-});
-
-static UPDATE: LazyLock<String> = LazyLock::new(|| {
-    let numbered: Vec<String> = (1..)
-        .zip(COLUMNS.split(", "))
-        .map(|(number, column)| format!("{column} = ?{number}"))
-        .collect();
-    let (changes, seen) = (numbered[KEPT..].join(", "), numbered.len() + 1);
-    format!("UPDATE findings SET {changes} WHERE id = ?1 AND version = ?{seen}")
-});
+/// A row that changes, with the same numbers: the first five columns stay.
+const UPDATE: &str = "UPDATE findings SET severity = ?6, status = ?7, fingerprint = ?8,
+     recurrence_key = ?9, lineage_key = ?10, scope_key = ?11, first_seen_at = ?12,
+     last_seen_at = ?13, times_seen = ?14, reopen_count = ?15, due_at = ?16, owner = ?17,
+     assignee = ?18, evidence = ?19, baseline_operation_run_id = ?20,
+     current_operation_run_id = ?21, resolved_at = ?22, closed_at = ?23, close_reason = ?24,
+     merged_into = ?25, updated_at = ?26, version = ?27, evidence_hash = ?28, title = ?29,
+     message = ?30, remediation = ?31, project = ?32, policies = ?33, overdue_told_at = ?34,
+     subject = ?35, check_id = ?36, severity_rank = ?37
+     WHERE id = ?1 AND version = ?38";
 
 /// Executes a statement with what is in a finding and, where it asks for that, the version that its
 /// writer read. The answer is how many rows that changed.
@@ -132,7 +127,7 @@ fn execute(
 }
 
 fn insert(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
-    execute(connection, &INSERT, finding, 0).map(drop)
+    execute(connection, INSERT, finding, 0).map(drop)
 }
 
 /// A new row, unless its tenant has one of its fingerprint.
@@ -148,7 +143,7 @@ fn add(connection: &Connection, finding: &Finding) -> Result<(), Fault> {
 fn update(connection: &Connection, change: &FindingChange) -> Result<(), Fault> {
     let FindingChange { finding, seen_version } = change;
     let id = finding.id.to_string();
-    if execute(connection, &UPDATE, finding, *seen_version)? == 0 {
+    if execute(connection, UPDATE, finding, *seen_version)? == 0 {
         return Err(Conflict::Stale { noun: "finding", name: id }.into());
     }
     if let Some(into) = finding.merged_into {
