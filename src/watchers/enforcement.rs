@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ use crate::operations::enforcement::{Look, LookError, Neighbours, Round, alert, 
 use crate::operations::findings::Findings;
 use crate::operations::host_look::look_at_host;
 use crate::operations::rollout::Rollout;
+use crate::operations::scan_findings::POLICY as SCANS;
 use crate::operations::{Admitted, Door, Request, SubmitError};
 use crate::store::{EnforcementWrite, Write};
 use crate::world::docker::{ContainerFilter, EngineError, EngineEvent, NETWORK_JOINED};
@@ -263,11 +264,24 @@ impl PolicyWatcher {
         Ok(())
     }
 
-    /// Keeps what was found.
+    /// Keeps what was found. After a look at everything, what policies found that are not in force any
+    /// more is over.
     async fn keep(&self, round: &mut Round, is_whole: bool) {
         let Some(findings) = &self.findings else { return };
-        for seen in round.take_seen(is_whole) {
-            if let Err(error) = findings.record(seen).await {
+        for mut seen in round.take_seen(is_whole) {
+            let named = match is_whole {
+                true => findings.policies_named(seen.tenant).await,
+                false => Ok(BTreeSet::new()),
+            };
+            // What scans find has a policy of its own name, which no look at containers judges by.
+            let recorded = match named {
+                Ok(named) => {
+                    seen.policies.extend(named.into_iter().filter(|name| name != SCANS));
+                    findings.record(seen).await.map(|_| ())
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = recorded {
                 (self.observer)(Watched::Failed);
                 warn!(error = %chain(&error), "what was found is not kept");
             }

@@ -59,6 +59,12 @@ impl Round {
     /// What was seen since the round began, by tenant. When everything was looked at, all policies in
     /// force were judged by, also those that are about nothing that is there.
     pub fn take_seen(&mut self, is_whole: bool) -> Vec<Seen> {
+        // Of a tenant that has nothing any more, that is what was seen.
+        let tenants = self.projects.values().filter(|_| is_whole).filter_map(|tenant| *tenant);
+        for tenant in tenants {
+            let nothing = || Seen::new(tenant, self.now, None);
+            self.seen.entry(tenant).or_insert_with(nothing);
+        }
         let mut all: Vec<Seen> = std::mem::take(&mut self.seen).into_values().collect();
         for seen in all.iter_mut().filter(|_| is_whole) {
             let gates = self.gates.values().flatten();

@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::domain::enforcement::Settings;
+use crate::domain::findings::{Look as Seen, Standing};
 use crate::domain::policy::{Source as PolicySource, compile};
 use crate::domain::runs::Status;
 use crate::facts::{LiveSettings, NetworkSpec, ServiceSpec, labels};
@@ -33,6 +34,8 @@ async fn watched(actions_max: usize) -> Agent {
     let (_, options) = watch::channel(options);
     let (rollout, door) = (agent.rollout.clone(), agent.door.clone());
     let watcher = PolicyWatcher::new(rollout, door, agent.ambient.clone(), options);
+    let findings = Findings::new(Arc::clone(&agent.store), agent.ambient.clone());
+    let watcher = watcher.keeping(findings);
     let watch = watcher.watch(agent.supervisor.stop_token()).boxed();
     let _task = agent.supervisor.spawn("enforcement", watch);
     pass(Duration::from_secs(1)).await;
@@ -245,4 +248,30 @@ async fn other_policies_are_held_against_what_runs() {
     agent.rollout.policies.replace(compile(&[source]).unwrap());
     pass(Duration::from_secs(1)).await;
     assert!(!has_network(&agent, &id).await);
+}
+
+/// What a policy found is over when it is not in force any more, and comes back with it; what scans
+/// found has nothing to do with that.
+#[tokio::test(start_paused = true)]
+async fn findings_of_a_policy_that_is_taken_away_are_over() {
+    let agent = watched(0).await;
+    let findings = Findings::new(Arc::clone(&agent.store), agent.ambient.clone());
+    let tenant = agent.store.scope().tenant_id;
+    let open = || async {
+        let named = findings.policies_named(tenant).await.unwrap();
+        named.into_iter().collect::<Vec<_>>()
+    };
+    let mut scanned = Seen::new(tenant, agent.ambient.now(), None);
+    scanned.stand(SCANS, "app:1", Standing::Failing);
+    findings.record(scanned).await.unwrap();
+    start(&agent, "evil", true, None).await;
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(open().await, [SCANS, "strict"]);
+    let other = PolicySource {
+        file: "calm.yaml",
+        text: "name: calm\ntitle: t\nowner: o\naction: audit\nchecks: [memory_limit]",
+    };
+    agent.rollout.policies.replace(compile(&[other]).unwrap());
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(open().await, ["calm", SCANS]);
 }

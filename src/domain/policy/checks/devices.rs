@@ -8,7 +8,7 @@ use crate::domain::alerts::Severity;
 use crate::domain::policy::capabilities::effective;
 use crate::domain::policy::paths::{is_within, resolved};
 use crate::domain::policy::{Remedy, SpecChange};
-use crate::facts::DeviceMapping;
+use crate::facts::{DeviceMapping, Security};
 
 pub(super) const CHECKS: [Check; 2] = [
     Check {
@@ -107,10 +107,17 @@ fn remove_dangerous_devices(subject: &Subject<'_>, parameters: &Parameters) -> O
 
 /// Whoever may only make the node of a device, and neither read nor write it, has nothing of it.
 fn dangerous_devices<'a>(subject: &Subject<'a>, parameters: &Parameters) -> Vec<&'a DeviceMapping> {
+    let has_memory = reaches_memory(&subject.spec.security);
     let is_dangerous = |device: &&DeviceMapping| {
-        opens(&device.permissions) && is_dangerous_path(&resolved(&device.source, subject.host))
+        let path = resolved(&device.source, subject.host);
+        opens(&device.permissions) && is_dangerous_path(&path, has_memory)
     };
     foreign_devices(subject, parameters).into_iter().filter(is_dangerous).collect()
+}
+
+/// Memory and ports of the host are opened by nobody without this capability, whoever has the device.
+fn reaches_memory(security: &Security) -> bool {
+    security.privileged || effective(security).contains("SYS_RAWIO")
 }
 
 fn opens(permissions: &str) -> bool {
@@ -130,7 +137,8 @@ fn dangerous_rules<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a String
         })
     };
     let has_use = can_make_nodes || has_nodes();
-    rules(subject).filter(move |rule| has_use && is_dangerous_rule(rule))
+    let has_memory = reaches_memory(security);
+    rules(subject).filter(move |rule| has_use && is_dangerous_rule(rule, has_memory))
 }
 
 /// Folders of links to disks. The engine follows a link, and passes on only the devices of a folder: to
@@ -138,22 +146,17 @@ fn dangerous_rules<'a>(subject: &Subject<'a>) -> impl Iterator<Item = &'a String
 const DISK_FOLDERS: [&str; 6] =
     ["/dev/block", "/dev/disk", "/dev/mapper", "/dev/md", "/dev/raw", "/dev/zvol"];
 
-/// Memory, input and output ports, the kernel's log, and what commands pools or images of disks.
-const OF_THE_KERNEL: [&str; 8] = [
-    "/dev/btrfs-control",
-    "/dev/kmem",
-    "/dev/kmsg",
-    "/dev/loop-control",
-    "/dev/mem",
-    "/dev/oldmem",
-    "/dev/port",
-    "/dev/zfs",
-];
+/// Memory, and ports of input and output.
+const MEMORY: [&str; 4] = ["/dev/kmem", "/dev/mem", "/dev/oldmem", "/dev/port"];
+
+/// The kernel's log, and what commands pools or images of disks.
+const OF_THE_KERNEL: [&str; 4] =
+    ["/dev/btrfs-control", "/dev/kmsg", "/dev/loop-control", "/dev/zfs"];
 
 /// The same by their numbers (`Documentation/admin-guide/devices.txt` of Linux), as `/dev/char` names
 /// them and as rules of control groups do.
-const NUMBERS_OF_THE_KERNEL: [(u32, u32); 6] =
-    [(1, 1), (1, 2), (1, 4), (1, 11), (10, 234), (10, 237)];
+const NUMBERS_OF_MEMORY: [(u32, u32); 3] = [(1, 1), (1, 2), (1, 4)];
+const NUMBERS_OF_THE_KERNEL: [(u32, u32); 3] = [(1, 11), (10, 234), (10, 237)];
 
 /// What follows the beginning of a disk's name.
 enum Follows {
@@ -186,20 +189,28 @@ const DISKS: [(&str, Follows); 18] = [
     ("zd", Follows::Digit),
 ];
 
-fn is_dangerous_path(path: &str) -> bool {
+fn is_dangerous_path(path: &str, has_memory: bool) -> bool {
     // The engine passes on every device below a folder, and this one has all of them.
     if path == "/dev" || path == "/" || OF_THE_KERNEL.contains(&path) {
         return true;
     }
+    if MEMORY.contains(&path) {
+        return has_memory;
+    }
     if DISK_FOLDERS.iter().any(|folder| path != *folder && is_within(path, folder)) {
         return true;
     }
-    if let Some(numbers) = path.strip_prefix("/dev/char/") {
-        let numbers = numbers.split_once(':');
-        let numbers = numbers.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        return numbers.is_some_and(|numbers| NUMBERS_OF_THE_KERNEL.contains(&numbers));
-    }
-    path.strip_prefix("/dev/").is_some_and(is_disk)
+    let Some(numbers) = path.strip_prefix("/dev/char/") else {
+        return path.strip_prefix("/dev/").is_some_and(is_disk);
+    };
+    let numbers = numbers.split_once(':');
+    let numbers = numbers.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    numbers.is_some_and(|numbers| dangerous_numbers(has_memory).any(|found| found == numbers))
+}
+
+fn dangerous_numbers(has_memory: bool) -> impl Iterator<Item = (u32, u32)> {
+    let memory = NUMBERS_OF_MEMORY.into_iter().filter(move |_| has_memory);
+    NUMBERS_OF_THE_KERNEL.into_iter().chain(memory)
 }
 
 /// Whether it is the name of a disk, or of a part of one.
@@ -220,7 +231,7 @@ fn is_disk(name: &str) -> bool {
 
 /// A rule of a control group, `TYPE MAJOR:MINOR ACCESS`: whether it lets disks, memory or the kernel's
 /// log be read or written.
-fn is_dangerous_rule(rule: &str) -> bool {
+fn is_dangerous_rule(rule: &str, has_memory: bool) -> bool {
     let mut words = rule.split_ascii_whitespace();
     let (kind, numbers) = (words.next().unwrap_or_default(), words.next().unwrap_or("*:*"));
     let (major, minor) = numbers.split_once(':').unwrap_or((numbers, "*"));
@@ -229,9 +240,9 @@ fn is_dangerous_rule(rule: &str) -> bool {
     }
     match kind {
         "a" | "b" => true,
-        "c" => NUMBERS_OF_THE_KERNEL.iter().any(|(of_major, of_minor)| {
+        "c" => dangerous_numbers(has_memory).any(|(of_major, of_minor)| {
             let is = |word: &str, number: u32| word == "*" || word.parse() == Ok(number);
-            is(major, *of_major) && is(minor, *of_minor)
+            is(major, of_major) && is(minor, of_minor)
         }),
         _ => false,
     }

@@ -45,7 +45,8 @@ fn ends_as_secret(name: &str, value: &str) -> bool {
 /// Nothing, a path, or a choice.
 fn is_no_secret(value: &str) -> bool {
     let choice = value.to_ascii_lowercase();
-    value.is_empty() || value.starts_with('/') || CHOICES.contains(&choice.as_str())
+    let is_path = ["/", "./", "../", "~/"].iter().any(|start| value.starts_with(start));
+    value.is_empty() || is_path || CHOICES.contains(&choice.as_str())
 }
 
 /// Beginnings of the tokens of well-known services, and how many characters follow at least.
