@@ -20,8 +20,6 @@ pub struct Harvest {
 /// Asks the agent, and gives the whole answer.
 pub fn ask(agent: &Agent, method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let mut stream = UnixStream::connect(agent.state_dir.join("wharf.sock")).unwrap();
-    // Of what never ends, the beginning is read.
-    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: wharf\r\nconnection: close\r\n{headers}\
@@ -29,7 +27,13 @@ pub fn ask(agent: &Agent, method: &str, path: &str, headers: &str, body: &str) -
     );
     // At once: who refuses by the head alone closes on what comes after it.
     stream.write_all([head, body.to_owned()].concat().as_bytes()).unwrap();
-    let mut answer = Vec::new();
+    // However long a busy agent takes to begin, its answer is waited for; of one that never ends, the
+    // beginning is read.
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answer = vec![0; 1];
+    let begun = stream.read(&mut answer).expect("the agent answers in time");
+    answer.truncate(begun);
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     let _ = stream.read_to_end(&mut answer);
     answer
 }
